@@ -1,0 +1,9 @@
+"""The one exception that ends in a plain sentence instead of a traceback."""
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used.
+
+    The message is one or two plain sentences: what is wrong, where, and what would be accepted.
+    The commands print it without a traceback and end with a non-zero exit code.
+    """
