@@ -1,0 +1,116 @@
+"""What the data modules of all modalities share: loaders, order, and the path of a batch."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+
+from attention_atlas.data.loader import (
+    Batch,
+    BatchDataset,
+    PooledBatchSampler,
+    ResumableLoader,
+)
+
+Drawable = dict[str, list[str] | np.ndarray]
+
+
+class AtlasDataModule(LightningDataModule):
+    """Real data of one modality in the splits `train`, `val` and `test`.
+
+    A batch is a dict with `inputs`, `label` [B], `sample_id` (list of str), where samples differ in
+    length `lengths` [B], and where the data set tells more than the label `groups`
+    (name -> one str per sample), by which test accuracy is reported too.
+
+    Args:
+        batch_size: Samples per training batch.
+        eval_batch_size: Samples per evaluation batch, by default twice `batch_size`.
+        num_workers: Processes that load batches; 0 loads in the main process, which is fastest
+            for data that is held in memory.
+        seed: Draws the split and the order of the batches.
+    """
+
+    modality: ClassVar[str]
+    name: str
+    classes: list[str]
+    datasets: dict[str, BatchDataset]
+
+    def __init__(
+        self,
+        batch_size: int,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size or 2 * batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.datasets = {}
+        self._train_loader: ResumableLoader | None = None
+        self._resume_state: dict[str, int] | None = None
+
+    @abstractmethod
+    def load(self) -> dict[str, BatchDataset]:
+        """Read the data and split it; sets `classes` too.
+
+        Raises:
+            InputError: The data is missing or cannot be used.
+        """
+
+    @abstractmethod
+    def prepare(self, batch: Batch, training: bool) -> Batch:
+        """Augment (when training) and turn raw inputs into what the model takes, on its device."""
+
+    @abstractmethod
+    def drawable(self, batch: Batch) -> Drawable:
+        """What the atlas keeps of a prepared batch so that its samples can be drawn."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read and split the data once."""
+        if not self.datasets:
+            self.datasets = self.load()
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Prepare a batch where the model is, with augmentation in training batches only."""
+        return self.prepare(batch, training=bool(self.trainer and self.trainer.training))
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Batches of the training split, in a new order each epoch."""
+        self._train_loader = self.loader("train", self.batch_size, shuffle=True)
+        if self._resume_state is not None:
+            self._train_loader.load_state_dict(self._resume_state)
+            self._resume_state = None
+        return self._train_loader
+
+    def val_dataloader(self) -> ResumableLoader:
+        """Batches of the validation split."""
+        return self.loader("val", self.eval_batch_size)
+
+    def test_dataloader(self) -> ResumableLoader:
+        """Batches of the test split."""
+        return self.loader("test", self.eval_batch_size)
+
+    def loader(self, split: str, batch_size: int, shuffle: bool = False) -> ResumableLoader:
+        """Batches of a split by name."""
+        dataset = self.datasets[split]
+        sampler = PooledBatchSampler(
+            dataset.lengths, len(dataset), batch_size, shuffle=shuffle, seed=self.seed
+        )
+        workers: dict[str, Any] = {"num_workers": self.num_workers}
+        if self.num_workers:
+            workers |= {"persistent_workers": True, "prefetch_factor": 4}
+        return ResumableLoader(
+            dataset, sampler, pin_memory=torch.cuda.is_available(), **workers
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training order stands."""
+        return {} if self._train_loader is None else {"order": self._train_loader.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the training order of a checkpoint."""
+        self._resume_state = state_dict.get("order")

@@ -1,0 +1,81 @@
+"""Deterministic, stratified splits that do not depend on the order of the samples."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+
+from attention_atlas.errors import InputError
+
+
+def stable_hash(*parts: object) -> int:
+    """A 64-bit number that depends on the parts only: the same in every process and release."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def stratified_split(
+    sample_ids: Sequence[str],
+    strata: Sequence[Hashable],
+    fractions: Mapping[str, float],
+    seed: int,
+    groups: Sequence[Hashable] | None = None,
+) -> dict[str, list[int]]:
+    """Divide samples into named splits, each stratum in the given proportions.
+
+    A sample's place depends on its id, its stratum and the seed, never on the order of the
+    samples. Samples that share a group (the same text, the same voice) always stay together.
+
+    Args:
+        sample_ids: One stable id per sample.
+        strata: What to balance, one per sample: the label, or the pair of label and source.
+        fractions: Share of each split, by name; they sum to 1.
+        seed: Draws another split.
+        groups: One per sample; by default every sample is a group of its own.
+
+    Returns:
+        The sorted indexes of each split, by name.
+
+    Raises:
+        InputError: The fractions do not sum to 1, or one of them is not between 0 and 1.
+    """
+    if any(not 0 <= share <= 1 for share in fractions.values()) or not _is_one(fractions):
+        raise InputError(
+            f"Split fractions must lie between 0 and 1 and sum to 1, got {dict(fractions)}."
+        )
+    members: dict[Hashable, list[int]] = defaultdict(list)
+    for index in range(len(sample_ids)):
+        members[index if groups is None else groups[index]].append(index)
+
+    group_strata: dict[Hashable, list[tuple[int, list[int]]]] = defaultdict(list)
+    for indexes in members.values():
+        first = min(indexes, key=lambda index: sample_ids[index])
+        group_strata[strata[first]].append((stable_hash(seed, sample_ids[first]), indexes))
+
+    splits: dict[str, list[int]] = {name: [] for name in fractions}
+    for ordered in group_strata.values():
+        ordered.sort()
+        total = sum(len(indexes) for _, indexes in ordered)
+        _deal(ordered, total, fractions, splits)
+    return {name: sorted(indexes) for name, indexes in splits.items()}
+
+
+def _is_one(fractions: Mapping[str, float]) -> bool:
+    return abs(sum(fractions.values()) - 1) < 1e-9
+
+
+def _deal(
+    ordered: list[tuple[int, list[int]]],
+    total: int,
+    fractions: Mapping[str, float],
+    splits: dict[str, list[int]],
+) -> None:
+    """Cut one shuffled stratum at the cumulated fractions."""
+    names = list(fractions)
+    ends = [sum(list(fractions.values())[: k + 1]) * total for k in range(len(names))]
+    dealt = 0
+    current = 0
+    for _, indexes in ordered:
+        while current < len(names) - 1 and dealt + len(indexes) / 2 > ends[current]:
+            current += 1
+        splits[names[current]].extend(indexes)
+        dealt += len(indexes)
