@@ -1,0 +1,66 @@
+"""The cache: made once per key, whole or not at all."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from attention_atlas.data.cache import cache_root, cached
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ATTENTION_ATLAS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def write(text: str, calls: list[str]):
+    def make(folder: Path) -> None:
+        calls.append(text)
+        (folder / "content.txt").write_text(text)
+
+    return make
+
+
+def test_content_is_made_once_per_key(root: Path) -> None:
+    calls: list[str] = []
+    first = cached("numbers", {"size": 3, "format": 1}, write("a", calls))
+    again = cached("numbers", {"format": 1, "size": 3}, write("b", calls))
+    other = cached("numbers", {"size": 4, "format": 1}, write("c", calls))
+    assert calls == ["a", "c"]
+    assert first == again != other
+    assert first.parent == root
+    assert (first / "content.txt").read_text() == "a"
+    assert json.loads((first / "key.json").read_text()) == {"size": 3, "format": 1}
+
+
+def test_a_failure_leaves_nothing_behind(root: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        cached("numbers", {"size": 3}, fail)
+    assert list(root.iterdir()) == []
+    calls: list[str] = []
+    assert (cached("numbers", {"size": 3}, write("a", calls)) / "content.txt").exists()
+
+
+def test_two_processes_that_make_the_same_content_agree(root: Path) -> None:
+    calls: list[str] = []
+
+    def slow(folder: Path) -> None:
+        cached("numbers", {"size": 3}, write("first", calls))
+        write("second", calls)(folder)
+
+    folder = cached("numbers", {"size": 3}, slow)
+    assert (folder / "content.txt").read_text() == "first"
+    assert [path.name for path in root.iterdir()] == [folder.name]
+
+
+def test_the_root_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ATTENTION_ATLAS_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_root() == tmp_path / "attention-atlas"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_root() == Path.home() / ".cache" / "attention-atlas"
