@@ -73,13 +73,13 @@ class PooledBatchSampler(Sampler[list[int]]):
         if self.lengths is None:
             return self._cut(order)
         pool = self.batch_size * self.pool_size
-        order = torch.cat([part[torch.argsort(self.lengths[part])] for part in order.split(pool)])
+        order = torch.cat([part[torch.argsort(self.lengths[part])] for part in torch.split(order, pool)])
         batches = self._cut(order)
         shuffled = torch.randperm(len(batches), generator=generator).tolist()
         return [batches[index] for index in shuffled]
 
     def _cut(self, order: torch.Tensor) -> list[list[int]]:
-        return [part.tolist() for part in order.split(self.batch_size)]
+        return [part.tolist() for part in torch.split(order, self.batch_size)]
 
 
 def _identity(batch: Batch) -> Batch:
@@ -99,7 +99,7 @@ class ResumableLoader(DataLoader[Batch]):
         super().__init__(
             dataset,  # type: ignore[arg-type]
             batch_sampler=batch_sampler,
-            collate_fn=_identity,
+            collate_fn=_identity,  # type: ignore[arg-type]
             generator=torch.Generator().manual_seed(batch_sampler.seed),
             **options,
         )

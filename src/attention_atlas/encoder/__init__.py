@@ -1,0 +1,34 @@
+"""Tokens in, pooled vector out: embeddings, the Transformer encoder and its readout."""
+
+from attention_atlas.encoder.classifier import Classifier
+from attention_atlas.encoder.embeddings import (
+    Embedding,
+    PatchEmbedding,
+    SpectrogramEmbedding,
+    TextEmbedding,
+)
+from attention_atlas.encoder.readout import (
+    AttentionReadout,
+    ClsReadout,
+    MeanReadout,
+    Readout,
+    make_readout,
+)
+from attention_atlas.encoder.tokens import TokenLayout, Tokens
+from attention_atlas.encoder.transformer import TransformerEncoder
+
+__all__ = [
+    "AttentionReadout",
+    "Classifier",
+    "ClsReadout",
+    "Embedding",
+    "MeanReadout",
+    "PatchEmbedding",
+    "Readout",
+    "SpectrogramEmbedding",
+    "TextEmbedding",
+    "TokenLayout",
+    "Tokens",
+    "TransformerEncoder",
+    "make_readout",
+]

@@ -1,0 +1,62 @@
+"""The model of all three tasks: embedding, encoder, readout, head."""
+
+from torch import Tensor, nn
+
+from attention_atlas.encoder.embeddings import Embedding
+from attention_atlas.encoder.readout import AttentionReadout, ClsReadout, Readout
+from attention_atlas.encoder.tokens import Batch, TokenLayout
+from attention_atlas.encoder.transformer import TransformerEncoder
+
+
+class Classifier(nn.Module):
+    """Tokens in, logits out.
+
+    Args:
+        embedding: Gives `Tokens` of a batch, and tells their layout.
+        encoder: Blocks of self-attention.
+        readout: Pools the tokens to [B, D].
+        embed_dim: D.
+        num_classes: C.
+        dropout: Share of the pooled values that are dropped before the head.
+    """
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        encoder: TransformerEncoder,
+        readout: Readout,
+        embed_dim: int,
+        num_classes: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.encoder = encoder
+        self.readout = readout
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(embed_dim, num_classes)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, C] of a prepared batch."""
+        tokens = self.encoder(self.readout.extend(self.embedding(batch)))
+        logits: Tensor = self.head(self.dropout(self.readout(tokens)))
+        return logits
+
+    def token_layout(self, batch: Batch) -> TokenLayout:
+        """What each token that the encoder sees stands for in the input."""
+        return self.readout.extend_layout(self.embedding.token_layout(batch))
+
+    @property
+    def attention_layers(self) -> list[str]:
+        """Names of the encoder's attention modules, first layer first."""
+        return [f"encoder.layers.{index}.attention" for index in range(len(self.encoder.layers))]
+
+    @property
+    def readout_layer(self) -> str | None:
+        """The attention module whose first row leads straight to the prediction.
+
+        None where the readout is a mean: there each token weighs the same.
+        """
+        if isinstance(self.readout, AttentionReadout):
+            return "readout.attention"
+        return self.attention_layers[-1] if isinstance(self.readout, ClsReadout) else None

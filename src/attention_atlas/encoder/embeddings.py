@@ -1,0 +1,247 @@
+"""From inputs to tokens, and back: what each token stands for."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from attention_atlas.encoder.positions import (
+    Positions,
+    position_table,
+    sinusoidal,
+    sinusoidal_grid,
+)
+from attention_atlas.encoder.tokens import Batch, TokenLayout, Tokens
+from attention_atlas.errors import InputError
+
+Stem = Literal["linear", "conv"]
+
+
+class Embedding(nn.Module):
+    """Turns a batch into tokens, and tells what each token stands for."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Tokens:
+        """The tokens of a prepared batch."""
+
+    @abstractmethod
+    def token_layout(self, batch: Batch) -> TokenLayout:
+        """Where the tokens of a prepared batch lie in the input."""
+
+
+class TextEmbedding(Embedding):
+    """A vector per token id, plus its position.
+
+    Args:
+        vocab_size: Number of token ids; id 0 is padding.
+        embed_dim: D.
+        max_length: Most tokens in one input.
+        positions: `learned` or `sinusoidal`.
+        dropout: Share of the values that are dropped in training.
+        vectors: [vocab_size, D], where the token vectors start; random by default.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_dim: int,
+        max_length: int,
+        positions: Positions = "learned",
+        dropout: float = 0.0,
+        vectors: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.token = nn.Embedding(vocab_size, embed_dim, padding_idx=0)
+        nn.init.normal_(self.token.weight, std=0.02)
+        with torch.no_grad():
+            if vectors is not None:
+                self.token.weight.copy_(vectors)
+            self.token.weight[0] = 0
+        self.position = position_table(positions, sinusoidal(max_length, embed_dim))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: Batch) -> Tokens:
+        """Embed `batch["inputs"]` [B, K] of which `batch["lengths"]` [B] tokens are valid."""
+        ids, lengths = batch["inputs"], batch["lengths"]
+        num_tokens = ids.shape[1]
+        values = self.dropout(self.token(ids) + self.position[:num_tokens])
+        steps = torch.arange(num_tokens, device=ids.device)
+        return Tokens(values, steps >= lengths[:, None])
+
+    def token_layout(self, batch: Batch) -> TokenLayout:
+        """The characters of each token, [start, end)."""
+        return TokenLayout("character_span", batch["spans"].float())
+
+
+class PatchEmbedding(Embedding):
+    """Square patches of an image, row by row, plus their positions.
+
+    Args:
+        image_size: Height and width in pixels.
+        channels: 1 or 3.
+        patch_size: Side of a patch in pixels; the convolutional stem needs a power of two.
+        embed_dim: D.
+        stem: `linear` projects each patch (Dosovitskiy 2021); `conv` is a stack of 3 x 3
+            convolutions of stride 2, which trains faster on little data (Xiao 2021).
+        positions: `learned` or `sinusoidal` (half of the width for rows, half for columns).
+        dropout: Share of the values that are dropped in training.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        channels: int,
+        patch_size: int,
+        embed_dim: int,
+        stem: Stem = "conv",
+        positions: Positions = "learned",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if image_size % patch_size:
+            raise InputError(
+                f"embedding.patch_size={patch_size} does not divide the image size {image_size}."
+            )
+        self.patch_size = patch_size
+        self.side = image_size // patch_size
+        self.stem = _stem(stem, channels, (patch_size, patch_size), embed_dim)
+        self.position = position_table(positions, sinusoidal_grid(self.side, self.side, embed_dim))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: Batch) -> Tokens:
+        """Embed `batch["inputs"]` [B, channels, height, width]."""
+        values = self.stem(batch["inputs"]).flatten(2).transpose(1, 2)
+        return Tokens(self.dropout(values + self.position))
+
+    def token_layout(self, batch: Batch) -> TokenLayout:
+        """The pixels of each patch: top, left, bottom, right."""
+        starts = self.patch_size * torch.arange(self.side)
+        top, left = torch.meshgrid(starts, starts, indexing="ij")
+        boxes = torch.stack([top, left, top + self.patch_size, left + self.patch_size], dim=-1)
+        return TokenLayout("patch_box", _repeat(boxes.flatten(0, 1), batch))
+
+
+class SpectrogramEmbedding(Embedding):
+    """Frames or time-frequency patches of a log-mel spectrogram, plus their positions.
+
+    Args:
+        num_mels: Mel bands.
+        num_frames: Most frames in one input.
+        embed_dim: D.
+        patch_frames: Frames per token; the convolutional stem needs a power of two.
+        patch_mels: Mel bands per token; None takes all, so that a token is a span of time.
+        hop_seconds: Time from one frame to the next.
+        mel_edges: The num_mels + 1 edges of the mel bands in hertz.
+        stem: `linear` projects each patch; `conv` is a stack of convolutions of stride 2 that
+            halves time, and frequency where patches have one.
+        positions: `learned` or `sinusoidal`.
+        dropout: Share of the values that are dropped in training.
+    """
+
+    def __init__(
+        self,
+        num_mels: int,
+        num_frames: int,
+        embed_dim: int,
+        hop_seconds: float,
+        mel_edges: Sequence[float],
+        patch_frames: int = 4,
+        patch_mels: int | None = None,
+        stem: Stem = "conv",
+        positions: Positions = "learned",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if patch_mels is not None and num_mels % patch_mels:
+            raise InputError(
+                f"embedding.patch_mels={patch_mels} does not divide the {num_mels} mel bands."
+            )
+        self.patch_frames = patch_frames
+        self.patch_mels = patch_mels or num_mels
+        self.rows = num_mels // self.patch_mels
+        self.columns = math.ceil(num_frames / patch_frames)
+        self.hop_seconds = hop_seconds
+        self.mel_edges = tuple(mel_edges)
+        if patch_mels is None:
+            self.stem = _frame_stem(stem, num_mels, patch_frames, embed_dim)
+            fixed = sinusoidal(self.columns, embed_dim)
+        else:
+            self.stem = _stem(stem, 1, (patch_mels, patch_frames), embed_dim)
+            fixed = sinusoidal_grid(self.rows, self.columns, embed_dim)
+        self.position = position_table(positions, fixed)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: Batch) -> Tokens:
+        """Embed `batch["inputs"]` [B, mels, frames]; `batch["lengths"]` [B] counts valid frames."""
+        spectrogram = batch["inputs"]
+        missing = self.columns * self.patch_frames - spectrogram.shape[-1]
+        spectrogram = nn.functional.pad(spectrogram, (0, missing))
+        if self.rows > 1:
+            spectrogram = spectrogram[:, None]
+        values = self.stem(spectrogram).flatten(2).transpose(1, 2)
+        return Tokens(self.dropout(values + self.position), self._padding(batch))
+
+    def _padding(self, batch: Batch) -> Tensor | None:
+        if "lengths" not in batch:
+            return None
+        valid = torch.ceil(batch["lengths"] / self.patch_frames)
+        columns = torch.arange(self.columns, device=valid.device).repeat(self.rows)
+        return columns >= valid[:, None]
+
+    def token_layout(self, batch: Batch) -> TokenLayout:
+        """Start in seconds, low edge in hertz, end, high edge of each token."""
+        edges = torch.tensor(self.mel_edges)[:: self.patch_mels]
+        times = self.hop_seconds * self.patch_frames * torch.arange(self.columns + 1)
+        low, start = torch.meshgrid(edges[:-1], times[:-1], indexing="ij")
+        high, end = torch.meshgrid(edges[1:], times[1:], indexing="ij")
+        boxes = torch.stack([start, low, end, high], dim=-1).flatten(0, 1)
+        return TokenLayout("time_frequency_box", _repeat(boxes, batch))
+
+
+def _repeat(boxes: Tensor, batch: Batch) -> Tensor:
+    """The same layout for each sample of a batch: [K, 4] to [B, K, 4]."""
+    return boxes.float().expand(len(batch["inputs"]), -1, -1)
+
+
+def _halvings(size: int, name: str) -> int:
+    """How often a stride of 2 goes into a patch."""
+    if size & (size - 1):
+        raise InputError(
+            f"The convolutional stem needs a power of two, got embedding.{name}={size}; "
+            "take another size or embedding.stem=linear."
+        )
+    return size.bit_length() - 1
+
+
+def _stem(stem: Stem, channels: int, patch: tuple[int, int], embed_dim: int) -> nn.Module:
+    """[B, channels, height, width] to [B, D, height / patch[0], width / patch[1]]."""
+    if stem == "linear":
+        return nn.Conv2d(channels, embed_dim, kernel_size=patch, stride=patch)
+    halvings = [_halvings(patch[0], "patch_size"), _halvings(patch[1], "patch_frames")]
+    depth = max(*halvings, 1)
+    layers: list[nn.Module] = []
+    width = channels
+    for level in range(depth):
+        stride = (1 + (level < halvings[0]), 1 + (level < halvings[1]))
+        out = max(embed_dim >> (depth - 1 - level), 8)
+        layers += [nn.Conv2d(width, out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out)]
+        layers += [nn.GELU()]
+        width = out
+    return nn.Sequential(*layers, nn.Conv2d(width, embed_dim, 1))
+
+
+def _frame_stem(stem: Stem, num_mels: int, patch_frames: int, embed_dim: int) -> nn.Module:
+    """[B, mels, frames] to [B, D, frames / patch_frames]: mel bands are channels."""
+    if stem == "linear":
+        return nn.Conv1d(num_mels, embed_dim, kernel_size=patch_frames, stride=patch_frames)
+    layers: list[nn.Module] = []
+    width = num_mels
+    for _ in range(max(_halvings(patch_frames, "patch_frames"), 1)):
+        stride = 2 if patch_frames > 1 else 1
+        layers += [nn.Conv1d(width, embed_dim, 5, stride, padding=2, bias=False)]
+        layers += [nn.BatchNorm1d(embed_dim), nn.GELU()]
+        width = embed_dim
+    return nn.Sequential(*layers, nn.Conv1d(width, embed_dim, 1))

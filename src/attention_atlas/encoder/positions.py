@@ -1,0 +1,45 @@
+"""What tells a token where it stands."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Positions = Literal["learned", "sinusoidal"]
+
+
+def sinusoidal(num_positions: int, embed_dim: int) -> Tensor:
+    """Sines and cosines of geometrically spaced frequencies (Vaswani 2017, section 3.5).
+
+    Returns:
+        [num_positions, D].
+    """
+    half = (embed_dim + 1) // 2
+    frequencies = torch.exp(-math.log(10_000.0) * torch.arange(half) / half)
+    angles = torch.arange(num_positions)[:, None] * frequencies
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :embed_dim]
+
+
+def sinusoidal_grid(rows: int, columns: int, embed_dim: int) -> Tensor:
+    """Half of the width tells the row, half the column.
+
+    Returns:
+        [rows * columns, D], row by row.
+    """
+    half = embed_dim // 2
+    down = sinusoidal(rows, half)[:, None, :].expand(rows, columns, half)
+    across = sinusoidal(columns, embed_dim - half)[None].expand(rows, columns, -1)
+    return torch.cat([down, across], dim=-1).flatten(0, 1)
+
+
+def position_table(positions: Positions, fixed: Tensor) -> nn.Parameter:
+    """A table [K, D] to add to the tokens: learned from small random values, or fixed.
+
+    Args:
+        positions: `learned` or `sinusoidal`.
+        fixed: The sinusoidal table, whose shape a learned one takes.
+    """
+    if positions == "sinusoidal":
+        return nn.Parameter(fixed, requires_grad=False)
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty_like(fixed), std=0.02))

@@ -1,0 +1,36 @@
+"""Tokens, and what each of them stands for in the input."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+Batch = dict[str, Any]
+LayoutKind = Literal["character_span", "patch_box", "time_frequency_box"]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of a batch.
+
+    Attributes:
+        values: [B, K, D].
+        key_padding_mask: [B, K], True where a token is padding; None where there is none.
+    """
+
+    values: Tensor
+    key_padding_mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """Where each token lies in the input.
+
+    Attributes:
+        kind: `character_span`: [start, end) in characters; `patch_box`: top, left, bottom, right in
+            pixels; `time_frequency_box`: start in seconds, low edge in hertz, end, high edge.
+        boxes: [B, K, 2] or [B, K, 4], float32. A token that stands for no place (CLS) has NaN.
+    """
+
+    kind: LayoutKind
+    boxes: Tensor

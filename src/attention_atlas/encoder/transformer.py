@@ -1,0 +1,93 @@
+"""The pre-norm Transformer encoder."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from attention_atlas.attention import Attention
+from attention_atlas.encoder.tokens import Tokens
+
+
+class Block(nn.Module):
+    """Self-attention and a two-layer perceptron, each normalised before and added after.
+
+    Args:
+        embed_dim: D.
+        num_heads: H.
+        mlp_ratio: Width of the perceptron in units of D.
+        dropout: Share of the values dropped on each residual branch.
+        drop_path: Share of the samples that skip a residual branch in training (Huang 2016).
+        attention: Options of `Attention` beside its sizes.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        mlp_ratio: float,
+        dropout: float,
+        drop_path: float,
+        attention: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        hidden = round(mlp_ratio * embed_dim)
+        self.attention_norm = nn.LayerNorm(embed_dim)
+        self.attention = Attention(embed_dim, num_heads, **attention)
+        self.mlp_norm = nn.LayerNorm(embed_dim)
+        self.mlp = nn.Sequential(
+            nn.Linear(embed_dim, hidden), nn.GELU(), nn.Linear(hidden, embed_dim)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.drop_path = StochasticDepth(drop_path, mode="row")
+
+    def forward(self, values: Tensor, key_padding_mask: Tensor | None) -> Tensor:
+        """[B, K, D] to [B, K, D]."""
+        attended = self.attention(self.attention_norm(values), key_padding_mask=key_padding_mask)
+        values = values + self.drop_path(self.dropout(attended))
+        return values + self.drop_path(self.dropout(self.mlp(self.mlp_norm(values))))
+
+
+class TransformerEncoder(nn.Module):
+    """Blocks and a last normalisation.
+
+    Args:
+        embed_dim: D.
+        num_heads: H.
+        depth: L; with 0 the tokens are only normalised.
+        mlp_ratio: Width of the perceptrons in units of D.
+        dropout: Share of the values dropped on each residual branch.
+        drop_path: Stochastic depth of the last block; it grows linearly from 0 at the first.
+        attention: Options of `Attention` beside its sizes.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        depth: int,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.1,
+        drop_path: float = 0.0,
+        attention: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            Block(
+                embed_dim,
+                num_heads,
+                mlp_ratio,
+                dropout,
+                drop_path * index / max(depth - 1, 1),
+                attention or {},
+            )
+            for index in range(depth)
+        )
+        self.norm = nn.LayerNorm(embed_dim)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """[B, K, D] to [B, K, D]."""
+        values = tokens.values
+        for layer in self.layers:
+            values = layer(values, tokens.key_padding_mask)
+        return Tokens(self.norm(values), tokens.key_padding_mask)
