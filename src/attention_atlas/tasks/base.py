@@ -1,0 +1,164 @@
+"""What all three tasks share: the model, the loss, the metrics and the optimizer."""
+
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassCalibrationError,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+)
+
+from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.data.loader import Batch
+from attention_atlas.encoder import Classifier, Embedding, TransformerEncoder, make_readout
+from attention_atlas.tasks.optimization import parameter_groups
+
+Options = dict[str, Any]
+
+
+class ClassificationTask(LightningModule):
+    """A classifier of one modality, its loss, its metrics and how it is optimised.
+
+    Nothing but tensors and plain containers goes into its checkpoints: the model is rebuilt from
+    the config of the run.
+
+    Args:
+        datamodule: Set up already; tells the classes and what the embedding must know.
+        embedding: Options of the modality's embedding beside those that follow from the data.
+        encoder: `embed_dim`, `num_heads`, `depth`, `readout`, `head_dropout` and the options of
+            `TransformerEncoder`.
+        attention: Options of `Attention` beside its sizes.
+        optimizer: Makes the optimizer from parameter groups.
+        schedule: Makes the schedule from the optimizer and the number of steps.
+        weight_decay: For all parameters but norms, biases and positions.
+        label_smoothing: Share of the target that is spread over all classes (Szegedy 2016).
+    """
+
+    modality: ClassVar[str]
+
+    def __init__(
+        self,
+        datamodule: AtlasDataModule,
+        embedding: Options,
+        encoder: Options,
+        attention: Options,
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[..., LRScheduler],
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        sizes = dict(encoder)
+        embed_dim, num_heads = sizes["embed_dim"], sizes["num_heads"]
+        readout, head_dropout = sizes.pop("readout"), sizes.pop("head_dropout")
+        num_classes = len(datamodule.classes)
+        self.model = Classifier(
+            self.make_embedding(datamodule, embed_dim, embedding),
+            TransformerEncoder(**sizes, attention=attention),
+            make_readout(readout, embed_dim, num_heads, attention),
+            embed_dim,
+            num_classes,
+            head_dropout,
+        )
+        self.classes = datamodule.classes
+        self.make_optimizer = optimizer
+        self.make_schedule = schedule
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.lr: float | None = None  # set by the learning-rate finder
+        self.val_metrics = _metrics(num_classes, "val/")
+        self.test_metrics = _metrics(num_classes, "test/")
+        self.confusion = MulticlassConfusionMatrix(num_classes)
+        self.group_counts: dict[str, list[int]] = {}
+
+    @staticmethod
+    @abstractmethod
+    def make_embedding(datamodule: AtlasDataModule, embed_dim: int, options: Options) -> Embedding:
+        """The embedding that fits the data."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, C] of a prepared batch."""
+        logits: Tensor = self.model(batch)
+        return logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch; mixed samples bring a soft target [B, C]."""
+        logits = self(batch)
+        target = batch.get("target", batch["label"])
+        loss = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect loss and metrics of the validation split."""
+        logits, label = self(batch), batch["label"]
+        self.val_metrics.update(logits.softmax(-1), label)
+        loss = F.cross_entropy(logits, label)
+        self.log("val/loss", loss, batch_size=len(label), on_epoch=True, prog_bar=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the whole validation split."""
+        self.log_dict(self.val_metrics.compute(), prog_bar=True)
+        self.val_metrics.reset()
+
+    def on_test_start(self) -> None:
+        """Start counting anew."""
+        self.group_counts = defaultdict(lambda: [0, 0])
+        self.confusion.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Collect the metrics of the test split, also per group; gives the logits [B, C]."""
+        logits, label = self(batch), batch["label"]
+        self.test_metrics.update(logits.softmax(-1), label)
+        self.confusion.update(logits, label)
+        loss = F.cross_entropy(logits, label)
+        self.log("test/loss", loss, batch_size=len(label), on_epoch=True)
+        correct = (logits.argmax(-1) == label).tolist()
+        for values in batch.get("groups", {}).values():
+            for value, hit in zip(values, correct, strict=True):
+                counts = self.group_counts[value]
+                counts[0] += hit
+                counts[1] += 1
+        return logits
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the whole test split, and its accuracy per group."""
+        self.log_dict(self.test_metrics.compute())
+        self.test_metrics.reset()
+        for value, (hits, total) in sorted(self.group_counts.items()):
+            self.log(f"test/accuracy/{value}", torch.tensor(hits / total))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer over two parameter groups, with a schedule that moves each step."""
+        groups = parameter_groups(self.model, self.weight_decay)
+        optimizer = self.make_optimizer(groups, **({} if self.lr is None else {"lr": self.lr}))
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        schedule = self.make_schedule(optimizer, num_steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def _metrics(num_classes: int, prefix: str) -> MetricCollection:
+    return MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
+            "macro_f1": MulticlassF1Score(num_classes, average="macro"),
+            "calibration_error": MulticlassCalibrationError(num_classes, n_bins=15),
+        },
+        prefix=prefix,
+        compute_groups=False,
+    )
