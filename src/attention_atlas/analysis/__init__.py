@@ -1,0 +1,1 @@
+"""What is drawn and computed from an atlas."""

@@ -1,0 +1,116 @@
+"""Turn the samples of an atlas into one xarray dataset with named dimensions and coordinates."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from attention_atlas.atlas.reader import Sample
+from attention_atlas.atlas.schema import TOKEN_LAYOUTS, AtlasAttributes
+
+
+def to_dataset(attributes: AtlasAttributes, samples: list[Sample]) -> xarray.Dataset:
+    """Return a dataset of these samples; `maps` is read from the store when it is used."""
+    layout = TOKEN_LAYOUTS[attributes.token_layout]
+    variables: dict[str, Any] = {
+        "logits": (("sample", "class"), np.stack([sample.logits for sample in samples])),
+        "entropy": (("sample", "layer", "head"), np.stack([s.entropy for s in samples])),
+        "readout_entropy": (
+            ("sample", "readout_head"),
+            np.stack([sample.readout_entropy for sample in samples]),
+        ),
+        "readout": (("sample", "readout_head", "key"), _pad([s.readout for s in samples])),
+        "boxes": (("sample", "key", "box"), _pad([sample.boxes for sample in samples])),
+    }
+    if layout.input_name == "text":
+        variables["text"] = ("sample", _texts([sample.text for sample in samples]))
+    elif layout.input_name == "image":
+        images = np.stack([sample.image for sample in samples])
+        variables["image"] = (("sample", "height", "width", "channel"), images)
+    else:
+        spectrograms = _pad([sample.spectrogram for sample in samples])
+        variables["spectrogram"] = (("sample", "mel", "frame"), spectrograms)
+    mapped = [sample for sample in samples if sample.has_maps]
+    if mapped:
+        # As wide as the longest sample of all, because the dimension `key` is shared.
+        maps = _Maps(mapped, longest=max(sample.length for sample in samples))
+        variables["maps"] = xarray.Variable(
+            ("mapped_sample", "layer", "head", "query", "key"), indexing.LazilyIndexedArray(maps)
+        )
+    return xarray.Dataset(variables, _coordinates(attributes, samples, mapped))
+
+
+def _coordinates(
+    attributes: AtlasAttributes, samples: list[Sample], mapped: list[Sample]
+) -> dict[str, Any]:
+    names = sorted({name for sample in samples for name in sample.groups})
+    coordinates: dict[str, Any] = {
+        "sample": _texts([sample.sample_id for sample in samples]),
+        "label": ("sample", [sample.label for sample in samples]),
+        "prediction": ("sample", [sample.prediction for sample in samples]),
+        "length": ("sample", [sample.length for sample in samples]),
+        "split": ("sample", _texts([sample.split for sample in samples])),
+        "epoch": ("sample", [sample.epoch for sample in samples]),
+        "class": _texts(attributes.classes),
+        "layer": _texts(attributes.layers),
+        "box": list(TOKEN_LAYOUTS[attributes.token_layout].box_names),
+    }
+    for name in names:
+        coordinates[f"group_{name}"] = (
+            "sample",
+            _texts([sample.groups.get(name, "") for sample in samples]),
+        )
+    if mapped:
+        coordinates["mapped_sample"] = _texts([sample.sample_id for sample in mapped])
+    if attributes.mel_frequencies is not None:
+        coordinates["mel"] = attributes.mel_frequencies
+    return coordinates
+
+
+class _Maps(BackendArray):
+    """The maps of some samples as one array [N, L, H, K, K] that reads what is indexed."""
+
+    def __init__(self, samples: list[Sample], longest: int) -> None:
+        self._samples = samples
+        self._longest = longest
+        first = samples[0].maps
+        self.shape = (len(samples), *first.shape[:2], longest, longest)
+        self.dtype = first.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.BASIC, self._select
+        )
+
+    def _select(self, key: tuple[int | slice, ...]) -> npt.NDArray[Any]:
+        which, rest = key[0], key[1:]
+        if not isinstance(which, slice):
+            return self._padded(self._samples[which])[rest]
+        chosen = [self._padded(sample)[rest] for sample in self._samples[which]]
+        empty = np.empty((0, *self.shape[1:]), dtype=self.dtype)[(slice(None), *rest)]
+        return np.stack(chosen) if chosen else empty
+
+    def _padded(self, sample: Sample) -> npt.NDArray[Any]:
+        padded = np.full(self.shape[1:], np.nan, dtype=self.dtype)
+        padded[:, :, : sample.length, : sample.length] = sample.read_maps()
+        return padded
+
+
+def _pad(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Stack arrays that differ in size, filled up with NaN; whole numbers become float64."""
+    shape = np.max([array.shape for array in arrays], axis=0)
+    ragged = any(array.shape != tuple(shape) for array in arrays)
+    dtype = np.result_type(arrays[0], np.float16) if ragged else arrays[0].dtype
+    stacked = np.full((len(arrays), *shape), np.nan if ragged else 0, dtype=dtype)
+    for row, array in zip(stacked, arrays, strict=True):
+        row[tuple(slice(0, size) for size in array.shape)] = array
+    return stacked
+
+
+def _texts(values: list[str]) -> npt.NDArray[np.object_]:
+    texts = np.empty(len(values), dtype=object)
+    texts[:] = values
+    return texts

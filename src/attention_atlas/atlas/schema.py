@@ -1,0 +1,214 @@
+"""What an atlas holds: the version, the attributes of the root, and every array of a rank group.
+
+Writer and reader both go by the tables here; `docs/atlas-format.md` says the same in words.
+Letters of shapes: L layers, H heads, R heads of the readout, Q queries, K keys, C classes.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+SCHEMA_VERSION = 1
+ATLAS_FOLDER = "atlas.zarr"
+MAP_DTYPES = ("float16", "float32")
+
+# No committed row has this length, so a chunk of `length` that was never written reads as "nothing
+# committed": that is what makes it the commit mark.
+NOT_COMMITTED = -1
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One array of a rank group: its dimensions, type, fill value, and what its numbers are."""
+
+    dimensions: tuple[str, ...]
+    dtype: str
+    fill_value: float | str | bool
+    meaning: str
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """What each token stands for, and the input that draws it."""
+
+    input_name: str
+    box_names: tuple[str, ...]
+    box_dtype: str
+
+
+TOKEN_LAYOUTS = {
+    "character_span": TokenLayout("text", ("start", "end"), "int32"),
+    "patch_box": TokenLayout("image", ("top", "left", "bottom", "right"), "float32"),
+    "time_frequency_box": TokenLayout(
+        "spectrogram", ("start_s", "low_hz", "end_s", "high_hz"), "float32"
+    ),
+}
+
+# Dimensions along which samples of one atlas may differ in size; shorter ones are padded with 0.
+RAGGED_DIMENSIONS = ("query", "key", "frame")
+
+# The two arrays that are written last, in this order; the second is the commit mark.
+COMMIT_ARRAYS = ("sample_id", "length")
+
+_NAN = float("nan")
+_COMMON_ARRAYS = {
+    "epoch": ArraySpec(("sample",), "int32", -1, "epoch in which the row was recorded, from 0"),
+    "split": ArraySpec(("sample",), "str", "", "split that the sample belongs to"),
+    "label": ArraySpec(("sample",), "int32", -1, "true class, an index into the classes"),
+    "prediction": ArraySpec(("sample",), "int32", -1, "predicted class, an index into the classes"),
+    "logits": ArraySpec(("sample", "class"), "float32", _NAN, "scores before the softmax"),
+    "groups": ArraySpec(("sample",), "str", "", "JSON object: names of the groups it counts in"),
+    "readout": ArraySpec(
+        ("sample", "readout_head", "key"), "float32", _NAN, "weights of the readout's query"
+    ),
+    "readout_entropy": ArraySpec(
+        ("sample", "readout_head"), "float32", _NAN, "entropy of the readout row, in nats"
+    ),
+    "entropy": ArraySpec(
+        ("sample", "layer", "head"), "float32", _NAN, "entropy, mean over the queries, in nats"
+    ),
+    "has_maps": ArraySpec(("sample",), "bool", False, "whether the full maps are kept"),
+    "sample_id": ArraySpec(("sample",), "str", "", "stable name of the sample"),
+    "length": ArraySpec(
+        ("sample",), "int32", NOT_COMMITTED, "number of tokens K; -1 where no sample is committed"
+    ),
+}
+
+
+def array_specs(
+    token_layout: str, maps_dtype: str, spectrogram_dtype: str = "float32"
+) -> dict[str, ArraySpec]:
+    """Return every array of a rank group of such an atlas, by name."""
+    layout = TOKEN_LAYOUTS[token_layout]
+    specs = dict(_COMMON_ARRAYS)
+    specs["boxes"] = ArraySpec(
+        ("sample", "key", "box"), layout.box_dtype, 0, "part of the input behind each token"
+    )
+    specs["maps"] = ArraySpec(
+        ("sample", "layer", "head", "query", "key"), maps_dtype, _NAN, "attention weights"
+    )
+    if layout.input_name == "text":
+        specs["text"] = ArraySpec(("sample",), "str", "", "the text")
+    elif layout.input_name == "image":
+        specs["image"] = ArraySpec(
+            ("sample", "height", "width", "channel"), "uint8", 0, "the image, 1 or 3 channels"
+        )
+    else:
+        specs["spectrogram"] = ArraySpec(
+            ("sample", "mel", "frame"), spectrogram_dtype, _NAN, "log-mel energies"
+        )
+        specs["frames"] = ArraySpec(("sample",), "int32", 0, "number of frames of the spectrogram")
+    return specs
+
+
+@dataclass(frozen=True)
+class AtlasAttributes:
+    """What holds for every sample of an atlas: the attributes of its root.
+
+    Attributes:
+        task: `nlp`, `vision` or `speech`.
+        data: Name of the data set.
+        classes: Class names, in the order of the logits.
+        token_layout: `character_span`, `patch_box` or `time_frequency_box`.
+        layers: Names of the L attention layers, in the order of the layers of the maps.
+        mechanism: Name and options of the score, such as `{"score": "cosine"}`.
+        config: The whole composed config.
+        checkpoint_digest: SHA-256 of the checkpoint that was recorded, if there is one.
+        versions: Versions of the libraries that made the atlas.
+        mel_frequencies: Centre of each mel band in hertz; for spectrograms only.
+        frame_seconds: Seconds from one frame to the next; for spectrograms only.
+    """
+
+    task: str
+    data: str
+    classes: list[str]
+    token_layout: str
+    layers: list[str]
+    mechanism: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
+    checkpoint_digest: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    mel_frequencies: list[float] | None = None
+    frame_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.token_layout not in TOKEN_LAYOUTS:
+            raise ValueError(
+                f"Unknown token layout {self.token_layout!r}: use one of {list(TOKEN_LAYOUTS)}."
+            )
+        draws_sound = self.token_layout == "time_frequency_box"
+        if draws_sound and (self.mel_frequencies is None or self.frame_seconds is None):
+            raise ValueError("A time-frequency layout needs mel_frequencies and frame_seconds.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the attributes as plain JSON values, the schema version first."""
+        attributes = plain_json(asdict(self))
+        return {"schema_version": SCHEMA_VERSION, **attributes}
+
+
+@dataclass
+class CapturedSample:
+    """One sample as a run recorded it, ready to be written.
+
+    Attributes:
+        sample_id: Stable name of the sample, the same in every epoch and run.
+        label: True class.
+        prediction: Predicted class.
+        logits: [C].
+        boxes: [K, 2] character spans or [K, 4] patch or time-frequency boxes; K is the number of
+            valid tokens.
+        readout: [R, K] weights of the readout's query; R = 0 for a readout without attention.
+        readout_entropy: [R], in nats.
+        entropy: [L, H] entropy in nats, mean over the queries.
+        maps: [L, H, K, K] attention weights, or None for a sample that keeps its readout row only.
+        text: For character spans.
+        image: uint8 [height, width, channels], for patch boxes.
+        spectrogram: float16 or float32 [mels, frames], for time-frequency boxes.
+        split: Such as `test`.
+        epoch: From 0.
+        groups: Names of the groups it counts in, such as `{"source": "imdb"}`.
+    """
+
+    sample_id: str
+    label: int
+    prediction: int
+    logits: npt.NDArray[Any]
+    boxes: npt.NDArray[Any]
+    readout: npt.NDArray[Any]
+    readout_entropy: npt.NDArray[Any]
+    entropy: npt.NDArray[Any]
+    maps: npt.NDArray[Any] | None = None
+    text: str | None = None
+    image: npt.NDArray[Any] | None = None
+    spectrogram: npt.NDArray[Any] | None = None
+    split: str = "test"
+    epoch: int = 0
+    groups: dict[str, str] = field(default_factory=dict)
+
+
+def plain_json(value: Any) -> Any:
+    """Return the value built of what JSON holds; anything else becomes its text.
+
+    Infinity and NaN are no JSON numbers, so they become the texts `Infinity` and `NaN`.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, dict):
+        return {str(key): plain_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain_json(item) for item in value]
+    if isinstance(value, PurePath):
+        return value.as_posix()
+    return str(value)

@@ -1,0 +1,348 @@
+"""Write an atlas so that a process killed at any moment leaves no half-written sample.
+
+The small arrays of a flush share one chunk each, and no two flushes share a chunk. Within a flush
+`sample_id` and then `length` are written last: a row counts once its `length` is there.
+"""
+
+import json
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.codecs import ZstdCodec
+
+from attention_atlas.atlas.schema import (
+    COMMIT_ARRAYS,
+    MAP_DTYPES,
+    RAGGED_DIMENSIONS,
+    TOKEN_LAYOUTS,
+    ArraySpec,
+    AtlasAttributes,
+    CapturedSample,
+    array_specs,
+)
+from attention_atlas.errors import InputError
+
+ROWS_PER_FLUSH = 32
+LARGEST_MAP_CHUNK = 4 * 2**20  # bytes; the maps of a larger sample are cut into layers
+TOKEN_STEP = 128  # the token axes grow by this much where the largest length is not told
+LIBRARIES = ("attention-atlas", "torch", "lightning", "transformers", "numpy", "zarr")
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that make an atlas, without importing any of them."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+class AtlasWriter:
+    """Writes the samples of one rank into its own group of an atlas.
+
+    Each rank has a writer of its own; rank 0 also writes the attributes of the root. Samples are
+    committed `rows_per_flush` at a time, and the rest on `close()`. Used as a context manager it
+    closes the atlas unless an exception passes through.
+
+    Args:
+        path: Where the atlas lies, by custom `<run>/atlas.zarr`.
+        attributes: What holds for every sample.
+        rank: Of this process.
+        max_tokens: Largest K to expect. Token axes are cut into pieces of this size; a longer
+            sample is still kept, in more pieces.
+        maps_dtype: `float16` or `float32`, for the full maps alone: readout rows and statistics
+            are always float32.
+        rows_per_flush: Samples that are committed together.
+
+    Raises:
+        InputError: If the atlas already holds this rank, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        attributes: AtlasAttributes,
+        *,
+        rank: int = 0,
+        max_tokens: int | None = None,
+        maps_dtype: str = "float16",
+        rows_per_flush: int = ROWS_PER_FLUSH,
+    ) -> None:
+        if maps_dtype not in MAP_DTYPES:
+            raise InputError(f"Maps cannot be kept as {maps_dtype!r}: use float16 or float32.")
+        self.path = Path(path)
+        self.attributes = attributes
+        self.rank = rank
+        self.maps_dtype = maps_dtype
+        self.rows_per_flush = rows_per_flush
+        self._max_tokens = max_tokens
+        self._arrays: dict[str, zarr.Array[Any]] = {}
+        self._specs: dict[str, ArraySpec] = {}
+        self._sizes: dict[str, int] = {}
+        self._buffer: list[CapturedSample] = []
+        self._first_row = 0  # of the flush that is being gathered
+        self._last_row = 0  # just behind the last committed row
+        self._committed = 0
+        self._group = self._create_groups()
+
+    def _create_groups(self) -> zarr.Group:
+        name = f"rank-{self.rank}"
+        if (self.path / name / "zarr.json").exists():
+            raise InputError(
+                f"{self.path} already holds {name}: write to a new folder, or remove this one."
+            )
+        try:
+            if self.rank == 0:
+                attributes = self.attributes.to_json()
+                attributes["versions"] = attributes["versions"] or library_versions()
+                zarr.create_group(str(self.path), zarr_format=3, attributes=attributes)
+            return zarr.create_group(
+                str(self.path), path=name, zarr_format=3, attributes=self._state(finished=False)
+            )
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {_reason(error)}.") from error
+
+    def _state(self, finished: bool) -> dict[str, Any]:
+        return {
+            "rank": self.rank,
+            "rows_per_flush": self.rows_per_flush,
+            "committed": self._committed if finished else None,
+            "finished": finished,
+        }
+
+    def add(self, samples: Iterable[CapturedSample]) -> None:
+        """Take samples; whenever `rows_per_flush` have gathered they are committed.
+
+        Raises:
+            ValueError: If a sample does not fit the first one or the attributes.
+            InputError: If the atlas cannot be written, for instance because the disk is full.
+        """
+        for sample in samples:
+            self._check(sample)
+            try:
+                self._take(sample)
+            except OSError as error:
+                raise InputError(
+                    f"{self.path} cannot be written: {_reason(error)}. "
+                    f"The {self._committed} samples committed so far stay readable."
+                ) from error
+
+    def close(self) -> None:
+        """Commit what is left and mark the group as finished."""
+        try:
+            self._flush()
+            for name, array in self._arrays.items():
+                spec = self._specs[name]
+                array.resize((self._last_row, *self._shape(spec)[1:]))
+            self._group.attrs.update(self._state(finished=True))
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {_reason(error)}.") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+
+    def _check(self, sample: CapturedSample) -> None:
+        layout = TOKEN_LAYOUTS[self.attributes.token_layout]
+        if not sample.sample_id:
+            raise ValueError("A sample needs a sample_id that is not empty.")
+        if sample.epoch < 0:
+            raise ValueError(f"Sample {sample.sample_id!r}: epochs count from 0.")
+        if getattr(sample, layout.input_name) is None:
+            raise ValueError(f"Sample {sample.sample_id!r} has no {layout.input_name}.")
+        sizes = self._sizes or _sizes_of(sample, self.attributes)
+        length = len(sample.boxes)
+        expected = {
+            "logits": (sizes["class"],),
+            "boxes": (length, len(layout.box_names)),
+            "readout": (sizes["readout_head"], length),
+            "readout_entropy": (sizes["readout_head"],),
+            "entropy": (sizes["layer"], sizes["head"]),
+            "maps": (sizes["layer"], sizes["head"], length, length),
+            "image": tuple(sizes.get(name, 0) for name in ("height", "width", "channel")),
+        }
+        for name, shape in expected.items():
+            values = getattr(sample, name)
+            if values is not None and np.shape(values) != shape:
+                raise ValueError(
+                    f"Sample {sample.sample_id!r}: {name} has shape {np.shape(values)}, "
+                    f"the atlas expects {shape}."
+                )
+        if sample.spectrogram is not None and len(sample.spectrogram) != sizes.get("mel"):
+            raise ValueError(
+                f"Sample {sample.sample_id!r}: the spectrogram has {len(sample.spectrogram)} mel "
+                f"bands, the atlas expects {sizes.get('mel')}."
+            )
+
+    def _take(self, sample: CapturedSample) -> None:
+        if not self._arrays:
+            self._create_arrays(sample)
+        self._make_room(sample)
+        if sample.maps is not None and sample.maps.size:
+            # Written at once, so that maps never pile up in memory: without the commit mark,
+            # which comes later, no reader looks at them.
+            self._write_maps(self._first_row + len(self._buffer), sample.maps)
+        self._buffer.append(sample)
+        if len(self._buffer) == self.rows_per_flush:
+            self._flush()
+
+    def _create_arrays(self, sample: CapturedSample) -> None:
+        dtype = "float32" if sample.spectrogram is None else sample.spectrogram.dtype.name
+        specs = array_specs(self.attributes.token_layout, self.maps_dtype, dtype)
+        self._sizes = _sizes_of(sample, self.attributes)
+        self._steps = {name: size for name, size in self._sizes.items() if size}
+        self._steps["sample"] = self.rows_per_flush
+        if self._max_tokens:
+            tokens = self._max_tokens
+        elif self.attributes.token_layout == "patch_box":
+            tokens = self._sizes["key"]
+        else:
+            tokens = _round_up(self._sizes["key"], TOKEN_STEP)
+        for name in ("query", "key"):
+            self._steps[name] = self._sizes[name] = max(tokens, 1)
+        # The commit mark is created last as well: without it a group holds nothing.
+        names = [name for name in specs if name not in COMMIT_ARRAYS]
+        for name in (*names, *COMMIT_ARRAYS):
+            self._specs[name] = specs[name]
+            self._arrays[name] = self._create_array(name, specs[name])
+
+    def _create_array(self, name: str, spec: ArraySpec) -> "zarr.Array[Any]":
+        chunks = [self._steps.get(dimension, 1) for dimension in spec.dimensions]
+        if name == "maps":
+            chunks[0] = 1
+            if np.prod(chunks) * np.dtype(spec.dtype).itemsize > LARGEST_MAP_CHUNK:
+                chunks[1] = 1
+        return self._group.create_array(
+            name,
+            shape=self._shape(spec),
+            chunks=tuple(chunks),
+            dtype=spec.dtype,
+            fill_value=spec.fill_value,
+            compressors=ZstdCodec(level=1, checksum=True),
+            dimension_names=spec.dimensions,
+            attributes={"meaning": spec.meaning},
+            # A chunk of fill values must exist too, or it could not be told from a lost one.
+            config={"write_empty_chunks": True},
+        )
+
+    def _shape(self, spec: ArraySpec) -> tuple[int, ...]:
+        return tuple(self._sizes[dimension] for dimension in spec.dimensions)
+
+    def _make_room(self, sample: CapturedSample) -> None:
+        """Grow the arrays, in whole chunks, until the sample fits."""
+        needed = {"key": len(sample.boxes), "sample": self._first_row + self.rows_per_flush}
+        needed["query"] = needed["key"]
+        if sample.spectrogram is not None:
+            needed["frame"] = sample.spectrogram.shape[1]
+        grown = {}
+        for name, size in needed.items():
+            if size > self._sizes[name]:
+                # Rows are doubled, because each growth rewrites the metadata of every array.
+                wanted = 2 * size if name == "sample" else size
+                grown[name] = _round_up(wanted, self._steps[name])
+        if not grown:
+            return
+        self._sizes.update(grown)
+        for name, array in self._arrays.items():
+            if grown.keys() & set(self._specs[name].dimensions):
+                array.resize(self._shape(self._specs[name]))
+
+    def _write_maps(self, row: int, maps: npt.NDArray[Any]) -> None:
+        spec = self._specs["maps"]
+        tokens = _round_up(maps.shape[-1], self._steps["key"])
+        padded = np.zeros((*maps.shape[:2], tokens, tokens), dtype=spec.dtype)
+        padded[:, :, : maps.shape[2], : maps.shape[3]] = maps
+        self._arrays["maps"][row, :, :, :tokens, :tokens] = padded
+
+    def _flush(self) -> None:
+        if not self._buffer:
+            return
+        names = [name for name in self._specs if name not in (*COMMIT_ARRAYS, "maps")]
+        for name in (*names, *COMMIT_ARRAYS):
+            block = self._block(name)
+            region = tuple(slice(0, size) for size in block.shape[1:])
+            rows = slice(self._first_row, self._first_row + self.rows_per_flush)
+            self._arrays[name][(rows, *region)] = block
+        self._last_row = self._first_row + len(self._buffer)
+        self._first_row += self.rows_per_flush
+        self._committed += len(self._buffer)
+        self._buffer = []
+
+    def _block(self, name: str) -> npt.NDArray[Any]:
+        """Return one array of the flush as whole chunks; rows that are not filled hold the fill."""
+        spec = self._specs[name]
+        values = [_value_of(sample, name) for sample in self._buffer]
+        shape = [self.rows_per_flush]
+        for axis, dimension in enumerate(spec.dimensions[1:]):
+            size = self._sizes[dimension]
+            if dimension in RAGGED_DIMENSIONS:
+                longest = max(value.shape[axis] for value in values)
+                size = _round_up(max(longest, 1), self._steps[dimension])
+            shape.append(size)
+        if spec.dtype == "str":
+            texts = values + [spec.fill_value] * (self.rows_per_flush - len(values))
+            return np.array(texts, dtype=np.dtypes.StringDType())
+        block = np.full(shape, spec.fill_value, dtype=spec.dtype)
+        block[: len(values)] = 0
+        for row, value in enumerate(values):
+            block[(row, *(slice(0, size) for size in np.shape(value)))] = value
+        return block
+
+
+def _sizes_of(sample: CapturedSample, attributes: AtlasAttributes) -> dict[str, int]:
+    """Return the size of every dimension but the sample's, as this first sample has them."""
+    sizes = {
+        "sample": 0,
+        "class": len(attributes.classes),
+        "layer": len(attributes.layers),
+        "head": sample.entropy.shape[1],
+        "readout_head": sample.readout.shape[0],
+        "query": len(sample.boxes),
+        "key": len(sample.boxes),
+        "box": sample.boxes.shape[1],
+    }
+    if sample.image is not None:
+        sizes.update(zip(("height", "width", "channel"), sample.image.shape, strict=True))
+    if sample.spectrogram is not None:
+        sizes.update(zip(("mel", "frame"), sample.spectrogram.shape, strict=True))
+    return sizes
+
+
+def _value_of(sample: CapturedSample, name: str) -> Any:
+    """Return what the array of this name holds for the sample."""
+    if name == "length":
+        return len(sample.boxes)
+    if name == "frames":
+        return 0 if sample.spectrogram is None else sample.spectrogram.shape[1]
+    if name == "has_maps":
+        return sample.maps is not None
+    if name == "groups":
+        return json.dumps(sample.groups, ensure_ascii=False)
+    value = getattr(sample, name)
+    # A lone surrogate is no character and has no UTF-8; one sign stands for it, so that the
+    # character spans still fit.
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+
+
+def _round_up(size: int, step: int) -> int:
+    return -(-size // step) * step
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
