@@ -1,0 +1,128 @@
+"""Padding, bias and causal masks, merged into the one mask that a kernel takes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Mask(NamedTuple):
+    """What a query may attend to.
+
+    `tensor` is None, boolean (True = attended, as `scaled_dot_product_attention` has it) or float
+    (added to the scores); it broadcasts to [B, H, Q, K]. `is_causal` is left to the kernel, so
+    that no mask tensor is needed for it: query i attends to the keys up to i (top-left aligned).
+    """
+
+    tensor: Tensor | None = None
+    is_causal: bool = False
+
+
+def merge_masks(
+    batch: int,
+    heads: int,
+    queries: int,
+    keys: int,
+    dtype: torch.dtype,
+    key_padding_mask: Tensor | None = None,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+) -> Mask:
+    """Merge masks in the convention of `nn.MultiheadAttention` into one.
+
+    In a boolean mask True means *not* attended; a float mask is added to the scores.
+    `key_padding_mask` is [B, K]; `attn_mask` is [Q, K], [B*H, Q, K] or [B, H, Q, K], where the
+    last form may have 1 in place of B and H.
+
+    Raises ValueError if a mask has another shape, or is neither boolean nor float.
+    """
+    if key_padding_mask is None and attn_mask is None:
+        return Mask(None, is_causal)
+    parts = []
+    if attn_mask is not None:
+        parts.append(_kept(_four_dimensional(attn_mask, batch, heads, queries, keys), dtype))
+    if key_padding_mask is not None:
+        if key_padding_mask.shape != (batch, keys):
+            raise ValueError(
+                f"key_padding_mask has the shape {tuple(key_padding_mask.shape)}; "
+                f"it must be [B, K] = {(batch, keys)}."
+            )
+        parts.append(_kept(key_padding_mask[:, None, None, :], dtype))
+    if is_causal:
+        # The kernels refuse is_causal beside a mask tensor.
+        parts.append(torch.ones(queries, keys, dtype=torch.bool, device=parts[0].device).tril())
+    merged = parts[0]
+    for part in parts[1:]:
+        merged = _both(merged, part)
+    return Mask(merged)
+
+
+def hide(logits: Tensor, mask: Tensor | None, causal_rows: Tensor | None) -> Tensor:
+    """Set the logits [..., Q, K] of keys that are not attended to -inf, or add a float mask.
+
+    `causal_rows` [Q] holds the positions of the queries if attention is causal, else None.
+    """
+    if mask is not None:
+        if mask.dtype == torch.bool:
+            logits = logits.masked_fill(~mask, -torch.inf)
+        else:
+            logits = logits + mask
+    if causal_rows is not None:
+        keys = torch.arange(logits.shape[-1], device=logits.device)
+        logits = logits.masked_fill(keys > causal_rows[:, None], -torch.inf)
+    return logits
+
+
+def safe_softmax(logits: Tensor) -> Tensor:
+    """Softmax over the last axis that gives zeros, not NaN, where every logit is -inf."""
+    # With a finite maximum, exp gives 0 for -inf; a row with any key left sums to 1 or more.
+    maximum = logits.detach().amax(-1, keepdim=True).clamp(min=torch.finfo(logits.dtype).min)
+    exponentials = (logits - maximum).exp()
+    return exponentials / exponentials.sum(-1, keepdim=True).clamp(min=1)
+
+
+def fully_masked(mask: Tensor) -> Tensor:
+    """Tell which rows of a mask (see `Mask`) leave no key at all: boolean, [..., Q, 1]."""
+    hidden = ~mask if mask.dtype == torch.bool else mask.isneginf()
+    return hidden.all(-1, keepdim=True)
+
+
+def _four_dimensional(attn_mask: Tensor, batch: int, heads: int, queries: int, keys: int) -> Tensor:
+    shape = tuple(attn_mask.shape)
+    if shape == (queries, keys):
+        return attn_mask[None, None]
+    if shape == (batch * heads, queries, keys):
+        return attn_mask.view(batch, heads, queries, keys)
+    if (
+        len(shape) == 4
+        and shape[0] in (1, batch)
+        and shape[1] in (1, heads)
+        and shape[2:] == (queries, keys)
+    ):
+        return attn_mask
+    raise ValueError(
+        f"attn_mask has the shape {shape}; it must be [Q, K] = {(queries, keys)}, "
+        f"[B*H, Q, K] = {(batch * heads, queries, keys)} "
+        f"or [B, H, Q, K] = {(batch, heads, queries, keys)}."
+    )
+
+
+def _kept(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    if mask.dtype == torch.bool:
+        return ~mask
+    if mask.is_floating_point():
+        return mask.to(dtype)
+    raise ValueError(f"A mask must be boolean or float, not {mask.dtype}.")
+
+
+def _both(first: Tensor, second: Tensor) -> Tensor:
+    if first.dtype == torch.bool and second.dtype == torch.bool:
+        return first & second
+    if first.dtype == torch.bool:
+        first, second = second, first
+    if second.dtype == torch.bool:
+        hidden = torch.zeros((), dtype=first.dtype, device=first.device)
+        return first + hidden.masked_fill(~second, -torch.inf)
+    return first + second

@@ -1,0 +1,168 @@
+"""The scores: how a query and a key are compared before the softmax.
+
+A score is a small module. Every parameter of a score has the heads as its first axis, so that
+the rows of some heads can be computed from slices of the parameters.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attention_atlas.attention.kernels import additive_attention, fused_attention
+from attention_atlas.attention.masks import Mask
+
+
+class Score(nn.Module):
+    """The function of one query and one key before the softmax."""
+
+    def logits(self, query: Tensor, key: Tensor) -> Tensor:
+        """Return the formula as in the paper: [B, H, Q, E] and [B, H, K, E] to [B, H, Q, K]."""
+        raise TypeError(f"{type(self).__name__} must define logits().")
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, dropout_p: float = 0.0
+    ) -> Tensor:
+        """Return softmax(logits) @ value without keeping the weights.
+
+        Shapes: query [B, H, Q, E], key [B, H, K, E], value [B, H, K, Ev] to [B, H, Q, Ev]; key and
+        value may have fewer heads than the query, if their number divides H.
+        """
+        raise TypeError(f"{type(self).__name__} must define attend().")
+
+    def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        """Return `logits(query, key)`."""
+        return self.logits(query, key)
+
+
+class ProductScore(Score):
+    """A score that is a scaled dot product once query and key are transformed."""
+
+    def transform(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Return query, key and scale such that logits = scale * query @ key.T."""
+        raise TypeError(f"{type(self).__name__} must define transform().")
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, dropout_p: float = 0.0
+    ) -> Tensor:
+        """Attend through one call of the fused kernel; see `Score.attend`."""
+        query, key, scale = self.transform(query, key)
+        return fused_attention(query, key, value, scale, mask, dropout_p)
+
+
+class Dot(ProductScore):
+    """q.k (Luong et al. 2015, "dot")."""
+
+    def logits(self, query: Tensor, key: Tensor) -> Tensor:
+        """Return q.k, [B, H, Q, K]."""
+        return query @ key.transpose(-2, -1)
+
+    def transform(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Return query and key as they are, and 1."""
+        return query, key, 1.0
+
+
+class ScaledDot(ProductScore):
+    """q.k / sqrt(E) (Vaswani et al. 2017)."""
+
+    def logits(self, query: Tensor, key: Tensor) -> Tensor:
+        """Return q.k / sqrt(E), [B, H, Q, K]."""
+        return query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+
+    def transform(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Return query and key as they are, and 1 / sqrt(E)."""
+        return query, key, 1 / math.sqrt(query.shape[-1])
+
+
+class Cosine(ProductScore):
+    """tau * cos(q, k), with tau learned per head (Henry et al. 2020; Liu et al. 2022, Swin v2).
+
+    `log_tau` [H] holds the logarithm, so that tau stays positive. It starts at tau = 10, as in
+    Swin v2.
+    """
+
+    def __init__(self, num_heads: int) -> None:
+        super().__init__()
+        self.log_tau = nn.Parameter(torch.full((num_heads,), math.log(10.0)))
+
+    def logits(self, query: Tensor, key: Tensor) -> Tensor:
+        """Return tau * q.k / (|q| |k|), [B, H, Q, K]."""
+        cosine = F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).transpose(-2, -1)
+        return self.log_tau.exp()[:, None, None] * cosine
+
+    def transform(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Return tau * q / |q|, k / |k| and 1."""
+        tau = self.log_tau.exp()[:, None, None]
+        return (_unit(query) * tau).to(query.dtype), _unit(key).to(key.dtype), 1.0
+
+
+class Multiplicative(ProductScore):
+    """q'Wk, with W learned per head (Luong et al. 2015, "general").
+
+    `matrix` [H, E, E] starts at the identity / sqrt(E): as the scaled dot product.
+    """
+
+    def __init__(self, num_heads: int, head_width: int) -> None:
+        super().__init__()
+        start = torch.eye(head_width) / math.sqrt(head_width)
+        self.matrix = nn.Parameter(start.repeat(num_heads, 1, 1))
+
+    def logits(self, query: Tensor, key: Tensor) -> Tensor:
+        """Return q'Wk, [B, H, Q, K]."""
+        return query @ self.matrix @ key.transpose(-2, -1)
+
+    def transform(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Return q'W, k and 1."""
+        return query @ self.matrix, key, 1.0
+
+
+class Additive(Score):
+    """v'tanh(q + k), with v learned per head (Bahdanau, Cho and Bengio 2014).
+
+    The paper's W and U are the projections of query and key. `vector` [H, E] is v.
+    """
+
+    def __init__(self, num_heads: int, head_width: int) -> None:
+        super().__init__()
+        self.vector = nn.Parameter(torch.empty(num_heads, head_width))
+        nn.init.uniform_(self.vector, -1 / math.sqrt(head_width), 1 / math.sqrt(head_width))
+
+    def logits(self, query: Tensor, key: Tensor) -> Tensor:
+        """Return v'tanh(q + k), [B, H, Q, K], by way of a [B, H, Q, K, E] tensor."""
+        hidden = torch.tanh(query[..., :, None, :] + key[..., None, :, :])
+        return (hidden * self.vector[:, None, None, :]).sum(-1)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, dropout_p: float = 0.0
+    ) -> Tensor:
+        """Attend in chunks of queries, with no [Q, K, E] tensor; see `Score.attend`."""
+        return additive_attention(query, key, value, self.vector, mask, dropout_p)
+
+
+SCORES: dict[str, Callable[[int, int], Score]] = {
+    "dot": lambda num_heads, head_width: Dot(),
+    "scaled_dot": lambda num_heads, head_width: ScaledDot(),
+    "cosine": lambda num_heads, head_width: Cosine(num_heads),
+    "multiplicative": Multiplicative,
+    "additive": Additive,
+}
+
+
+def build_score(name: str, num_heads: int, head_width: int) -> Score:
+    """Return the score of that name (a key of `SCORES`); ValueError if there is none."""
+    if name not in SCORES:
+        close = difflib.get_close_matches(name, SCORES, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"Unknown score {name!r}; the scores are {', '.join(SCORES)}.{hint}")
+    return SCORES[name](num_heads, head_width)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    # In half precision a squared norm overflows and the smallest norm allowed rounds to 0.
+    wide = vectors if vectors.dtype == torch.float64 else vectors.float()
+    return F.normalize(wide, dim=-1)
