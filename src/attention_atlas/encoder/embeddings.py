@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from attention_atlas.encoder.positions import (
     sinusoidal,
     sinusoidal_grid,
 )
-from attention_atlas.encoder.tokens import Batch, TokenLayout, Tokens
+from attention_atlas.encoder.tokens import Batch, LayoutKind, TokenLayout, Tokens
 from attention_atlas.errors import InputError
 
 Stem = Literal["linear", "conv"]
@@ -22,6 +22,8 @@ Stem = Literal["linear", "conv"]
 
 class Embedding(nn.Module):
     """Turns a batch into tokens, and tells what each token stands for."""
+
+    layout_kind: ClassVar[LayoutKind]
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tokens:
@@ -44,6 +46,8 @@ class TextEmbedding(Embedding):
         vectors: [vocab_size, D], where the token vectors start; random by default.
     """
 
+    layout_kind = "character_span"
+
     def __init__(
         self,
         vocab_size: int,
@@ -65,15 +69,14 @@ class TextEmbedding(Embedding):
 
     def forward(self, batch: Batch) -> Tokens:
         """Embed `batch["inputs"]` [B, K] of which `batch["lengths"]` [B] tokens are valid."""
-        ids, lengths = batch["inputs"], batch["lengths"]
-        num_tokens = ids.shape[1]
-        values = self.dropout(self.token(ids) + self.position[:num_tokens])
-        steps = torch.arange(num_tokens, device=ids.device)
-        return Tokens(values, steps >= lengths[:, None])
+        ids = batch["inputs"]
+        values = self.dropout(self.token(ids) + self.position[: ids.shape[1]])
+        return Tokens(values, _padding(batch["lengths"], ids.shape[1]))
 
     def token_layout(self, batch: Batch) -> TokenLayout:
         """The characters of each token, [start, end)."""
-        return TokenLayout("character_span", batch["spans"].float())
+        spans = batch["spans"].float()
+        return TokenLayout(self.layout_kind, spans, ~_padding(batch["lengths"], spans.shape[1]))
 
 
 class PatchEmbedding(Embedding):
@@ -89,6 +92,8 @@ class PatchEmbedding(Embedding):
         positions: `learned` or `sinusoidal` (half of the width for rows, half for columns).
         dropout: Share of the values that are dropped in training.
     """
+
+    layout_kind = "patch_box"
 
     def __init__(
         self,
@@ -121,7 +126,8 @@ class PatchEmbedding(Embedding):
         starts = self.patch_size * torch.arange(self.side)
         top, left = torch.meshgrid(starts, starts, indexing="ij")
         boxes = torch.stack([top, left, top + self.patch_size, left + self.patch_size], dim=-1)
-        return TokenLayout("patch_box", _repeat(boxes.flatten(0, 1), batch))
+        boxes = _repeat(boxes.flatten(0, 1), batch)
+        return TokenLayout(self.layout_kind, boxes, torch.ones(boxes.shape[:2], dtype=torch.bool))
 
 
 class SpectrogramEmbedding(Embedding):
@@ -140,6 +146,8 @@ class SpectrogramEmbedding(Embedding):
         positions: `learned` or `sinusoidal`.
         dropout: Share of the values that are dropped in training.
     """
+
+    layout_kind = "time_frequency_box"
 
     def __init__(
         self,
@@ -185,11 +193,11 @@ class SpectrogramEmbedding(Embedding):
         return Tokens(self.dropout(values + self.position), self._padding(batch))
 
     def _padding(self, batch: Batch) -> Tensor | None:
+        """A token is padding where none of its frames is valid."""
         if "lengths" not in batch:
             return None
-        valid = torch.ceil(batch["lengths"] / self.patch_frames)
-        columns = torch.arange(self.columns, device=valid.device).repeat(self.rows)
-        return columns >= valid[:, None]
+        columns = torch.ceil(batch["lengths"] / self.patch_frames)
+        return _padding(columns, self.columns).repeat(1, self.rows)
 
     def token_layout(self, batch: Batch) -> TokenLayout:
         """Start in seconds, low edge in hertz, end, high edge of each token."""
@@ -197,8 +205,15 @@ class SpectrogramEmbedding(Embedding):
         times = self.hop_seconds * self.patch_frames * torch.arange(self.columns + 1)
         low, start = torch.meshgrid(edges[:-1], times[:-1], indexing="ij")
         high, end = torch.meshgrid(edges[1:], times[1:], indexing="ij")
-        boxes = torch.stack([start, low, end, high], dim=-1).flatten(0, 1)
-        return TokenLayout("time_frequency_box", _repeat(boxes, batch))
+        boxes = _repeat(torch.stack([start, low, end, high], dim=-1).flatten(0, 1), batch)
+        padding = self._padding(batch)
+        valid = torch.ones(boxes.shape[:2], dtype=torch.bool) if padding is None else ~padding
+        return TokenLayout(self.layout_kind, boxes, valid)
+
+
+def _padding(lengths: Tensor, num_tokens: int) -> Tensor:
+    """[B, K], True from each sample's length [B] on."""
+    return torch.arange(num_tokens, device=lengths.device) >= lengths[:, None]
 
 
 def _repeat(boxes: Tensor, batch: Batch) -> Tensor:

@@ -67,7 +67,8 @@ class ClsReadout(Readout):
     def extend_layout(self, layout: TokenLayout) -> TokenLayout:
         """The CLS token stands for no place: NaN."""
         boxes = nn.functional.pad(layout.boxes, (0, 0, 1, 0), value=float("nan"))
-        return TokenLayout(layout.kind, boxes)
+        valid = nn.functional.pad(layout.valid, (1, 0), value=True)
+        return TokenLayout(layout.kind, boxes, valid)
 
     def forward(self, tokens: Tokens) -> Tensor:
         """[B, K, D] to [B, D]."""

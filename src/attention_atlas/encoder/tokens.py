@@ -30,7 +30,9 @@ class TokenLayout:
         kind: `character_span`: [start, end) in characters; `patch_box`: top, left, bottom, right in
             pixels; `time_frequency_box`: start in seconds, low edge in hertz, end, high edge.
         boxes: [B, K, 2] or [B, K, 4], float32. A token that stands for no place (CLS) has NaN.
+        valid: [B, K], True where a token is not padding.
     """
 
     kind: LayoutKind
     boxes: Tensor
+    valid: Tensor

@@ -1,0 +1,68 @@
+"""Config nodes to the objects that they describe."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger, Logger
+from omegaconf import DictConfig, OmegaConf
+
+from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.pipeline.instantiate import instantiate
+from attention_atlas.tasks import ClassificationTask
+
+
+def build_datamodule(config: DictConfig) -> AtlasDataModule:
+    """The data module of `data`, set up: read, checked and split."""
+    datamodule: AtlasDataModule = instantiate(config.data)
+    datamodule.setup()
+    return datamodule
+
+
+def build_task(config: DictConfig, datamodule: AtlasDataModule) -> ClassificationTask:
+    """The task with a new model that fits the data."""
+    encoder = plain(config.encoder)
+    encoder.pop("name")
+    task = plain(config.task)
+    task_class = DictConfig({"_target_": task["_target_"], "_partial_": True})
+    built: ClassificationTask = instantiate(task_class)(
+        datamodule=datamodule,
+        embedding=plain(config.embedding),
+        encoder=encoder,
+        attention=plain(config.attention),
+        optimizer=instantiate(config.optimizer),
+        schedule=instantiate(config.schedule),
+        weight_decay=config.optimizer.weight_decay,
+        label_smoothing=task["label_smoothing"],
+    )
+    return built
+
+
+def build_callbacks(config: DictConfig) -> list[Callback]:
+    """The callbacks of the config; a group that is null is left out."""
+    return [instantiate(node) for node in config.callbacks.values() if node is not None]
+
+
+def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
+    """metrics.csv always, and the logger of the config beside it."""
+    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    if config.logger and "_target_" in config.logger:
+        loggers.append(instantiate(config.logger))
+    return loggers
+
+
+def build_trainer(
+    config: DictConfig, folder: Path, callbacks: list[Callback], loggers: list[Logger]
+) -> Trainer:
+    """The Lightning trainer of a run folder."""
+    trainer: Trainer = instantiate(
+        config.trainer, callbacks=callbacks, logger=loggers, default_root_dir=str(folder)
+    )
+    return trainer
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """A config node as a plain dict, interpolations resolved."""
+    container = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}

@@ -1,0 +1,51 @@
+"""What a run is remembered by: result.json."""
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.tasks import ClassificationTask
+
+LIBRARIES = ("torch", "torchvision", "torchaudio", "lightning", "hydra-core", "attention-atlas")
+
+
+def describe_run(
+    config: DictConfig,
+    task: ClassificationTask,
+    datamodule: AtlasDataModule,
+    train_seconds: float,
+) -> dict[str, Any]:
+    """Choices, sizes, cost and library versions of a finished run, as plain values."""
+    sizes = {split: len(dataset) for split, dataset in datamodule.datasets.items()}
+    return {
+        "task": config.task.name,
+        "data": config.data.name,
+        "attention": config.attention.score,
+        "encoder": config.encoder.name,
+        "seed": config.seed,
+        "num_parameters": sum(parameter.numel() for parameter in task.parameters()),
+        "num_train_samples": sizes["train"],
+        "num_val_samples": sizes["val"],
+        "num_test_samples": sizes["test"],
+        "train_seconds": round(train_seconds, 1),
+        "cpu_seconds": round(cpu_seconds(), 1),
+        "versions": {name: version(name) for name in LIBRARIES},
+    }
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process and its finished children since they started."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file that is there whole or not at all."""
+    draft = path.with_name(f".{path.name}.tmp")
+    draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    draft.replace(path)

@@ -1,0 +1,51 @@
+"""Train, test the best checkpoint, keep the result and the maps."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import seed_everything
+from omegaconf import DictConfig
+
+from attention_atlas.pipeline.build import (
+    build_callbacks,
+    build_datamodule,
+    build_loggers,
+    build_task,
+    build_trainer,
+)
+from attention_atlas.pipeline.evaluate import evaluate_checkpoint
+from attention_atlas.pipeline.result import describe_run, write_json
+from attention_atlas.pipeline.summary import print_summary
+
+
+def train(config: DictConfig, folder: Path) -> dict[str, Any]:
+    """Run one training from its composed config.
+
+    Args:
+        config: As composed and checked.
+        folder: The run folder; gets `checkpoints/`, `metrics.csv`, `result.json`, `atlas.zarr/`.
+
+    Returns:
+        What `result.json` holds.
+
+    Raises:
+        InputError: Something that the user gave cannot be used.
+    """
+    seed_everything(config.seed, workers=True, verbose=False)
+    datamodule = build_datamodule(config)
+    task = build_task(config, datamodule)
+    datamodule.save(folder)
+    loggers = build_loggers(config, folder)
+    trainer = build_trainer(config, folder, build_callbacks(config), loggers)
+
+    started = time.perf_counter()
+    trainer.fit(task, datamodule, ckpt_path=config.ckpt_path)
+    train_seconds = time.perf_counter() - started
+
+    best = folder / "checkpoints" / "best.ckpt"
+    metrics = evaluate_checkpoint(config, best, task, datamodule, folder, loggers)
+    result = describe_run(config, task, datamodule, train_seconds) | metrics
+    write_json(folder / "result.json", result)
+    print_summary(result, folder)
+    return result
