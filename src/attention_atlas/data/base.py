@@ -1,6 +1,7 @@
 """What the data modules of all modalities share: loaders, order, and the path of a batch."""
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -74,6 +75,12 @@ class AtlasDataModule(LightningDataModule):
         if not self.datasets:
             self.datasets = self.load()
 
+    def save(self, folder: Path) -> None:  # noqa: B027
+        """Write into a run folder what was learned from the training split, if anything."""
+
+    def restore(self, folder: Path) -> None:  # noqa: B027
+        """Take from a run folder what `save` wrote there; called before `setup`."""
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Prepare a batch where the model is, with augmentation in training batches only."""
         return self.prepare(batch, training=bool(self.trainer and self.trainer.training))
@@ -103,9 +110,7 @@ class AtlasDataModule(LightningDataModule):
         workers: dict[str, Any] = {"num_workers": self.num_workers}
         if self.num_workers:
             workers |= {"persistent_workers": True, "prefetch_factor": 4}
-        return ResumableLoader(
-            dataset, sampler, pin_memory=torch.cuda.is_available(), **workers
-        )
+        return ResumableLoader(dataset, sampler, pin_memory=torch.cuda.is_available(), **workers)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the training order stands."""
