@@ -75,10 +75,10 @@ class AtlasDataModule(LightningDataModule):
         if not self.datasets:
             self.datasets = self.load()
 
-    def save(self, folder: Path) -> None:  # noqa: B027
+    def save(self, folder: Path) -> None:
         """Write into a run folder what was learned from the training split, if anything."""
 
-    def restore(self, folder: Path) -> None:  # noqa: B027
+    def restore(self, folder: Path) -> None:
         """Take from a run folder what `save` wrote there; called before `setup`."""
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
