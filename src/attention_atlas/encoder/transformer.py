@@ -45,7 +45,8 @@ class Block(nn.Module):
         """[B, K, D] to [B, K, D]."""
         attended = self.attention(self.attention_norm(values), key_padding_mask=key_padding_mask)
         values = values + self.drop_path(self.dropout(attended))
-        return values + self.drop_path(self.dropout(self.mlp(self.mlp_norm(values))))
+        output: Tensor = values + self.drop_path(self.dropout(self.mlp(self.mlp_norm(values))))
+        return output
 
 
 class TransformerEncoder(nn.Module):
