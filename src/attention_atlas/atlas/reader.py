@@ -312,14 +312,18 @@ class Sample:
 
     @property
     def tokens(self) -> list[str]:
-        """What each of the K tokens stands for: the text of its span, or its box in words."""
+        """What each of the K tokens stands for: the text of its span, or its box in words.
+
+        A token that stands for no part of the input is the empty string.
+        """
         layout = self._attributes.token_layout
         if layout == "character_span":
             text = self.text
             return [text[start:end] for start, end in self.boxes]
-        if layout == "patch_box":
-            return [f"rows {t:g}-{b:g}, columns {x:g}-{r:g}" for t, x, b, r in self.boxes]
-        return [f"{s:.2f}-{e:.2f} s, {low:.0f}-{high:.0f} Hz" for s, low, e, high in self.boxes]
+        return [
+            "" if np.isnan(box).any() else _box_in_words(layout, *box.tolist())
+            for box in self.boxes
+        ]
 
     def _must_draw(self, name: str) -> None:
         holds = TOKEN_LAYOUTS[self._attributes.token_layout].input_name
@@ -332,6 +336,12 @@ class Sample:
         return values.copy()
 
 
+def _box_in_words(layout: str, first: float, second: float, third: float, fourth: float) -> str:
+    if layout == "patch_box":
+        return f"rows {first:g}-{third:g}, columns {second:g}-{fourth:g}"
+    return f"{first:.2f}-{third:.2f} s, {second:.0f}-{fourth:.0f} Hz"
+
+
 class _Rank:
     """The group of one rank: its index of rows, and reading them with every chunk looked for."""
 
@@ -341,6 +351,7 @@ class _Rank:
         self.finished = bool(group.attrs.get("finished", False))
         self.rows_per_flush = int(str(group.attrs.get("rows_per_flush", 1)))
         self._arrays = dict(group.arrays())
+        self._dimensions = {name: _dimensions_of(array) for name, array in self._arrays.items()}
         self._block_start = -1
         self._blocks: dict[str, npt.NDArray[Any]] = {}
         if "length" not in self._arrays:
@@ -390,24 +401,35 @@ class _Rank:
         if name not in self._arrays:
             raise self._damaged(name, row, "is missing")
         if name == "maps":
-            self._check_chunks(name, row)
-            tokens = int(self.lengths[row])
-            return self._decode(name, row, (row, slice(None), slice(None), *[slice(tokens)] * 2))
+            tokens = slice(int(self.lengths[row]))
+            return self._fetch(name, row, (row, slice(None), slice(None), tokens, tokens))
         start = row - row % self.rows_per_flush
         if start != self._block_start:
             # One flush is kept, so that reading samples in order decodes each chunk once.
             self._block_start, self._blocks = start, {}
         if name not in self._blocks:
-            self._check_chunks(name, row)
             stop = min(start + self.rows_per_flush, len(self.lengths))
-            self._blocks[name] = np.asarray(self._decode(name, row, slice(start, stop)))
+            self._blocks[name] = np.asarray(self._fetch(name, row, (slice(start, stop),)))
         return self._trim(name, row, self._blocks[name][row - start])
 
-    def _decode(self, name: str, row: int, selection: Any) -> Any:
+    def _fetch(self, name: str, row: int, selection: tuple[int | slice, ...]) -> Any:
+        """Read a selection once every chunk that the row needs is known to exist."""
+        array = self._arrays[name]
+        keys = self._chunk_keys(name, row)
+
+        async def fetch() -> tuple[str | None, Any]:
+            for key in keys:
+                if not await array.store.exists(key):
+                    return key, None
+            return None, await array.async_array.getitem(selection)
+
         try:
-            return self._arrays[name][selection]
+            lost, values = sync(fetch())
         except (RuntimeError, ValueError) as error:
             raise self._damaged(name, row, "cannot be decoded") from error
+        if lost is not None:
+            raise self._damaged(name, row, f"is missing (chunk {lost})")
+        return values
 
     def _damaged(self, name: str, row: int, what: str) -> InputError:
         return InputError(
@@ -416,11 +438,8 @@ class _Rank:
         )
 
     def _trim(self, name: str, row: int, values: Any) -> Any:
-        region = tuple(slice(self._size(dim, row)) for dim in self._dimensions(name)[1:])
+        region = tuple(slice(self._size(dim, row)) for dim in self._dimensions[name][1:])
         return values[region] if region else values
-
-    def _dimensions(self, name: str) -> tuple[str, ...]:
-        return tuple(str(dimension) for dimension in self._arrays[name].metadata.dimension_names)
 
     def _size(self, dimension: str, row: int) -> int | None:
         """Return the size of a sample along a dimension, or None where all have the same."""
@@ -428,18 +447,21 @@ class _Rank:
             return None
         return int(self.read("frames", row) if dimension == "frame" else self.lengths[row])
 
-    def _check_chunks(self, name: str, row: int) -> None:
-        """Raise InputError unless every chunk that the row needs exists."""
+    def _chunk_keys(self, name: str, row: int) -> list[str]:
+        """Return the keys in the store of every chunk that holds part of the row."""
         array = self._arrays[name]
         numbers = [range(row // array.chunks[0], row // array.chunks[0] + 1)]
-        for axis, dimension in enumerate(self._dimensions(name)[1:], start=1):
+        for axis, dimension in enumerate(self._dimensions[name][1:], start=1):
             size = self._size(dimension, row)
             size = array.shape[axis] if size is None else size
             numbers.append(range(-(-size // array.chunks[axis])))
-        for chunk in itertools.product(*numbers):
-            key = f"{array.path}/{array.metadata.encode_chunk_key(chunk)}"
-            if not sync(array.store.exists(key)):
-                raise self._damaged(name, row, f"is missing (chunk {key})")
+        encode = array.metadata.encode_chunk_key
+        return [f"{array.path}/{encode(chunk)}" for chunk in itertools.product(*numbers)]
+
+
+def _dimensions_of(array: "zarr.Array[Any]") -> tuple[str, ...]:
+    names = getattr(array.metadata, "dimension_names", None)
+    return tuple(str(name) for name in names or ())
 
 
 def _open_root(path: Path) -> "zarr.Group":

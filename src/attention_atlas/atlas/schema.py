@@ -86,7 +86,10 @@ def array_specs(
     layout = TOKEN_LAYOUTS[token_layout]
     specs = dict(_COMMON_ARRAYS)
     specs["boxes"] = ArraySpec(
-        ("sample", "key", "box"), layout.box_dtype, 0, "part of the input behind each token"
+        ("sample", "key", "box"),
+        layout.box_dtype,
+        0,
+        "part of the input behind a token",
     )
     specs["maps"] = ArraySpec(
         ("sample", "layer", "head", "query", "key"), maps_dtype, _NAN, "attention weights"
@@ -160,7 +163,7 @@ class CapturedSample:
         prediction: Predicted class.
         logits: [C].
         boxes: [K, 2] character spans or [K, 4] patch or time-frequency boxes; K is the number of
-            valid tokens.
+            valid tokens. NaN where a token stands for no part of the input.
         readout: [R, K] weights of the readout's query; R = 0 for a readout without attention.
         readout_entropy: [R], in nats.
         entropy: [L, H] entropy in nats, mean over the queries.

@@ -4,6 +4,7 @@ The small arrays of a flush share one chunk each, and no two flushes share a chu
 `sample_id` and then `length` are written last: a row counts once its `length` is there.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.codecs import ZstdCodec
+from zarr.core.sync import sync
 
 from attention_atlas.atlas.schema import (
     COMMIT_ARRAYS,
@@ -28,7 +30,7 @@ from attention_atlas.atlas.schema import (
 )
 from attention_atlas.errors import InputError
 
-ROWS_PER_FLUSH = 32
+ROWS_PER_FLUSH = 64
 LARGEST_MAP_CHUNK = 4 * 2**20  # bytes; the maps of a larger sample are cut into layers
 TOKEN_STEP = 128  # the token axes grow by this much where the largest length is not told
 LIBRARIES = ("attention-atlas", "torch", "lightning", "transformers", "numpy", "zarr")
@@ -103,7 +105,9 @@ class AtlasWriter:
             if self.rank == 0:
                 attributes = self.attributes.to_json()
                 attributes["versions"] = attributes["versions"] or library_versions()
-                zarr.create_group(str(self.path), zarr_format=3, attributes=attributes)
+                # Another rank may have made an empty root already, on the way to its own group.
+                root = zarr.open_group(str(self.path), mode="a", zarr_format=3)
+                root.attrs.put(attributes)
             return zarr.create_group(
                 str(self.path), path=name, zarr_format=3, attributes=self._state(finished=False)
             )
@@ -274,15 +278,23 @@ class AtlasWriter:
         if not self._buffer:
             return
         names = [name for name in self._specs if name not in (*COMMIT_ARRAYS, "maps")]
-        for name in (*names, *COMMIT_ARRAYS):
-            block = self._block(name)
-            region = tuple(slice(0, size) for size in block.shape[1:])
-            rows = slice(self._first_row, self._first_row + self.rows_per_flush)
-            self._arrays[name][(rows, *region)] = block
+        sync(self._write_blocks({name: self._block(name) for name in (*names, *COMMIT_ARRAYS)}))
         self._last_row = self._first_row + len(self._buffer)
         self._first_row += self.rows_per_flush
         self._committed += len(self._buffer)
         self._buffer = []
+
+    async def _write_blocks(self, blocks: dict[str, npt.NDArray[Any]]) -> None:
+        """Write all arrays at once, in one go of zarr's event loop, then the commit mark."""
+        rows = slice(self._first_row, self._first_row + self.rows_per_flush)
+
+        async def write(name: str) -> None:
+            region = tuple(slice(0, size) for size in blocks[name].shape[1:])
+            await self._arrays[name].async_array.setitem((rows, *region), blocks[name])
+
+        await asyncio.gather(*(write(name) for name in blocks if name not in COMMIT_ARRAYS))
+        for name in COMMIT_ARRAYS:
+            await write(name)
 
     def _block(self, name: str) -> npt.NDArray[Any]:
         """Return one array of the flush as whole chunks; rows that are not filled hold the fill."""
@@ -301,7 +313,8 @@ class AtlasWriter:
         block = np.full(shape, spec.fill_value, dtype=spec.dtype)
         block[: len(values)] = 0
         for row, value in enumerate(values):
-            block[(row, *(slice(0, size) for size in np.shape(value)))] = value
+            region: tuple[int | slice, ...] = tuple(slice(size) for size in np.shape(value))
+            block[(row, *region)] = value
         return block
 
 
@@ -332,6 +345,11 @@ def _value_of(sample: CapturedSample, name: str) -> Any:
         return 0 if sample.spectrogram is None else sample.spectrogram.shape[1]
     if name == "has_maps":
         return sample.maps is not None
+    if name == "boxes":
+        # A token that stands for no part of the input has NaN, which only float boxes can hold;
+        # its character span is empty.
+        whole = sample.boxes.shape[1:] == (2,)
+        return np.nan_to_num(sample.boxes, nan=0.0) if whole else sample.boxes
     if name == "groups":
         return json.dumps(sample.groups, ensure_ascii=False)
     value = getattr(sample, name)

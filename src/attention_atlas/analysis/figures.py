@@ -1,0 +1,252 @@
+"""Draw a sample with the weights of its tokens: text, image or spectrogram.
+
+The colours run from light (no weight) to dark and differ in lightness throughout, so they survive
+print and colour blindness.
+"""
+
+import textwrap
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.image import AxesImage
+from rich.cells import cell_len
+from scipy.ndimage import uniform_filter
+
+from attention_atlas.analysis.views import View, over_image, over_spectrogram, pick, shown_text
+from attention_atlas.atlas import Atlas, AtlasAttributes, Sample
+from attention_atlas.errors import InputError
+
+COLOURS = "YlGnBu"
+HERTZ_TICKS = (0, 250, 500, 1000, 2000, 4000, 8000, 16000)
+# Inches of one sample alone and beside others; the height of a text follows from its lines.
+SIZES = {"character_span": (8.0, 1.2), "patch_box": (7.2, 3.6), "time_frequency_box": (7.2, 4.4)}
+GALLERY_WIDTHS = {"character_span": 4.2, "patch_box": 5.6, "time_frequency_box": 4.6}
+GALLERY_HEIGHT = 3.2
+_TEXT_SIZE = 10  # points
+_LINE_HEIGHT = 0.25  # inches
+_HEADING_HEIGHT = 0.75  # inches of the title
+_COLOUR_BAR_WIDTH = 1.0  # inches with its label
+
+
+def sample_figure(attributes: AtlasAttributes, sample: Sample, view: View) -> Figure:
+    """Return a figure of one sample with the weights of a view."""
+    width, height = SIZES[attributes.token_layout]
+    if attributes.token_layout == "character_span":
+        lines = _lines(shown_text(sample), _characters_per_line(width))
+        height = _HEADING_HEIGHT + _LINE_HEIGHT * max(len(lines), 5)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    _draw(figure, attributes, sample, view, width, height)
+    return figure
+
+
+def gallery_figure(chosen: list[tuple[Atlas, Sample]]) -> Figure:
+    """Return a figure of one sample of each atlas, side by side, with their readout rows."""
+    widths = [GALLERY_WIDTHS[atlas.attributes.token_layout] for atlas, _ in chosen]
+    figure = Figure(figsize=(sum(widths), GALLERY_HEIGHT), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subfigures(1, len(chosen), width_ratios=widths, squeeze=False, wspace=0.03)[0]
+    for panel, width, (atlas, sample) in zip(panels, widths, chosen, strict=True):
+        _draw(panel, atlas.attributes, sample, pick(sample), width, GALLERY_HEIGHT)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure; the ending of the path chooses the format.
+
+    Raises:
+        InputError: If the ending is no format of matplotlib, or the file cannot be written.
+    """
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix.lstrip(".").lower() not in formats:
+        raise InputError(
+            f"A figure cannot be saved as {path.name!r}: end it in .png, .pdf or .svg."
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            # Characters that the font lacks are drawn as boxes; that is no reason to complain.
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
+            figure.savefig(path, dpi=160)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _draw(
+    panel: FigureBase,
+    attributes: AtlasAttributes,
+    sample: Sample,
+    view: View,
+    width: float,
+    height: float,
+) -> None:
+    """Draw a sample into a panel of this size in inches."""
+    if attributes.token_layout == "character_span":
+        drawn, axes = _draw_text(panel, sample, view, width, height)
+    elif attributes.token_layout == "patch_box":
+        drawn, axes = _draw_image(panel, sample, view)
+    else:
+        drawn, axes = _draw_spectrogram(panel, attributes, sample, view)
+    bar = panel.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02, aspect=30)
+    bar.set_label("attention weight", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    panel.suptitle(_title(sample, view, width), fontsize=9, x=0.02, ha="left")
+
+
+def _title(sample: Sample, view: View, width: float) -> str:
+    columns = int(width * 13)
+    lines = [
+        sample.sample_id,
+        f"label {sample.label_name}, predicted {sample.prediction_name}",
+        view.description + _elsewhere(sample, view),
+    ]
+    return "\n".join(line if len(line) <= columns else line[: columns - 1] + "…" for line in lines)
+
+
+def _elsewhere(sample: Sample, view: View) -> str:
+    """Say how much weight no picture shows, because its tokens stand for no part of the input."""
+    hidden = sum(
+        float(w) for w, token in zip(view.weights, sample.tokens, strict=True) if not token
+    )
+    return f" ({hidden:.0%} on special tokens)" if hidden else ""
+
+
+def _scale(weights: npt.NDArray[Any]) -> Normalize:
+    """Let the colours run from zero to the largest weight."""
+    highest = float(np.nanmax(weights, initial=0.0))
+    return Normalize(0.0, highest or 1.0)
+
+
+def _draw_text(
+    panel: FigureBase, sample: Sample, view: View, width: float, height: float
+) -> tuple[ScalarMappable, list[Axes]]:
+    axes = panel.subplots()
+    scale, colours = _scale(view.weights), colormaps[COLOURS]
+    columns = _characters_per_line(width)
+    room = max(int((height - _HEADING_HEIGHT) / _LINE_HEIGHT), 1)
+    lines = _lines(shown_text(sample), columns)
+    if len(lines) > room:
+        lines = [*lines[: room - 1], [("…", None)]]
+    for row, line in enumerate(lines):
+        column = 0
+        for piece, token in line:
+            if token is None:
+                background, ink = None, "black"
+            else:
+                background = colours(scale(view.weights[token]))
+                ink = "white" if _lightness(background) < 0.5 else "black"
+                axes.barh(row, cell_len(piece), left=column, height=0.92, color=background)
+            axes.text(
+                column + cell_len(piece) / 2,
+                row,
+                piece.replace("$", r"\$"),
+                color=ink,
+                ha="center",
+                va="center",
+                family="monospace",
+                fontsize=_TEXT_SIZE,
+            )
+            column += cell_len(piece)
+    axes.set_xlim(0, columns)
+    axes.set_ylim(room - 0.5, -0.5)
+    axes.set_axis_off()
+    return ScalarMappable(scale, colours), [axes]
+
+
+def _characters_per_line(width: float) -> int:
+    """Return how many letters of the fixed-width font, 0.62 of its size wide, fit a panel."""
+    return int((width - _COLOUR_BAR_WIDTH) * 72 / (0.62 * _TEXT_SIZE))
+
+
+def _lines(
+    pieces: list[tuple[str, int | None]], columns: int
+) -> list[list[tuple[str, int | None]]]:
+    """Break pieces into lines of at most so many columns; a piece longer than a line is cut."""
+    lines: list[list[tuple[str, int | None]]] = [[]]
+    used = 0
+    for piece, token in pieces:
+        for part in textwrap.wrap(piece, columns, drop_whitespace=False) or [piece]:
+            if used and used + cell_len(part) > columns:
+                lines.append([])
+                used = 0
+            if used or not part.isspace():
+                lines[-1].append((part, token))
+                used += cell_len(part)
+    return lines
+
+
+def _lightness(colour: tuple[float, ...]) -> float:
+    red, green, blue = colour[:3]
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def _draw_image(panel: FigureBase, sample: Sample, view: View) -> tuple[AxesImage, list[Axes]]:
+    """Draw the image, and beside it the map with the outlines of the image."""
+    image = sample.image
+    grey = image.mean(axis=2)
+    heat = over_image(sample, view.weights)
+    left, right = panel.subplots(1, 2, sharex=True, sharey=True)
+    left.imshow(image if image.shape[2] == 3 else grey, cmap="gray", vmin=0, vmax=255)
+    drawn = right.imshow(heat, cmap=COLOURS, norm=_scale(heat), interpolation="nearest")
+    _outline(right, grey)
+    left.set_ylabel("row (pixels)", fontsize=8)
+    for axes in (left, right):
+        axes.set_xlabel("column (pixels)", fontsize=8)
+        axes.tick_params(labelsize=7)
+    return drawn, [left, right]
+
+
+def _draw_spectrogram(
+    panel: FigureBase, attributes: AtlasAttributes, sample: Sample, view: View
+) -> tuple[AxesImage, list[Axes]]:
+    """Draw the spectrogram, and below it the map with the outlines of the sound."""
+    spectrogram = sample.spectrogram.astype(np.float32)
+    heat = over_spectrogram(sample, view.weights, attributes)
+    bands, frames = spectrogram.shape
+    extent = (0.0, frames * (attributes.frame_seconds or 0.0), -0.5, bands - 0.5)
+    upper, lower = panel.subplots(2, 1, sharex=True, sharey=True)
+    upper.imshow(spectrogram, cmap="gray_r", extent=extent, origin="lower", aspect="auto")
+    drawn = lower.imshow(
+        heat,
+        cmap=COLOURS,
+        norm=_scale(heat),
+        extent=extent,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+    )
+    _outline(lower, spectrogram, attributes.frame_seconds or 0.0)
+    for axes in (upper, lower):
+        _label_mel_axis(axes, np.asarray(attributes.mel_frequencies))
+        axes.set_ylabel("frequency (Hz)", fontsize=8)
+        axes.tick_params(labelsize=7)
+    lower.set_xlabel("time (s)", fontsize=8)
+    return drawn, [upper, lower]
+
+
+def _outline(axes: Axes, values: npt.NDArray[Any], seconds_per_column: float = 0.0) -> None:
+    """Draw the outlines of what stands out in the input over its map."""
+    smooth = uniform_filter(values.astype(np.float64), 3)  # no outlines around single noisy cells
+    level = smooth.min() + 0.6 * np.ptp(smooth)
+    rows, columns = np.arange(values.shape[0]), np.arange(values.shape[1], dtype=np.float64)
+    if seconds_per_column:
+        columns = (columns + 0.5) * seconds_per_column
+    if np.ptp(smooth) > 0:
+        style: dict[str, Any] = {"colors": "black", "linewidths": 0.8, "linestyles": "solid"}
+        axes.contour(columns, rows, smooth, [level], **style)
+
+
+def _label_mel_axis(axes: Axes, frequencies: npt.NDArray[Any]) -> None:
+    """Label mel bands, which are evenly spaced on the axis, in hertz."""
+    ticks = [hertz for hertz in HERTZ_TICKS if frequencies[0] <= hertz <= frequencies[-1]]
+    bands = np.interp(ticks, frequencies, np.arange(len(frequencies)))
+    axes.set_yticks(bands.tolist(), [str(hertz) for hertz in ticks])

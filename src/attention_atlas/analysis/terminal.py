@@ -1,0 +1,152 @@
+"""Draw a sample with the weights of its tokens in a terminal, with colours or without."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.color import Color
+from rich.console import Console, Group
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from attention_atlas.analysis.views import View, over_image, over_spectrogram, printable, shown_text
+from attention_atlas.atlas import AtlasAttributes, Sample
+
+# ColorBrewer's YlGnBu, the colours of the figures: no weight is light, much weight is dark.
+HEAT = ("ffffd9", "edf8b1", "c7e9b4", "7fcdbb", "41b6c4", "1d91c0", "225ea8", "253494", "081d58")
+GREYS = ("000000", "ffffff")
+SHADES = " ░▒▓█"
+HALF_BLOCK = "▀"
+LARGEST_HEIGHT = 24  # lines of one picture
+TOP_TOKENS = 10
+BAR_WIDTH = 20
+
+
+def draw(
+    console: Console, attributes: AtlasAttributes, sample: Sample, view: View
+) -> Iterator[Group | Text | Table]:
+    """Return what `console` prints for a sample: its heading, its picture, its top tokens."""
+    yield Text(f"{sample.sample_id}", style="bold")
+    yield Text(f"label {sample.label_name}, predicted {sample.prediction_name}")
+    yield Text(view.description)
+    yield Text()
+    colours = not console.no_color and console.color_system is not None
+    if attributes.token_layout == "character_span":
+        yield _shaded_text(sample, view)
+    elif attributes.token_layout == "patch_box":
+        grey, heat = sample.image.mean(axis=2), over_image(sample, view.weights)
+        width = min(heat.shape[1], (console.width - 3) // 2, 2 * LARGEST_HEIGHT)
+        height = max(round(width * heat.shape[0] / heat.shape[1]), 1)
+        yield _side_by_side(
+            ("image", _picture(grey, width, height, GREYS, colours)),
+            ("weights", _picture(heat, width, height, HEAT, colours)),
+        )
+    else:
+        yield from _spectrogram(console, attributes, sample, view, colours)
+    yield Text()
+    yield _top_tokens(sample, view)
+
+
+def _shaded_text(sample: Sample, view: View) -> Text:
+    text, highest = Text(), float(view.weights.max(initial=0.0)) or 1.0
+    for piece, token in shown_text(sample):
+        if token is None:
+            text.append(piece)
+            continue
+        red, green, blue = _colour(float(view.weights[token]) / highest, HEAT)
+        ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 127 else "bright_white"
+        text.append(piece, Style(color=ink, bgcolor=Color.from_rgb(red, green, blue)))
+    return text
+
+
+def _spectrogram(
+    console: Console, attributes: AtlasAttributes, sample: Sample, view: View, colours: bool
+) -> Iterator[Text]:
+    """Draw the spectrogram and below it the weights, over axes in seconds and hertz."""
+    spectrogram = sample.spectrogram.astype(np.float64)
+    heat = over_spectrogram(sample, view.weights, attributes)
+    bands, frames = spectrogram.shape
+    margin = 9
+    width = min(frames, console.width - margin)
+    height = min(bands, LARGEST_HEIGHT)
+    frequencies = np.asarray(attributes.mel_frequencies)
+    for name, values, palette in (("spectrogram", spectrogram, GREYS), ("weights", heat, HEAT)):
+        lines = _picture(values[::-1], width, height, palette, colours)
+        yield Text(f"{'':{margin}}{name}")
+        for number, line in enumerate(lines):
+            band = (1 - (number + 0.5) / len(lines)) * (bands - 1)
+            hertz = np.interp(band, np.arange(bands), frequencies)
+            yield Text(f"{hertz:5.0f} Hz " if number % 3 == 0 else " " * margin) + line
+    seconds = f"{frames * (attributes.frame_seconds or 0.0):.2f} s"
+    yield Text(f"{'':{margin}}{'0 s':<{max(width - len(seconds), 4)}}{seconds}")
+
+
+def _picture(
+    values: npt.NDArray[Any], width: int, height: int, palette: tuple[str, ...], colours: bool
+) -> list[Text]:
+    """Return lines of half blocks, two pixels each, or of shades where there are no colours."""
+    low = 0.0 if palette is HEAT else float(np.nanmin(values))
+    span = float(np.nanmax(values, initial=low)) - low or 1.0
+    pixels = (_resample(values, height + height % 2, width) - low) / span
+    lines = []
+    for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
+        line = Text()
+        for pair in zip(upper.tolist(), lower.tolist(), strict=True):
+            if colours:
+                ink, paper = (
+                    None if np.isnan(value) else Color.from_rgb(*_colour(value, palette))
+                    for value in pair
+                )
+                line.append(HALF_BLOCK if ink else " ", Style(color=ink, bgcolor=paper))
+            else:
+                mean = np.nan_to_num(pair).mean()
+                line.append(SHADES[min(int(mean * len(SHADES)), len(SHADES) - 1)])
+        lines.append(line)
+    return lines
+
+
+def _resample(values: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.float64]:
+    """Average a grid into fewer cells, or repeat its cells into more."""
+    return _resample_rows(_resample_rows(values, height).T, width).T
+
+
+def _resample_rows(values: npt.NDArray[Any], count: int) -> npt.NDArray[np.float64]:
+    edges = np.arange(count + 1) * len(values) / count
+    starts = np.minimum(edges[:-1].astype(int), len(values) - 1)
+    stops = np.maximum(edges[1:].astype(int), starts + 1)
+    return np.stack([values[a:b].mean(axis=0) for a, b in zip(starts, stops, strict=True)])
+
+
+def _colour(value: float, palette: tuple[str, ...]) -> tuple[int, int, int]:
+    """Interpolate a colour of the palette at a value from 0 to 1."""
+    place = min(max(value, 0.0), 1.0) * (len(palette) - 1)
+    number = min(int(place), len(palette) - 2)
+    below, above = (bytes.fromhex(palette[i]) for i in (number, number + 1))
+    part = place - number
+    red, green, blue = (round(a + part * (b - a)) for a, b in zip(below, above, strict=True))
+    return red, green, blue
+
+
+def _side_by_side(*pictures: tuple[str, list[Text]]) -> Table:
+    table = Table.grid(padding=(0, 3, 0, 0))
+    table.add_row(*(Text(name) for name, _ in pictures))
+    table.add_row(*(Group(*lines) for _, lines in pictures))
+    return table
+
+
+def _top_tokens(sample: Sample, view: View) -> Table:
+    """List the tokens with the largest weights; readable without colours."""
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="")
+    table.add_column("weight", justify="right")
+    table.add_column("")
+    table.add_column("token")
+    table.add_column("what it stands for")
+    tokens, highest = sample.tokens, float(view.weights.max(initial=0.0)) or 1.0
+    for token in np.argsort(-view.weights, kind="stable")[:TOP_TOKENS].tolist():
+        weight = float(view.weights[token])
+        bar = "█" * round(BAR_WIDTH * weight / highest)
+        meaning = Text(printable(tokens[token]) or "(special token)")
+        table.add_row(f"{weight:.4f}", bar, str(token), meaning)
+    return table

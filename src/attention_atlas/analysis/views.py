@@ -1,0 +1,140 @@
+"""Pick the weights of one sample that a picture shows, and spread them over its input.
+
+Letters of shapes: K tokens, and the height and width, or mel bands and frames, of the input.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.atlas import AtlasAttributes, Sample
+from attention_atlas.errors import InputError
+
+
+@dataclass(frozen=True)
+class View:
+    """One weight per token, and words for where they come from.
+
+    Attributes:
+        weights: [K], in the units of the map.
+        description: Such as `readout, mean of 4 heads`.
+    """
+
+    weights: npt.NDArray[np.float32]
+    description: str
+
+
+def pick(
+    sample: Sample, layer: int | None = None, head: int | None = None, query: int | None = None
+) -> View:
+    """Return the readout row of a sample, or what one layer attends to.
+
+    Args:
+        sample: To look at.
+        layer: None for the readout; else counted from 0, or from the end if negative.
+        head: None for the mean of the heads.
+        query: Row of the layer's map; None for the mean of the rows, which is the attention that
+            each token receives.
+
+    Raises:
+        InputError: If there is no such layer, head or query, or the sample keeps no full maps.
+    """
+    if layer is None:
+        if query is not None:
+            raise InputError("The readout has one query only: give a layer too to choose a query.")
+        if not len(sample.readout):
+            raise InputError("This run has no attention readout: choose a layer.")
+        rows = sample.readout
+        place = "readout"
+    else:
+        maps = sample.maps
+        if not -len(maps) <= layer < len(maps):
+            raise InputError(f"There is no layer {layer}: {_choices(len(maps), 'layers')}.")
+        layer %= len(maps)
+        place = f"layer {layer}"
+        if query is None:
+            rows = maps[layer].astype(np.float32).mean(axis=1)
+        elif -sample.length <= query < sample.length:
+            rows = maps[layer, :, query]
+            place += f", query {query % sample.length}"
+        else:
+            raise InputError(f"There is no query {query}: {_choices(sample.length, 'queries')}.")
+    if head is None:
+        weights, which = rows.astype(np.float32).mean(axis=0), f"mean of {len(rows)} heads"
+        which = "its one head" if len(rows) == 1 else which
+    elif -len(rows) <= head < len(rows):
+        weights, which = rows[head].astype(np.float32), f"head {head % len(rows)}"
+    else:
+        raise InputError(f"There is no head {head}: {_choices(len(rows), 'heads')}.")
+    return View(weights, f"{place}, {which}")
+
+
+def _choices(count: int, what: str) -> str:
+    return f"this sample has {count} {what}, counted from 0" if count else f"it has no {what}"
+
+
+def over_image(sample: Sample, weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Spread weights [K] over the pixels [height, width] of an image.
+
+    A pixel has the mean weight of the patches that cover it, and NaN where none does.
+    """
+    height, width = sample.image.shape[:2]
+    rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
+    top, left, bottom, right = sample.boxes.T
+    return _mean_of_boxes(weights, rows, columns, (top, bottom), (left, right))
+
+
+def over_spectrogram(
+    sample: Sample, weights: npt.NDArray[Any], attributes: AtlasAttributes
+) -> npt.NDArray[np.float64]:
+    """Spread weights [K] over the bands and frames [mels, frames] of a spectrogram."""
+    frequencies = np.asarray(attributes.mel_frequencies)
+    step = attributes.frame_seconds or 0.0
+    seconds = (np.arange(sample.spectrogram.shape[1]) + 0.5) * step
+    start, low, end, high = sample.boxes.T
+    return _mean_of_boxes(weights, frequencies, seconds, (low, high), (start, end))
+
+
+def _mean_of_boxes(
+    weights: npt.NDArray[Any],
+    rows: npt.NDArray[Any],
+    columns: npt.NDArray[Any],
+    row_range: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    column_range: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+) -> npt.NDArray[np.float64]:
+    """Average the weights of the boxes over each point of a grid of rows and columns."""
+    in_row = (rows[:, None] >= row_range[0]) & (rows[:, None] < row_range[1])
+    in_column = (columns[:, None] >= column_range[0]) & (columns[:, None] < column_range[1])
+    rows_in, columns_in = in_row.astype(np.float64), in_column.astype(np.float64)
+    count = rows_in @ columns_in.T
+    total = (rows_in * weights) @ columns_in.T
+    mean = np.full(count.shape, np.nan)
+    np.divide(total, count, out=mean, where=count > 0)
+    return mean
+
+
+def shown_text(sample: Sample) -> list[tuple[str, int | None]]:
+    """Cut the part of the text that the tokens cover into (piece, token number or None).
+
+    Pieces without a token are what stands between two tokens. Line breaks and other signs that
+    would upset a line of print become blanks.
+    """
+    text, pieces, position = sample.text, list[tuple[str, int | None]](), None
+    for token, (start, end) in enumerate(sample.boxes.tolist()):
+        if end <= start:  # a special token stands for no character
+            continue
+        if position is not None and start > position:
+            pieces.append((text[position:start], None))
+        # Tokens of one character's bytes have the same span: it is shown once.
+        begin = start if position is None else max(start, position)
+        if end > begin:
+            pieces.append((text[begin:end], token))
+        position = end if position is None else max(position, end)
+    return [(printable(piece), token) for piece, token in pieces]
+
+
+def printable(text: str) -> str:
+    """Return the text with a blank for each sign that cannot be printed, such as a line break."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)

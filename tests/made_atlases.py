@@ -1,0 +1,114 @@
+"""Samples and atlases that the tests of the atlas, the figures and the command write.
+
+The weights are a softmax of random scores with one token that stands out, so that pictures and
+orders can be checked. Run as a program it writes samples until it is killed.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from attention_atlas.atlas import AtlasAttributes, AtlasWriter, CapturedSample
+
+MELS, FRAMES = 20, 48
+FRAME_SECONDS = 0.02
+WORDS = ["a", "moving", "film", ",", "but", "the", "naïve", "plot", "drags", "😀", "映画", "and"]
+
+
+def attributes(task: str, layers: int = 2) -> AtlasAttributes:
+    names = [f"encoder.layers.{layer}.attention" for layer in range(layers)]
+    common = {"layers": names, "mechanism": {"score": "scaled_dot"}, "config": {"seed": 1}}
+    if task == "nlp":
+        return AtlasAttributes(
+            task, "movie_reviews", ["negative", "positive"], "character_span", **common
+        )
+    if task == "vision":
+        return AtlasAttributes(
+            task, "mnist5k", [str(digit) for digit in range(10)], "patch_box", **common
+        )
+    mels = np.linspace(0, 2840, MELS + 2)[1:-1]
+    frequencies = 700 * (10 ** (mels / 2595) - 1)
+    return AtlasAttributes(
+        task,
+        "spoken_commands",
+        ["yes", "no", "stop"],
+        "time_frequency_box",
+        mel_frequencies=frequencies.tolist(),
+        frame_seconds=FRAME_SECONDS,
+        **common,
+    )
+
+
+def weights(generator: np.random.Generator, *shape: int) -> np.ndarray:
+    scores = np.exp(generator.normal(size=shape))
+    scores[..., shape[-1] // 2] *= 8
+    return scores / scores.sum(-1, keepdims=True)
+
+
+def sample(
+    task: str, number: int, *, layers: int = 2, heads: int = 4, maps: bool = True, **changes: object
+) -> CapturedSample:
+    """Make one sample; the same arguments make the same sample in every process."""
+    generator = np.random.default_rng(number)
+    drawn = {"nlp": _text, "vision": _image, "speech": _spectrogram}[task](generator, number)
+    keys = len(drawn["boxes"])
+    classes = len(attributes(task).classes)
+    made = CapturedSample(
+        sample_id=f"{task}-{number:04d}",
+        label=number % classes,
+        prediction=(number + (number % 5 == 0)) % classes,
+        logits=generator.normal(size=classes).astype(np.float32),
+        readout=weights(generator, heads, keys).astype(np.float32),
+        readout_entropy=generator.random(heads).astype(np.float32),
+        entropy=generator.random((layers, heads)).astype(np.float32),
+        maps=weights(generator, layers, heads, keys, keys).astype(np.float32) if maps else None,
+        **drawn,
+    )
+    return replace(made, **changes)
+
+
+def _text(generator: np.random.Generator, number: int) -> dict[str, object]:
+    words = generator.choice(WORDS, size=3 + number % 40)
+    ends = np.cumsum([len(word) + 1 for word in words]) - 1
+    boxes = np.stack([ends - [len(word) for word in words], ends], axis=1)
+    return {"text": " ".join(words), "boxes": boxes, "groups": {"source": f"part {number % 2}"}}
+
+
+def _image(generator: np.random.Generator, number: int) -> dict[str, object]:
+    rows, columns = np.mgrid[:28, :28]
+    ring = np.abs(np.hypot(rows - 14, columns - 14) - 8) < 2
+    image = (ring * 200 + generator.integers(0, 40, (28, 28))).astype(np.uint8)
+    corners = [(top, left) for top in range(0, 28, 4) for left in range(0, 28, 4)]
+    return {
+        "image": image[:, :, None],
+        "boxes": np.array([(top, left, top + 4, left + 4) for top, left in corners], np.float32),
+    }
+
+
+def _spectrogram(generator: np.random.Generator, number: int) -> dict[str, object]:
+    frames = FRAMES - number % 7
+    spectrogram = generator.normal(-8, 1, size=(MELS, frames)).astype(np.float32)
+    spectrogram[3:9, 10:30] += 6
+    starts = np.arange(0, frames - 3, 4) * FRAME_SECONDS
+    boxes = [(start, 0.0, start + 4 * FRAME_SECONDS, 8000.0) for start in starts]
+    return {"spectrogram": spectrogram, "boxes": np.array(boxes, np.float32)}
+
+
+def write(folder: Path, task: str, count: int = 6, mapped: int = 3, layers: int = 2) -> Path:
+    """Write the run folder of a task with an atlas of so many samples and return it."""
+    path = folder / "atlas.zarr"
+    with AtlasWriter(path, attributes(task, layers), max_tokens=64) as writer:
+        writer.add(sample(task, i, layers=layers, maps=i < mapped) for i in range(count))
+    return folder
+
+
+def _write_until_killed(path: str) -> None:
+    writer = AtlasWriter(path, attributes("nlp"), max_tokens=64, rows_per_flush=8)
+    for number in range(100_000):
+        writer.add([sample("nlp", number, maps=number % 3 == 0)])
+
+
+if __name__ == "__main__":
+    _write_until_killed(sys.argv[1])
