@@ -51,6 +51,7 @@ class AtlasDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.datasets = {}
+        self.test_split = "test"
         self._train_loader: ResumableLoader | None = None
         self._resume_state: dict[str, int] | None = None
 
@@ -98,8 +99,8 @@ class AtlasDataModule(LightningDataModule):
         return self.loader("val", self.eval_batch_size)
 
     def test_dataloader(self) -> ResumableLoader:
-        """Batches of the test split."""
-        return self.loader("test", self.eval_batch_size)
+        """Batches of the split that is tested, `test` unless `test_split` says otherwise."""
+        return self.loader(self.test_split, self.eval_batch_size)
 
     def loader(self, split: str, batch_size: int, shuffle: bool = False) -> ResumableLoader:
         """Batches of a split by name."""

@@ -1,14 +1,18 @@
 """Config nodes to the objects that they describe."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.pipeline.callbacks import EpochLines, RandomStates
 from attention_atlas.pipeline.instantiate import instantiate
+from attention_atlas.pipeline.quiet import quiet_libraries
 from attention_atlas.tasks import ClassificationTask
 
 
@@ -39,8 +43,9 @@ def build_task(config: DictConfig, datamodule: AtlasDataModule) -> Classificatio
 
 
 def build_callbacks(config: DictConfig) -> list[Callback]:
-    """The callbacks of the config; a group that is null is left out."""
-    return [instantiate(node) for node in config.callbacks.values() if node is not None]
+    """The callbacks of the config, those that are null left out, and those of every training."""
+    chosen = [instantiate(node) for node in config.callbacks.values() if node is not None]
+    return [*chosen, RandomStates(), EpochLines(show=not sys.stdout.isatty())]
 
 
 def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
@@ -54,9 +59,15 @@ def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
 def build_trainer(
     config: DictConfig, folder: Path, callbacks: list[Callback], loggers: list[Logger]
 ) -> Trainer:
-    """The Lightning trainer of a run folder."""
+    """The Lightning trainer of a run folder; a progress bar where the output is a terminal."""
+    quiet_libraries()
+    terminal = sys.stdout.isatty()
     trainer: Trainer = instantiate(
-        config.trainer, callbacks=callbacks, logger=loggers, default_root_dir=str(folder)
+        config.trainer,
+        callbacks=[*callbacks, RichProgressBar()] if terminal else callbacks,
+        enable_progress_bar=terminal,
+        logger=loggers,
+        default_root_dir=str(folder),
     )
     return trainer
 

@@ -156,6 +156,7 @@ class Capture(Callback):
                 maps = np.zeros((0, 0, len(keep), len(keep)), dtype=np.float32)
                 if full is not None:
                     maps = full[rank[index]][:, :, keep][..., keep]
+            drawn: dict[str, Any] = {kind: values[index] for kind, values in drawable.items()}
             samples.append(
                 CapturedSample(
                     sample_id=sample_id,
@@ -169,7 +170,7 @@ class Capture(Callback):
                     maps=maps,
                     split=self.split,
                     groups={key: values[index] for key, values in batch.get("groups", {}).items()},
-                    **{kind: values[index] for kind, values in drawable.items()},
+                    **drawn,
                 )
             )
         return samples

@@ -43,7 +43,8 @@ def evaluate_checkpoint(
     load_weights(task, checkpoint)
     capture = build_capture(config, folder / "atlas.zarr", task, datamodule, split)
     trainer = build_trainer(config, folder, capture, loggers)
-    trainer.test(task, datamodule.loader(split, datamodule.eval_batch_size), verbose=False)
+    datamodule.test_split = split
+    trainer.test(task, datamodule=datamodule, verbose=False)
     logged = {name: float(value) for name, value in sorted(trainer.logged_metrics.items())}
     return {
         **logged,

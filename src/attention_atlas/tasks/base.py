@@ -106,11 +106,13 @@ class ClassificationTask(LightningModule):
         logits, label = self(batch), batch["label"]
         self.val_metrics.update(logits.softmax(-1), label)
         loss = F.cross_entropy(logits, label)
-        self.log("val/loss", loss, batch_size=len(label), on_epoch=True, prog_bar=True)
+        self.log("val/loss", loss, batch_size=len(label), on_epoch=True)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole validation split."""
-        self.log_dict(self.val_metrics.compute(), prog_bar=True)
+        metrics = self.val_metrics.compute()
+        self.log("val/accuracy", metrics.pop("val/accuracy"), prog_bar=True)
+        self.log_dict(metrics)
         self.val_metrics.reset()
 
     def on_test_start(self) -> None:
