@@ -6,7 +6,6 @@ python train.py --help lists every choice.
 from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from attention_atlas.pipeline.launch import run_command
@@ -17,7 +16,7 @@ def main(config: DictConfig) -> None:
     """Compose, check, then import torch and train."""
     from attention_atlas.pipeline.train import train
 
-    train(config, Path(HydraConfig.get().runtime.output_dir))
+    train(config, Path(config.run_folder))
 
 
 if __name__ == "__main__":
