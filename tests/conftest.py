@@ -1,8 +1,17 @@
 """Fixtures that every test may use."""
 
+import csv
+import os
+import random
 from pathlib import Path
 
+# Tests run side by side: a second thread in each would only get in the way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -20,3 +29,76 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV of 200 short texts of differing lengths, whose label follows from their words."""
+    draw = random.Random(0)
+    words = {"good": ["great", "lovely", "fine"], "bad": ["dull", "poor", "awful"]}
+    filler = [f"word{index}" for index in range(30)]
+    path = tmp_path_factory.mktemp("reviews") / "reviews.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for index in range(200):
+            label = ("good", "bad")[index % 2]
+            text = [draw.choice(words[label]), *draw.choices(filler, k=draw.randint(2, 20))]
+            draw.shuffle(text)
+            writer.writerow([" ".join(text) + f" {index}", label])
+    return path
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of 60 small grey PNGs: a bright square at the left or at the right."""
+    folder = tmp_path_factory.mktemp("pictures")
+    draw = np.random.default_rng(0)
+    for label, columns in {"left": slice(0, 8), "right": slice(8, 16)}.items():
+        (folder / label).mkdir()
+        for index in range(60):
+            image = draw.integers(0, 120, (16, 16), dtype=np.uint8)
+            image[4:12, columns] += 100
+            Image.fromarray(image).save(folder / label / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of 40 half-second WAV files: a low or a high tone in noise."""
+    folder = tmp_path_factory.mktemp("sounds")
+    draw = np.random.default_rng(0)
+    seconds = np.arange(8000) / 16000
+    for label, hertz in {"low": 300, "high": 2000}.items():
+        (folder / label).mkdir()
+        for index in range(40):
+            pitch = hertz * draw.uniform(0.9, 1.1)
+            wave = 0.3 * np.sin(2 * np.pi * pitch * seconds) + 0.05 * draw.normal(size=8000)
+            soundfile.write(folder / label / f"{index}.wav", wave, 16000)
+    return folder
+
+
+TINY = ["encoder.embed_dim=16", "encoder.num_heads=2", "encoder.depth=1", "trainer.max_epochs=2"]
+
+
+@pytest.fixture(scope="session")
+def tiny(reviews: Path, pictures: Path, sounds: Path) -> dict[str, list[str]]:
+    """Overrides that train each task on small files in seconds."""
+    return {
+        "nlp": ["task=nlp", "data=csv", f"data.path={reviews}", "data.batch_size=16", *TINY],
+        "vision": [
+            "task=vision",
+            "data=image_folder",
+            f"data.path={pictures}",
+            "data.image_size=16",
+            "data.batch_size=16",
+            *TINY,
+        ],
+        "speech": [
+            "task=speech",
+            "data=audio_folder",
+            f"data.path={sounds}",
+            "data.batch_size=16",
+            *TINY,
+        ],
+    }

@@ -1,13 +1,16 @@
-"""Callbacks of our own: random states for exact resuming, and a plain line per epoch."""
+"""Callbacks of our own: what exact resuming needs, and a plain line per epoch."""
 
 import logging
 import random
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,33 @@ class RandomStates(Callback):
         np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
         version, internal, gauss = states["python"]
         random.setstate((version, tuple(internal), gauss))
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the best and the last checkpoint, also across a run that is resumed in a new folder.
+
+    Lightning forgets the best score when the folder changes, and would then take a worse epoch for
+    the best one. Here the best checkpoint so far is taken along.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Copy the best checkpoint of the run that is resumed, and remember its score."""
+        best = Path(state_dict["best_model_path"])
+        if best.is_file():
+            assert self.dirpath is not None
+            own = Path(self.dirpath) / best.name
+            if own != best:
+                own.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(best, own)
+            score = state_dict["best_model_score"]
+            state_dict = state_dict | {
+                "dirpath": self.dirpath,
+                "best_model_path": str(own),
+                "kth_best_model_path": str(own),
+                "best_k_models": {str(own): score},
+                "last_model_path": "",
+            }
+        super().load_state_dict(state_dict)
 
 
 class EpochLines(Callback):

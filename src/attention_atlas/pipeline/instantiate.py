@@ -10,6 +10,7 @@ from attention_atlas.errors import InputError
 
 ALLOWED = (
     "attention_atlas.data.",
+    "attention_atlas.pipeline.callbacks.",
     "attention_atlas.tasks.",
     "lightning.pytorch.Trainer",
     "lightning.pytorch.callbacks.",

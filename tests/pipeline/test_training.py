@@ -1,0 +1,153 @@
+"""Training: reproducible, resumable anywhere, and every option changes the result."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.pipeline.conftest import losses
+
+EVERY_STEP = ["trainer.log_every_n_steps=1", "capture=off"]
+RANDOM = {  # dropout, augmentation and, for text, pooling by length
+    "nlp": ["augmentation=text", "encoder.dropout=0.2"],
+    "vision": ["augmentation=image", "encoder.dropout=0.2", "encoder.drop_path=0.1"],
+    "speech": ["augmentation=audio", "encoder.dropout=0.2"],
+}
+
+
+@pytest.fixture(params=["nlp", "vision", "speech"])
+def task(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_a_seed_reproduces_a_run_bit_for_bit(task, tiny, run_training, tmp_path: Path) -> None:
+    overrides = [*tiny[task], *RANDOM[task], *EVERY_STEP]
+    first = run_training(overrides, tmp_path / "first")
+    second = run_training(overrides, tmp_path / "second")
+    assert losses(tmp_path / "first") == losses(tmp_path / "second")
+    assert first["test/loss"] == second["test/loss"]
+    other = run_training([*overrides, "seed=1"], tmp_path / "other")
+    assert other["test/loss"] != first["test/loss"]
+
+
+@pytest.mark.parametrize("where", ["between epochs", "inside an epoch"])
+def test_a_resumed_run_goes_on_as_if_nothing_had_happened(
+    task, where, tiny, run_training, tmp_path: Path
+) -> None:
+    overrides = [*tiny[task], *RANDOM[task], *EVERY_STEP, "trainer.max_epochs=3"]
+    whole = run_training(overrides, tmp_path / "whole")
+    steps = losses(tmp_path / "whole")
+
+    stop = len(steps) // 3 if where == "between epochs" else len(steps) // 3 + 2
+    rhythm = "every_n_epochs" if where == "between epochs" else "every_n_train_steps"
+    save = [
+        "+callbacks.all._target_=lightning.pytorch.callbacks.ModelCheckpoint",
+        f"+callbacks.all.{rhythm}=1",
+        "+callbacks.all.save_top_k=-1",
+        f"+callbacks.all.dirpath={tmp_path}/all",
+        "+callbacks.all.filename='{step}'",
+        "+callbacks.all.auto_insert_metric_name=false",
+    ]
+    run_training([*overrides, *save], tmp_path / "saved")
+    checkpoint = tmp_path / "all" / f"{stop}.ckpt"
+    assert checkpoint.is_file(), sorted((tmp_path / "all").iterdir())
+
+    resumed = run_training([*overrides, f"ckpt_path={checkpoint}"], tmp_path / "resumed")
+    again = losses(tmp_path / "resumed")
+    assert len(again) == len(steps) - stop
+    assert again == {step: loss for step, loss in steps.items() if step >= stop}
+    assert resumed["test/loss"] == whole["test/loss"]
+
+
+def test_checkpoints_hold_plain_containers(tiny, run_training, tmp_path: Path) -> None:
+    run_training([*tiny["vision"], *EVERY_STEP], tmp_path)
+    for name in ("best.ckpt", "last.ckpt"):
+        content = torch.load(tmp_path / "checkpoints" / name, weights_only=True)
+        assert {"state_dict", "optimizer_states", "loops", "callbacks"} <= set(content)
+
+
+def test_a_run_leaves_its_folder_complete(task, tiny, run_training, tmp_path: Path) -> None:
+    run_training(tiny[task], tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    wanted = "task data attention encoder seed num_parameters train_seconds num_train_samples"
+    assert {*wanted.split(), "test/accuracy", "test/macro_f1", "versions"} <= set(result)
+    assert result["task"] == task
+    confusion = torch.tensor(result["test/confusion_matrix"])
+    assert confusion.sum() == result["num_test_samples"]
+    correct = confusion.diagonal().sum() / confusion.sum()
+    assert result["test/accuracy"] == pytest.approx(float(correct))
+    assert (tmp_path / "atlas.zarr" / "zarr.json").is_file()
+    assert (tmp_path / "metrics.csv").is_file()
+
+
+OPTIONS = [
+    "optimizer.lr=1e-4",
+    "optimizer.weight_decay=5.0",
+    "optimizer=sgd",
+    "schedule=constant",
+    "schedule.warmup=0.9",
+    "schedule.final=0.5",
+    "task.label_smoothing=0.4",
+    "trainer.gradient_clip_val=0.01",
+    "trainer.accumulate_grad_batches=2",
+    "trainer.precision=bf16-mixed",
+    "callbacks.ema=null",
+    "lr_find=true",
+    "attention=dot",
+    "attention=cosine",
+    "attention=multiplicative",
+    "attention=additive",
+    "attention.bias=false",
+    "attention.dropout=0.5",
+    "attention.num_kv_heads=1",
+    "encoder.dropout=0.5",
+    "encoder.drop_path=0.9 encoder.depth=2",
+    "encoder.depth=0",
+    "encoder.mlp_ratio=1.0",
+    "encoder.readout=cls",
+    "encoder.readout=mean",
+    "encoder.head_dropout=0.5",
+    "embedding.positions=sinusoidal",
+    "embedding.stem=linear",
+    "embedding.patch_size=8",
+    "embedding.dropout=0.5",
+    "augmentation=image",
+    "augmentation=image_rand",
+    "augmentation=mixup",
+    "augmentation=cutmix",
+]
+
+
+@pytest.fixture(scope="module")
+def plain_result(tiny, run_training, tmp_path_factory) -> dict:
+    overrides = [*tiny["vision"], "augmentation=none", *EVERY_STEP]
+    return run_training(overrides, tmp_path_factory.mktemp("plain"))
+
+
+@pytest.mark.xdist_group("options")
+@pytest.mark.parametrize("option", OPTIONS)
+def test_each_option_changes_the_result(
+    option, tiny, run_training, plain_result, tmp_path: Path
+) -> None:
+    overrides = [*tiny["vision"], "augmentation=none", *EVERY_STEP, *option.split()]
+    assert run_training(overrides, tmp_path)["test/loss"] != plain_result["test/loss"]
+
+
+def test_early_stopping_ends_training(tiny, run_training, tmp_path: Path) -> None:
+    stop = ["trainer.max_epochs=20", "optimizer.lr=0.0", "callbacks.early_stopping.patience=1"]
+    overrides = [*tiny["vision"], *EVERY_STEP, "augmentation=none", "encoder.dropout=0.0", *stop]
+    run_training([*overrides, "callbacks.ema=null"], tmp_path)
+    steps_per_epoch = 5
+    assert len(losses(tmp_path)) <= 3 * steps_per_epoch + 1
+
+
+def test_the_best_checkpoint_on_validation_is_tested(tiny, run_training, tmp_path: Path) -> None:
+    overrides = [*tiny["vision"], *EVERY_STEP, "trainer.max_epochs=4", "optimizer.lr=0.05"]
+    run_training(overrides, tmp_path)
+    best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
+    rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    column = rows[0].split(",").index("val/accuracy")
+    accuracies = [float(row.split(",")[column]) for row in rows[1:] if row.split(",")[column]]
+    checkpoint = next(v for k, v in best["callbacks"].items() if k.startswith("ModelCheckpoint"))
+    assert float(checkpoint["best_model_score"]) == pytest.approx(max(accuracies), abs=1e-6)
