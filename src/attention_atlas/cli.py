@@ -272,7 +272,7 @@ def _facts(atlas: "Atlas") -> dict[str, Any]:
         "layers": atlas.layers,
         "heads": samples[0].entropy.shape[1],
         "readout_heads": len(samples[0].readout),
-        "tokens_are": attributes.token_layout.replace("_", " ") + "s",
+        "token_layout": attributes.token_layout,
         "tokens_per_sample": {
             "least": lengths[0],
             "median": lengths[len(lengths) // 2],

@@ -53,7 +53,7 @@ def find_atlas(path: str | Path) -> Path:
             "(`atlas list` shows them)."
         )
     if (folder / ATLAS_FOLDER).is_dir():
-        return folder / ATLAS_FOLDER
+        folder = folder / ATLAS_FOLDER
     if (folder / "zarr.json").is_file():
         return folder
     if folder.name == ATLAS_FOLDER:

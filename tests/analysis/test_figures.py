@@ -1,0 +1,71 @@
+"""Figures are written, labelled, and show the weights that they say they show."""
+
+import made_atlases
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from attention_atlas.analysis.figures import gallery_figure, sample_figure, save_figure
+from attention_atlas.analysis.views import pick
+from attention_atlas.atlas import open_atlas
+from attention_atlas.errors import InputError
+
+
+def words(figure: Figure) -> str:
+    from matplotlib.text import Text
+
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [
+        ("nlp", ["attention weight"]),
+        ("vision", ["row (pixels)", "column (pixels)", "attention weight"]),
+        ("speech", ["time (s)", "frequency (Hz)", "1000", "4000", "attention weight"]),
+    ],
+)
+def test_figure_of_a_sample_is_labelled(tmp_path, task, labels):
+    atlas = open_atlas(made_atlases.write(tmp_path, task))
+    figure = sample_figure(atlas.attributes, atlas[1], pick(atlas[1], layer=1, head=0))
+    save_figure(figure, tmp_path / "new" / "sample.png")
+    shown = words(figure)
+    for label in [*labels, f"{task}-0001", "layer 1, head 0", "predicted"]:
+        assert label in shown
+    with Image.open(tmp_path / "new" / "sample.png") as image:
+        assert len(np.unique(np.asarray(image.convert("L")))) > 20
+
+
+def test_map_of_an_image_has_its_peak_at_the_patch_that_stands_out(tmp_path):
+    atlas = open_atlas(made_atlases.write(tmp_path, "vision"))
+    figure = sample_figure(atlas.attributes, atlas[0], pick(atlas[0]))
+    heat = figure.axes[1].images[0].get_array()
+    assert {tuple(place // 4) for place in np.argwhere(heat == heat.max())} == {(3, 3)}
+
+
+def test_gallery_shows_one_sample_of_each_run(tmp_path):
+    tasks = ("nlp", "vision", "speech")
+    atlases = [open_atlas(made_atlases.write(tmp_path / task, task)) for task in tasks]
+    figure = gallery_figure([(atlas, atlas[2]) for atlas in atlases])
+    save_figure(figure, tmp_path / "maps.png")
+    for task in tasks:
+        assert f"{task}-0002" in words(figure)
+
+
+def test_text_longer_than_a_line_is_broken_and_every_token_drawn(tmp_path):
+    atlas = open_atlas(made_atlases.write(tmp_path, "nlp", count=40))
+    sample = atlas[39]
+    shown = words(sample_figure(atlas.attributes, sample, pick(sample))).splitlines()
+    for token in sample.tokens:
+        assert token in shown
+
+
+def test_format_that_is_none_and_place_that_cannot_be_written(tmp_path):
+    atlas = open_atlas(made_atlases.write(tmp_path, "vision"))
+    figure = sample_figure(atlas.attributes, atlas[0], pick(atlas[0]))
+    with pytest.raises(InputError, match=r"end it in \.png"):
+        save_figure(figure, tmp_path / "sample.xyz")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        save_figure(figure, tmp_path / "file" / "sample.png")

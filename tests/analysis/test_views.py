@@ -1,0 +1,91 @@
+"""Which weights a picture shows, and where in the input they lie."""
+
+from dataclasses import replace
+
+import made_atlases
+import numpy as np
+import pytest
+
+from attention_atlas.analysis.views import over_image, over_spectrogram, pick, shown_text
+from attention_atlas.atlas import AtlasWriter, CapturedSample, Sample, open_atlas
+from attention_atlas.errors import InputError
+
+
+@pytest.fixture
+def keep(tmp_path):
+    """Write one sample and read it back."""
+
+    def write_and_read(made: CapturedSample, task: str = "nlp") -> Sample:
+        with AtlasWriter(
+            tmp_path, made_atlases.attributes(task), max_tokens=64, maps_dtype="float32"
+        ) as writer:
+            writer.add([made])
+        return open_atlas(tmp_path)[0]
+
+    return write_and_read
+
+
+def test_readout_layer_head_and_query(keep):
+    made = made_atlases.sample("nlp", 5)
+    sample = keep(made)
+    cases = {
+        (None, None, None): (made.readout.mean(0), "readout, mean of 4 heads"),
+        (None, 2, None): (made.readout[2], "readout, head 2"),
+        (1, None, None): (made.maps[1].mean((0, 1)), "layer 1, mean of 4 heads"),
+        (-1, 3, 4): (made.maps[1, 3, 4], "layer 1, query 4, head 3"),
+        (0, None, 1): (made.maps[0, :, 1].mean(0), "layer 0, query 1, mean of 4 heads"),
+    }
+    for (layer, head, query), (weights, description) in cases.items():
+        view = pick(sample, layer, head, query)
+        np.testing.assert_allclose(view.weights, weights, rtol=1e-6)
+        assert view.description == description
+        assert view.weights.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"layer": 2}, "no layer 2: this sample has 2 layers"),
+        ({"layer": -3}, "no layer -3"),
+        ({"head": 4}, "no head 4: this sample has 4 heads"),
+        ({"layer": 0, "query": 8}, "no query 8: this sample has 8 queries"),
+        ({"query": 0}, "give a layer too"),
+    ],
+)
+def test_choice_that_is_not_there(keep, choice, message):
+    with pytest.raises(InputError, match=message):
+        pick(keep(made_atlases.sample("nlp", 5)), **choice)
+
+
+def test_patches_that_overlap_share_their_pixels(keep):
+    made = made_atlases.sample("vision", 0)
+    boxes = np.full((49, 4), np.nan, dtype=np.float32)
+    boxes[:2] = [(0, 0, 4, 4), (2, 0, 6, 4)]
+    sample = keep(replace(made, boxes=boxes), "vision")
+    weights = np.zeros(49)
+    weights[:2] = 0.2, 0.6
+    heat = over_image(sample, weights)
+    np.testing.assert_allclose(heat[[0, 3, 5], 0], [0.2, 0.4, 0.6])
+    assert np.isnan(heat[6:]).all()
+    assert np.isnan(heat[:, 4:]).all()
+
+
+def test_time_and_frequency_boxes_lie_on_frames_and_bands(keep):
+    attributes = made_atlases.attributes("speech")
+    sample = keep(made_atlases.sample("speech", 0), "speech")
+    weights = np.arange(sample.length, dtype=float)
+    heat = over_spectrogram(sample, weights, attributes)
+    assert heat.shape == sample.spectrogram.shape
+    np.testing.assert_array_equal(heat[0], np.repeat(weights, 4))
+    np.testing.assert_array_equal(heat[0], heat[-1])
+
+
+def test_text_is_cut_into_tokens_and_what_stands_between(keep):
+    boxes = np.array([(0, 0), (2, 5), (5, 7), (8, 9), (8, 9)])
+    made = replace(
+        made_atlases.sample("nlp", 2, maps=False),
+        text="A fil\nms 😀 end",
+        boxes=boxes,
+        readout=np.full((4, 5), 0.2),
+    )
+    assert shown_text(keep(made)) == [("fil", 1), (" m", 2), ("s", None), (" ", 3)]

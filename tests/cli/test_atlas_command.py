@@ -1,0 +1,196 @@
+"""The `atlas` command, run as a process on atlases of the real writer."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import made_atlases
+import pytest
+
+from attention_atlas.cli import main
+
+HEADINGS = ["run", "task", "data", "attention", "accuracy", "samples", "size", "age"]
+TRUECOLOR = {"FORCE_COLOR": "1", "COLORTERM": "truecolor", "TERM": "xterm"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """A working directory with outputs/<task>/one for each task."""
+    folder = tmp_path_factory.mktemp("cli")
+    for task in ("nlp", "vision", "speech"):
+        run = made_atlases.write(folder / "outputs" / task / "one", task)
+        (run / "result.json").write_text(json.dumps({"test/accuracy": 0.875}))
+    return folder
+
+
+def atlas(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = Path(sys.executable).with_name("atlas")
+    plain = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "COLUMNS")}
+    return subprocess.run(
+        [str(command), *arguments],
+        cwd=folder,
+        env={**plain, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def printed(folder: Path, *arguments: str, **environment: str) -> str:
+    done = atlas(folder, *arguments, **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_list(runs):
+    lines = printed(runs, "list").splitlines()
+    assert lines[0].split() == HEADINGS
+    assert {line.split()[0] for line in lines[1:]} == {
+        f"outputs/{task}/one" for task in ("nlp", "vision", "speech")
+    }
+    assert "nlp movie_reviews scaled_dot 87.5% 6" in " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= 100
+
+
+def test_list_as_json_and_with_a_broken_run(runs, tmp_path):
+    shutil.copytree(runs / "outputs" / "nlp", tmp_path / "nlp")
+    (tmp_path / "broken" / "atlas.zarr").mkdir(parents=True)
+    listed = json.loads(printed(runs, "list", str(tmp_path), "--json"))
+    described = {run["run"]: run for run in listed}
+    assert described[str(tmp_path / "nlp" / "one")]["samples"] == 6
+    assert "incomplete" in described[str(tmp_path / "broken")]["problem"]
+    assert "is incomplete" in " ".join(printed(runs, "list", str(tmp_path)).split())
+
+
+def test_list_of_a_folder_without_runs(tmp_path):
+    assert "No run below" in printed(tmp_path, "list", ".")
+
+
+def test_info(runs):
+    facts = json.loads(printed(runs, "info", "outputs/speech/one", "--json"))
+    assert facts["samples"] == 6
+    assert facts["with_full_maps"] == 3
+    assert facts["test_accuracy"] == 0.875
+    assert facts["finished"] is True
+    words = printed(runs, "info", "outputs/speech/one")
+    assert "time_frequency_box" in words
+    assert "score scaled_dot" in words
+
+
+def test_show_a_text(runs):
+    words = printed(runs, "show", "outputs/nlp/one", "nlp-0004")
+    made = made_atlases.sample("nlp", 4)
+    assert "readout, mean of 4 heads" in words
+    assert made.text in words
+    best = made.readout.mean(0).argmax()
+    start, end = made.boxes[best]
+    table = words[words.index("what it stands for") :].splitlines()
+    assert table[1].split()[2:] == [str(best), made.text[start:end]]
+    assert "\x1b" not in words
+
+
+def test_show_in_colours(runs):
+    for task in ("nlp", "vision", "speech"):
+        words = printed(
+            runs,
+            "show",
+            f"outputs/{task}/one",
+            FORCE_COLOR="1",
+            COLORTERM="truecolor",
+            TERM="xterm",
+        )
+        assert "\x1b[38;2;" in words or "48;2;" in words
+
+
+def test_show_an_image_and_a_sound(runs):
+    image = printed(runs, "show", "outputs/vision/one", "1", "--layer", "1", "--head", "0")
+    assert "layer 1, head 0" in image
+    assert "rows 12-16, columns 12-16" in image
+    assert "█" in image
+    sound = printed(runs, "show", "outputs/speech/one", "2", "--layer", "-1", "--query", "3")
+    assert "layer 1, query 3, mean of 4 heads" in sound
+    assert "Hz" in sound
+    assert "0.92 s" in sound
+
+
+def test_show_as_json(runs):
+    shown = json.loads(printed(runs, "show", "outputs/nlp/one", "2", "--json"))
+    assert shown["sample_id"] == "nlp-0002"
+    assert len(shown["weights"]) == len(shown["tokens"]) == len(shown["boxes"]) == 5
+
+
+def test_save_and_gallery(runs, tmp_path):
+    figure, picture = tmp_path / "sample.png", tmp_path / "maps.png"
+    assert "Saved" in printed(runs, "show", "outputs/speech/one", "--save", str(figure))
+    folders = [f"outputs/{task}/one" for task in ("nlp", "vision", "speech")]
+    assert "Saved" in printed(runs, "gallery", *folders, "--save", str(picture))
+    chosen = ["--sample", "nlp-0001", "--sample", "2", "--sample", "speech-0001"]
+    assert "Saved" in printed(runs, "gallery", *folders, *chosen, "--save", str(picture))
+    for file in (figure, picture):
+        assert file.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "outputs/nlp/on"], "There is no run 'outputs/nlp/on': the closest is"),
+        (["info", "elsewhere"], "There is no run 'elsewhere'"),
+        (["info", "outputs"], "neither a run folder nor"),
+        (["list", "elsewhere"], "There is no folder 'elsewhere'"),
+        (["show", "outputs/nlp/one", "nlp-04"], "the closest is 'nlp-0004'"),
+        (["show", "outputs/nlp/one", "6"], "There is no sample 6: the run has 6"),
+        (["show", "outputs/nlp/one", "--layer", "2"], "There is no layer 2"),
+        (["show", "outputs/nlp/one", "--head", "4"], "There is no head 4"),
+        (["show", "outputs/nlp/one", "--epoch", "3"], "has no epoch 3"),
+        (["show", "outputs/nlp/one", "5", "--layer", "0"], "keeps its readout row only"),
+        (["show", "outputs/nlp/one", "--save", "a.xyz"], "cannot be saved as 'a.xyz'"),
+        (
+            ["gallery", "outputs/nlp/one", "--save", "a.png", "--sample", "0", "--sample", "1"],
+            "once",
+        ),
+        (["shw"], "No such command 'shw'"),
+    ],
+)
+def test_bad_input_ends_in_a_sentence(runs, arguments, message, monkeypatch, capsys):
+    monkeypatch.chdir(runs)
+    monkeypatch.setattr(sys, "argv", ["atlas", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.out == ""
+
+
+def test_bad_input_has_a_traceback_on_demand_only(runs):
+    plain = atlas(runs, "info", "elsewhere")
+    assert plain.returncode == 2
+    assert plain.stderr.count("\n") == 1
+    full = atlas(runs, "info", "elsewhere", HYDRA_FULL_ERROR="1")
+    assert full.returncode == 1
+    assert "Traceback" in full.stderr
+
+
+def test_no_command_imports_torch(runs, tmp_path):
+    program = """
+import sys
+from attention_atlas.cli import main
+sys.argv = ["atlas", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0, end.code
+assert not {"torch", "lightning", "hydra"} & set(sys.modules)
+assert "matplotlib" not in sys.modules or "--save" in sys.argv
+"""
+    for arguments in (
+        ["list"],
+        ["info", "outputs/nlp/one"],
+        ["show", "outputs/speech/one"],
+        ["show", "outputs/vision/one", "--save", str(tmp_path / "figure.pdf")],
+    ):
+        subprocess.run([sys.executable, "-c", program, *arguments], cwd=runs, check=True)
