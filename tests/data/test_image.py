@@ -213,15 +213,37 @@ def test_ids_do_not_depend_on_other_files(folder: Path) -> None:
     assert ids(before)["test"] <= ids(after)["test"]
 
 
-def test_the_state_carries_the_normalisation_in_plain_tensors(
-    digits: ImageDataModule, folder: Path, tmp_path: Path
-) -> None:
-    torch.save(digits.state_dict(), tmp_path / "state.pt")
-    other = folder_module(folder)
-    assert not torch.equal(other.mean, digits.mean)
-    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert torch.equal(other.mean, digits.mean)
-    assert torch.equal(other.deviation, digits.deviation)
+def test_other_images_are_seen_as_the_run_knows_them(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for index in range(4):  # a third class that comes before the others
+        draw(folder / "bird" / f"{index}.png", 200)
+    trained = folder_module(folder)
+    trained.save(run)
+
+    for kind, value in (("dog", 7), ("cat", 9)):
+        for index in range(10):
+            draw(tmp_path / "other" / kind / f"{index}.png", value + 10 * index)
+    other = ImageDataModule(
+        "image_folder", path=str(tmp_path / "other"), batch_size=4, image_size=8, channels=1
+    )
+    other.restore(run)
+    other.setup()
+    assert other.classes == ["bird", "cat", "dog"]
+    assert set(other.datasets["test"].labels) == {1, 2}
+    assert torch.equal(other.mean, trained.mean)
+    assert torch.equal(other.deviation, trained.deviation)
+
+
+def test_a_class_that_the_run_never_saw_is_named(folder: Path, tmp_path: Path) -> None:
+    folder_module(folder).save(tmp_path)
+    draw(folder / "wolf" / "0.png", 3)
+    other = ImageDataModule(
+        "image_folder", path=str(folder), batch_size=4, image_size=8, channels=1
+    )
+    other.restore(tmp_path)
+    with pytest.raises(InputError, match="has the class 'wolf', which the model never saw"):
+        other.setup()
 
 
 def test_a_channel_that_never_varies_stays_finite(tmp_path: Path) -> None:

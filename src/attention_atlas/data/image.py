@@ -1,6 +1,8 @@
 """Images: data sets by name or a folder of yours, as normalised batches."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.splits import stable_hash, stratified_split
 from attention_atlas.errors import InputError
 
+LEARNED_FILE = "images.json"
 STATISTICS_SAMPLES = 1024  # files that are decoded to estimate mean and deviation
 
 
@@ -134,6 +137,7 @@ class ImageDataModule(AtlasDataModule):
         self.augmentation_options = augmentation_options(augmentation)
         self.mean = torch.zeros(channels, 1, 1)
         self.deviation = torch.ones(channels, 1, 1)
+        self._learned: dict[str, Any] | None = None
 
     def load(self) -> dict[str, BatchDataset]:
         """Read the images, split them, and measure mean and deviation of the training split.
@@ -142,6 +146,8 @@ class ImageDataModule(AtlasDataModule):
             InputError: The data is missing or cannot be used.
         """
         corpus = read_corpus(self.source)
+        if self._learned is not None:
+            corpus = _with_classes(corpus, self._learned["classes"], self.source)
         self.classes = corpus.classes
         self.augmentation = ImageAugmentation(
             self.augmentation_options, len(corpus.classes), self.mirror
@@ -155,7 +161,11 @@ class ImageDataModule(AtlasDataModule):
             split: self._dataset(corpus, images, indices)
             for split, indices in split_corpus(corpus, self.source, self.seed).items()
         }
-        self.mean, self.deviation = _statistics(datasets["train"])
+        if self._learned is None:
+            self.mean, self.deviation = _statistics(datasets["train"])
+        else:
+            self.mean = torch.tensor(self._learned["mean"])[:, None, None]
+            self.deviation = torch.tensor(self._learned["deviation"])[:, None, None]
         return dict(datasets)
 
     def _dataset(
@@ -200,15 +210,18 @@ class ImageDataModule(AtlasDataModule):
         features: np.ndarray = (pixels.flatten(1).float() / 255).numpy()
         return features
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where the training order stands, and what the inputs are normalised by."""
-        normalisation = {"mean": self.mean, "deviation": self.deviation}
-        return super().state_dict() | normalisation
+    def save(self, folder: Path) -> None:
+        """Write the classes and what the inputs are normalised by into a run folder."""
+        learned = {
+            "classes": self.classes,
+            "mean": self.mean.flatten().tolist(),
+            "deviation": self.deviation.flatten().tolist(),
+        }
+        (folder / LEARNED_FILE).write_text(json.dumps(learned, indent=2), encoding="utf-8")
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the order of a checkpoint, and normalise as its model was trained."""
-        super().load_state_dict(state_dict)
-        self.mean, self.deviation = state_dict["mean"], state_dict["deviation"]
+    def restore(self, folder: Path) -> None:
+        """Take both from a run folder, so that other images are seen as the model knows them."""
+        self._learned = json.loads((folder / LEARNED_FILE).read_text(encoding="utf-8"))
 
 
 def split_corpus(corpus: ImageCorpus, source: ImageSource, seed: int) -> dict[str, list[int]]:
@@ -247,6 +260,18 @@ def split_corpus(corpus: ImageCorpus, source: ImageSource, seed: int) -> dict[st
                 "add images or folders named train, val and test."
             )
     return splits
+
+
+def _with_classes(corpus: ImageCorpus, classes: list[str], source: ImageSource) -> ImageCorpus:
+    """The corpus with its labels as indexes into other classes."""
+    for name in corpus.classes:
+        if name not in classes:
+            raise InputError(
+                f"data={source.name} has the class {name!r}, which the model never saw; "
+                f"it knows {', '.join(classes)}."
+            )
+    labels = [classes.index(corpus.classes[label]) for label in corpus.labels]
+    return replace(corpus, labels=labels, classes=classes)
 
 
 def _equal_images(corpus: ImageCorpus, pool: list[int]) -> list[str]:
