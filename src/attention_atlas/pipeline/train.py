@@ -15,6 +15,7 @@ from attention_atlas.pipeline.build import (
     build_trainer,
 )
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint
+from attention_atlas.pipeline.learning_rate import find_learning_rate
 from attention_atlas.pipeline.result import describe_run, write_json
 from attention_atlas.pipeline.summary import print_summary
 
@@ -37,6 +38,8 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     task = build_task(config, datamodule)
     datamodule.save(folder)
     loggers = build_loggers(config, folder)
+    if config.lr_find:
+        task.lr = find_learning_rate(config, folder, task, datamodule)
     trainer = build_trainer(config, folder, build_callbacks(config), loggers)
 
     started = time.perf_counter()

@@ -96,7 +96,7 @@ class ClassificationTask(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch; mixed samples bring a soft target [B, C]."""
         logits = self(batch)
-        target = batch.get("target", batch["label"])
+        target = batch["target"] if "target" in batch else batch["label"]
         loss = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
         self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
         return loss
@@ -122,7 +122,8 @@ class ClassificationTask(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Collect the metrics of the test split, also per group; gives the logits [B, C]."""
-        logits, label = self(batch), batch["label"]
+        logits: Tensor = self(batch)
+        label = batch["label"]
         self.test_metrics.update(logits.softmax(-1), label)
         self.confusion.update(logits, label)
         loss = F.cross_entropy(logits, label)
@@ -141,6 +142,24 @@ class ClassificationTask(LightningModule):
         self.test_metrics.reset()
         for value, (hits, total) in sorted(self.group_counts.items()):
             self.log(f"test/accuracy/{value}", torch.tensor(hits / total))
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by norm or value.
+
+        Lightning refuses to clip for a fused optimizer under mixed precision, since that may unscale
+        gradients itself. Only float16 is scaled, so for bfloat16 there is no reason to refuse.
+        """
+        if not gradient_clip_val or self.trainer.precision == "16-mixed":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+        else:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over two parameter groups, with a schedule that moves each step."""
