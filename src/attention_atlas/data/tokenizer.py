@@ -1,0 +1,113 @@
+"""Byte-pair encoding trained on the texts at hand (Sennrich 2016), with exact character spans."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Encoding, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from attention_atlas.errors import InputError
+
+PAD, UNKNOWN, MASK = 0, 1, 2
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[MASK]"]
+
+MARKUP = r"<[^<>]{0,50}>"
+WORD_OR_SIGN = r"\w+(?:'\w+)*|[^\w\s]"
+RARE = 5  # a character seen less often is unknown
+CHUNK = 1000  # encodings are Python objects: all of them at once would fill the memory
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """The tokens of many texts, end to end.
+
+    Attributes:
+        ids: [N] int32.
+        spans: [N, 2] int32, the characters [start, end) of each token in its text.
+        starts: [texts + 1] int64; text i owns the tokens starts[i] to starts[i + 1].
+    """
+
+    ids: np.ndarray
+    spans: np.ndarray
+    starts: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens per text."""
+        return np.diff(self.starts)
+
+
+def train_tokenizer(texts: Sequence[str], vocab_size: int) -> Tokenizer:
+    """Learn a vocabulary: words of lower case and signs, rarer words in pieces.
+
+    Markup is taken for a space, and no token crosses a space or joins a sign with a word. The
+    result depends on the texts alone, not on their order.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace(Regex(MARKUP), " "),
+            normalizers.Replace("’", "'"),
+            normalizers.Lowercase(),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(
+        Regex(WORD_OR_SIGN), behavior="removed", invert=True
+    )
+    alphabet = _alphabet(texts, tokenizer.normalizer, vocab_size // 2)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=SPECIAL_TOKENS,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _alphabet(texts: Sequence[str], normalizer: normalizers.Normalizer, limit: int) -> list[str]:
+    """The characters to know. The trainer would break ties between rare ones by chance."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(normalizer.normalize_str(text))
+    order = sorted(counts, key=lambda character: (-counts[character], character))
+    common = [character for character in order if counts[character] >= RARE]
+    return [character for character in (common or order) if not character.isspace()][:limit]
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Read a `tokenizer.json`.
+
+    Raises:
+        InputError: The file is missing, is no tokenizer, or has other special tokens.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; expected the tokenizer.json of a run folder.")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # `tokenizers` raises a bare Exception
+        raise InputError(f"{path} is no tokenizer file: {error}.") from None
+    found = [tokenizer.id_to_token(index) for index in range(len(SPECIAL_TOKENS))]
+    if found != SPECIAL_TOKENS:
+        raise InputError(f"{path} begins with the tokens {found}, expected {SPECIAL_TOKENS}.")
+    return tokenizer
+
+
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> EncodedTexts:
+    """The tokens of each text; a text in which nothing can be read is one unknown token."""
+    ids, spans, lengths = [], [], []
+    for encoding, text in zip(_encodings(tokenizer, texts), texts, strict=True):
+        ids.append(np.asarray(encoding.ids or [UNKNOWN], dtype=np.int32))
+        spans.append(np.asarray(encoding.offsets or [(0, len(text))], dtype=np.int32))
+        lengths.append(len(ids[-1]))
+    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    return EncodedTexts(np.concatenate(ids), np.concatenate(spans), starts)
+
+
+def _encodings(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[Encoding]:
+    for first in range(0, len(texts), CHUNK):
+        yield from tokenizer.encode_batch(list(texts[first : first + CHUNK]))
