@@ -151,8 +151,8 @@ class ClassificationTask(LightningModule):
     ) -> None:
         """Clip by norm or value.
 
-        Lightning refuses to clip for a fused optimizer under mixed precision, since that may unscale
-        gradients itself. Only float16 is scaled, so for bfloat16 there is no reason to refuse.
+        Lightning refuses to clip for a fused optimizer under mixed precision, since that may
+        unscale gradients itself. Only float16 is scaled, so bfloat16 is no reason to refuse.
         """
         if not gradient_clip_val or self.trainer.precision == "16-mixed":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
@@ -165,8 +165,7 @@ class ClassificationTask(LightningModule):
         """The optimizer over two parameter groups, with a schedule that moves each step."""
         groups = parameter_groups(self.model, self.weight_decay)
         optimizer = self.make_optimizer(groups, **({} if self.lr is None else {"lr": self.lr}))
-        num_steps = int(self.trainer.estimated_stepping_batches)
-        schedule = self.make_schedule(optimizer, num_steps)
+        schedule = self.make_schedule(optimizer, self.trainer.estimated_stepping_batches)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

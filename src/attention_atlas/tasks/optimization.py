@@ -29,13 +29,13 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 
 
 def cosine(
-    optimizer: Optimizer, num_steps: int, warmup: float = 0.1, final: float = 0.0
+    optimizer: Optimizer, num_steps: float, warmup: float = 0.1, final: float = 0.0
 ) -> LambdaLR:
     """A linear warm-up, then half a cosine (Loshchilov & Hutter 2017).
 
     Args:
         optimizer: Its learning rates are the peak.
-        num_steps: Steps of the whole training.
+        num_steps: Steps of the whole training; infinite while a learning rate is searched.
         warmup: Share of the steps that warm up.
         final: Where the cosine ends, as a share of the peak.
     """
@@ -50,12 +50,12 @@ def cosine(
     return LambdaLR(optimizer, factor)
 
 
-def constant(optimizer: Optimizer, num_steps: int, warmup: float = 0.0) -> LambdaLR:
+def constant(optimizer: Optimizer, num_steps: float, warmup: float = 0.0) -> LambdaLR:
     """A linear warm-up, then the same learning rate to the end.
 
     Args:
         optimizer: Its learning rates are kept.
-        num_steps: Steps of the whole training.
+        num_steps: Steps of the whole training; infinite while a learning rate is searched.
         warmup: Share of the steps that warm up.
     """
     num_warmup = warmup * num_steps
