@@ -13,8 +13,8 @@ from attention_atlas.errors import InputError
 NAMES = ["mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder"]
 
 
-def config(repository: Path, name: str, **changes) -> dict:
-    node = OmegaConf.load(repository / "conf" / "data" / f"{name}.yaml")
+def config(repository: Path, data: str, **changes) -> dict:
+    node = OmegaConf.load(repository / "conf" / "data" / f"{data}.yaml")
     plain = OmegaConf.to_container(OmegaConf.create({"seed": 0, "augmentation": {}, "data": node}))
     assert isinstance(plain, dict)
     return plain["data"] | {"augmentation": {}} | changes
@@ -36,9 +36,13 @@ def test_the_shipped_augmentations_pass(repository: Path, name: str) -> None:
     ("name", "changes", "sentence"),
     [
         ("mnist5k", {"channels": 2}, "data.channels=2 is not possible; take 1"),
-        ("mnist5k", {"image_size": 2}, "data.image_size=2 is out of range"),
-        ("mnist5k", {"val_fraction": 0}, "data.val_fraction=0 is out of range"),
-        ("mnist5k", {"test_fraction": 0.9}, "data.test_fraction=0.9 is out of range"),
+        ("mnist5k", {"image_size": 2}, "data.image_size=2 is not possible; take a height"),
+        ("mnist5k", {"image_size": "big"}, "data.image_size=big is not possible; take a height"),
+        ("mnist5k", {"val_fraction": 0}, "data.val_fraction=0 is not possible; take a share"),
+        ("mnist5k", {"test_fraction": 0.9}, "data.test_fraction=0.9 is not possible"),
+        ("mnist5k", {"test_fraction": "all"}, "data.test_fraction=all is not possible"),
+        ("mnist5k", {"max_memory_mib": -1}, "data.max_memory_mib=-1 is not possible"),
+        ("mnist5k", {"name": "emnist"}, "data.name=emnist is no image data set; take one of mnist"),
         ("mnist5k", {"augmentation": {"word_dropout": 0.1}}, "is no augmentation of images"),
         ("mnist", {"path": "nowhere"}, "data.path=nowhere holds no MNIST"),
         ("cifar10", {"path": "nowhere"}, "cifar-10-batches-py/test_batch is missing"),

@@ -5,17 +5,22 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from attention_atlas.data.image_corpora import DOWNLOADS, check_download_folder
+from attention_atlas.data.image_corpora import CORPORA, DOWNLOADS, check_download_folder
 from attention_atlas.data.image_folder import check_folder
 from attention_atlas.data.image_options import ImageSource, augmentation_options
+from attention_atlas.errors import InputError
 
 
 def image_source(config: Mapping[str, Any]) -> ImageSource:
     """The `ImageSource` in a `data` config node.
 
     Raises:
-        InputError: A number is out of range.
+        InputError: The name is unknown, or a number is out of range.
     """
+    if config["name"] not in CORPORA:
+        raise InputError(
+            f"data.name={config['name']} is no image data set; take one of {', '.join(CORPORA)}."
+        )
     path = config.get("path")
     known = {field.name for field in fields(ImageSource)} - {"path"}
     options = {key: config[key] for key in known if key in config}

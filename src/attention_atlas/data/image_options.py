@@ -39,17 +39,22 @@ class ImageSource:
             raise InputError(
                 f"data.channels={self.channels} is not possible; take 1 (grey) or 3 (colour)."
             )
-        if not 4 <= self.image_size <= 4096:
+        if not isinstance(self.image_size, int) or not 4 <= self.image_size <= 4096:
             raise InputError(
-                f"data.image_size={self.image_size} is out of range; "
+                f"data.image_size={self.image_size} is not possible; "
                 "take a height and width from 4 to 4096 pixels."
             )
         for key in ("val_fraction", "test_fraction"):
-            if not 0 < getattr(self, key) < 0.5:
+            share = getattr(self, key)
+            if not _is_number(share) or not 0 < share < 0.5:
                 raise InputError(
-                    f"data.{key}={getattr(self, key)} is out of range; "
-                    "take a share above 0 and below 0.5."
+                    f"data.{key}={share} is not possible; take a share above 0 and below 0.5."
                 )
+        if not _is_number(self.max_memory_mib) or self.max_memory_mib < 0:
+            raise InputError(
+                f"data.max_memory_mib={self.max_memory_mib} is not possible; "
+                "take a number of at least 0."
+            )
 
     @property
     def bytes_per_image(self) -> int:
@@ -95,12 +100,15 @@ class ImageAugmentationOptions:
             value = getattr(self, option.name)
             low = 1 if option.name == "scale" else 0
             high = limits.get(option.name, float("inf"))
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not low <= value <= high:
+            if not _is_number(value) or not low <= value <= high:
                 bounds = f"of at least {low}" if high == float("inf") else f"from {low} to {high}"
                 raise InputError(
                     f"augmentation.{option.name}={value!r} is not possible; take a number {bounds}."
                 )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def augmentation_options(config: Mapping[str, Any] | None) -> ImageAugmentationOptions:
