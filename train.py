@@ -1,23 +1,24 @@
-"""Train and test one model: python train.py task=nlp|vision|speech.
+"""Train a Transformer with one shared attention module, test it, and keep its maps.
 
-python train.py --help lists every choice.
+python train.py task=nlp                       text sentiment (also: vision, speech)
+python train.py task=nlp attention=additive    another mechanism
+python train.py task=nlp data=csv data.path=reviews.csv
+python train.py -m task=nlp,vision,speech attention=scaled_dot,additive
 """
 
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
 from attention_atlas.pipeline.launch import run_command
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def main(config: DictConfig) -> None:
-    """Compose, check, then import torch and train."""
+def main(config: DictConfig, folder: Path) -> None:
+    """Import torch and train; the config was composed and checked before."""
     from attention_atlas.pipeline.train import train
 
-    train(config, Path(config.run_folder))
+    train(config, folder)
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, "train", Path(__file__).with_name("conf"), __doc__)

@@ -71,6 +71,10 @@ class AtlasDataModule(LightningDataModule):
     def drawable(self, batch: Batch) -> Drawable:
         """What the atlas keeps of a prepared batch so that its samples can be drawn."""
 
+    @abstractmethod
+    def baseline_features(self, split: str) -> list[str] | np.ndarray:
+        """What the classical baseline sees of a split: texts, or numbers [samples, features]."""
+
     def setup(self, stage: str | None = None) -> None:
         """Read and split the data once."""
         if not self.datasets:

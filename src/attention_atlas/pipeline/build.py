@@ -16,9 +16,16 @@ from attention_atlas.pipeline.quiet import quiet_libraries
 from attention_atlas.tasks import ClassificationTask
 
 
-def build_datamodule(config: DictConfig) -> AtlasDataModule:
-    """The data module of `data`, set up: read, checked and split."""
+def build_datamodule(config: DictConfig, run_folder: Path | None = None) -> AtlasDataModule:
+    """The data module of `data`, set up: read, checked and split.
+
+    Args:
+        config: As composed and checked.
+        run_folder: An earlier run, whose data module kept there what it learned from its data.
+    """
     datamodule: AtlasDataModule = instantiate(config.data)
+    if run_folder is not None:
+        datamodule.restore(run_folder)
     datamodule.setup()
     return datamodule
 

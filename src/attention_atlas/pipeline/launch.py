@@ -83,6 +83,8 @@ class Command:
                 version_base="1.3", config_path=str(self.conf), config_name=self.config_name
             )
             application(self._hydra_job())()
+        except BrokenPipeError:  # as in: python train.py --help | head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except Exception as error:
             _stop(error)
         except KeyboardInterrupt:
@@ -149,6 +151,10 @@ def sentence_of(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return sentence_of(error.__cause__)
+    if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
+        return f"The config has a key that is not known: {error}."
+    if isinstance(error, ModuleNotFoundError) and "pip install" in str(error):
+        return " ".join(str(error).split())
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, not imported here
         return " ".join(str(error).split())
     return None

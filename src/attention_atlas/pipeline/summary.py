@@ -1,30 +1,69 @@
-"""The short table that a run ends with."""
+"""The short tables that the commands end with."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-# Measured by `python baseline.py task=...` with the default data and seed 0.
-BASELINES: dict[str, dict[str, float]] = {}
 
+def print_summary(
+    result: Mapping[str, Any], folder: Path, baseline: Mapping[str, Any] | None = None
+) -> None:
+    """Print accuracy, cost, where the run lies and what to type next.
 
-def print_summary(result: dict[str, Any], folder: Path) -> None:
-    """Print accuracy, cost, where the run lies and what to type next."""
+    Args:
+        result: What `result.json` holds.
+        folder: The run folder.
+        baseline: What `baseline.json` holds, where it is known for this data and split.
+    """
     console = Console(soft_wrap=True)
-    table = Table(title=f"{result['task']} on {result['data']}", title_justify="left")
-    table.add_column("")
-    table.add_column("accuracy", justify="right")
-    prefix = "test/accuracy"
-    for name, value in result.items():
-        if name.startswith(prefix):
-            label = name.removeprefix(prefix).lstrip("/") or "test"
-            table.add_row(label, f"{100 * value:.2f} %")
-    console.print(table)
+    title = f"{result['task']} on {result['data']}"
+    console.print(accuracy_table(result, ("val", "test"), title, baseline))
+    if baseline is None:
+        console.print("baseline: not measured on this data; python baseline.py measures it")
     console.print(
         f"{result['num_parameters']:,} parameters, "
         f"{result['train_seconds']:.0f} s of training, {result['cpu_seconds']:.0f} CPU s in all"
     )
     console.print(f"run folder: {folder}")
     console.print(f"next: atlas show {folder}    python evaluate.py run={folder}")
+
+
+def print_evaluation(result: Mapping[str, Any], folder: Path) -> None:
+    """Print the accuracy of an evaluation, where it lies and what to type next."""
+    console = Console(soft_wrap=True)
+    title = f"{result['task']} on {result['data']}, {result['split']} split"
+    console.print(accuracy_table(result, (result["split"],), title))
+    console.print(f"evaluation folder: {folder}")
+    if (folder / "atlas.zarr").is_dir():
+        console.print(f"next: atlas show {folder}")
+
+
+def accuracy_table(
+    result: Mapping[str, Any],
+    splits: tuple[str, ...],
+    title: str,
+    baseline: Mapping[str, Any] | None = None,
+) -> Table:
+    """Accuracy by split and group in percent, beside that of the baseline."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("accuracy", justify="right")
+    if baseline is not None:
+        table.add_column(str(baseline["model"]), justify="right")
+    for split in splits:
+        prefix = f"{split}/accuracy"
+        for name in result:
+            if name == prefix or name.startswith(f"{prefix}/"):
+                label = name.removeprefix(prefix).lstrip("/") or split
+                row = [_percent(result.get(name))]
+                if baseline is not None:
+                    row.append(_percent(baseline.get(name)))
+                table.add_row(label, *row)
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} %"

@@ -14,7 +14,8 @@ from attention_atlas.pipeline.build import (
     build_task,
     build_trainer,
 )
-from attention_atlas.pipeline.evaluate import evaluate_checkpoint
+from attention_atlas.pipeline.evaluate import evaluate_checkpoint, load_weights
+from attention_atlas.pipeline.known_baselines import known_baseline
 from attention_atlas.pipeline.learning_rate import find_learning_rate
 from attention_atlas.pipeline.result import describe_run, write_json
 from attention_atlas.pipeline.summary import print_summary
@@ -36,6 +37,8 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = build_datamodule(config)
     task = build_task(config, datamodule)
+    if config.ckpt_path is not None:
+        load_weights(task, Path(config.ckpt_path))  # tells what does not fit; fit() loads the rest
     datamodule.save(folder)
     loggers = build_loggers(config, folder)
     if config.lr_find:
@@ -50,5 +53,5 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     metrics = evaluate_checkpoint(config, best, task, datamodule, folder, loggers)
     result = describe_run(config, task, datamodule, train_seconds) | metrics
     write_json(folder / "result.json", result)
-    print_summary(result, folder)
+    print_summary(result, folder, known_baseline(config, datamodule))
     return result

@@ -1,0 +1,115 @@
+"""What a classical model reaches on the same split."""
+
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import seed_everything
+from omegaconf import DictConfig
+from rich.console import Console
+from sklearn.base import BaseEstimator
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVC
+
+from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.pipeline.build import build_datamodule
+from attention_atlas.pipeline.known_baselines import keep_baseline
+from attention_atlas.pipeline.result import write_json
+from attention_atlas.pipeline.summary import accuracy_table
+
+STRENGTHS = (1.0, 10.0)  # inverse regularisation, chosen on the validation split
+
+NAMES = {
+    "text": "TF-IDF + logistic regression",
+    "image": "RBF SVM on pixels",
+    "audio": "RBF SVM on log-mel",
+}
+
+
+def run_baseline(config: DictConfig, folder: Path) -> dict[str, Any]:
+    """Measure, print and keep the baseline of a data set.
+
+    Args:
+        config: As composed and checked.
+        folder: Gets `baseline.json`.
+
+    Returns:
+        What `baseline.json` holds.
+    """
+    seed_everything(config.seed, workers=True, verbose=False)
+    datamodule = build_datamodule(config)
+    measured = measure_baseline(datamodule)
+    result = {"task": config.task.name, "data": config.data.name, "seed": config.seed} | measured
+    write_json(folder / "baseline.json", result)
+    keep_baseline(config, datamodule, result)
+    title = f"{result['model']} on {result['data']}"
+    console = Console(soft_wrap=True)
+    console.print(accuracy_table(result, ("val", "test"), title))
+    console.print(f"{result['seconds']:.0f} s, kept in {folder / 'baseline.json'}")
+    return result
+
+
+def measure_baseline(datamodule: AtlasDataModule) -> dict[str, Any]:
+    """Fit on the training split, choose the regularisation on validation, score on test.
+
+    Args:
+        datamodule: Set up.
+
+    Returns:
+        `model`, `strength`, `seconds`, `val/accuracy`, `test/accuracy` and, where the data has
+        groups, `test/accuracy/<group>`.
+    """
+    started = time.perf_counter()
+    features, classifier = _estimators(datamodule.modality)
+    labels = {split: dataset.labels for split, dataset in datamodule.datasets.items()}
+    train = features.fit_transform(datamodule.baseline_features("train"))
+    val = features.transform(datamodule.baseline_features("val"))
+    scored = []
+    for strength in STRENGTHS:
+        fitted = classifier(strength).fit(train, labels["train"])
+        scored.append((float(fitted.score(val, labels["val"])), strength, fitted))
+    val_accuracy, strength, best = max(scored, key=lambda entry: (entry[0], -entry[1]))
+    predictions = best.predict(features.transform(datamodule.baseline_features("test")))
+    hits = [bool(p == label) for p, label in zip(predictions, labels["test"], strict=True)]
+    by_group = defaultdict(list)
+    for groups in _test_groups(datamodule):
+        for group, hit in zip(groups, hits, strict=True):
+            by_group[f"test/accuracy/{group}"].append(hit)
+    return {
+        "model": NAMES[datamodule.modality],
+        "strength": strength,
+        "seconds": round(time.perf_counter() - started, 1),
+        "val/accuracy": val_accuracy,
+        "test/accuracy": _mean(hits),
+        **{name: _mean(hits) for name, hits in sorted(by_group.items())},
+    }
+
+
+def _estimators(modality: str) -> tuple[BaseEstimator, Any]:
+    """What makes features, and what makes a classifier of a given strength."""
+    if modality == "text":
+        vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
+        return vectors, lambda strength: LogisticRegression(C=strength, max_iter=1000)
+    if modality == "image":
+        return FunctionTransformer(), lambda strength: SVC(C=strength)
+    return StandardScaler(), lambda strength: SVC(C=strength)
+
+
+def _test_groups(datamodule: AtlasDataModule) -> list[list[str]]:
+    """One list per kind of group, with the group of each test sample."""
+    dataset = datamodule.datasets["test"]
+    found: dict[str, list[str]] = defaultdict(list)
+    for start in range(0, len(dataset), 256):
+        batch = dataset.__getitems__(list(range(start, min(start + 256, len(dataset)))))
+        if "groups" not in batch:
+            return []
+        for kind, values in batch["groups"].items():
+            found[kind] += values
+    return list(found.values())
+
+
+def _mean(hits: list[bool]) -> float:
+    return sum(hits) / len(hits)

@@ -1,0 +1,404 @@
+"""Check a composed config for everything that can be known before torch is imported."""
+
+import ctypes
+import importlib.util
+import os
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from attention_atlas.data.check import check_source, modality_of
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.compose import flat, unknown_key, unresolved
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value may be, and how that is said.
+
+    Attributes:
+        words: What is accepted, to follow "take".
+        types: Accepted types; a whole number is accepted where a float is.
+        low: Least number.
+        high: Greatest number.
+        below: Whether `high` itself is out of range.
+        above: Whether `low` itself is out of range.
+        choices: The only values there are.
+        optional: Whether null is accepted.
+    """
+
+    words: str
+    types: tuple[type, ...]
+    low: float = -float("inf")
+    high: float = float("inf")
+    below: bool = False
+    above: bool = False
+    choices: tuple[Any, ...] = ()
+    optional: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a resolved value follows the rule."""
+        if value is None:
+            return self.optional
+        if isinstance(value, bool) and bool not in self.types:
+            return False
+        if not isinstance(value, self.types):
+            return False
+        if self.choices:
+            return value in self.choices
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            too_low = value <= self.low if self.above else value < self.low
+            too_high = value >= self.high if self.below else value > self.high
+            return not (too_low or too_high or value != value)
+        return True
+
+
+def whole(low: int, optional: bool = False) -> Rule:
+    """A whole number of at least `low`."""
+    return Rule(f"a whole number, {low} or more", (int,), low, optional=optional)
+
+
+def share(below: bool = True) -> Rule:
+    """A number from 0 to 1."""
+    return Rule(f"a number from 0 to {'below ' if below else ''}1", (int, float), 0, 1, below)
+
+
+def number(low: float, above: bool = False, optional: bool = False) -> Rule:
+    """A number of at least, or above, `low`."""
+    words = f"a number above {low:g}" if above else f"a number, {low:g} or more"
+    return Rule(words, (int, float), low, above=above, optional=optional)
+
+
+def choice(*choices: Any) -> Rule:
+    """One of some values."""
+    words = "one of " + ", ".join(str(value) for value in choices)
+    return Rule(words, tuple({type(value) for value in choices}), choices=choices)
+
+
+def text(words: str, optional: bool = False) -> Rule:
+    """Any text."""
+    return Rule(words, (str,), optional=optional)
+
+
+RULES: dict[str, Rule] = {
+    "seed": Rule("a whole number from 0 to 4294967295", (int,), 0, 2**32 - 1),
+    "ckpt_path": text("a checkpoint file", optional=True),
+    "run": text("the folder of a run"),
+    "split": choice("train", "val", "test"),
+    "task.label_smoothing": share(),
+    "task.recipe.max_epochs": whole(1),
+    "task.recipe.ema_decay": share(),
+    "data.path": text("a file or folder", optional=True),
+    "data.batch_size": whole(1),
+    "data.eval_batch_size": whole(1, optional=True),
+    "data.num_workers": whole(0),
+    "embedding.init": choice("cooccurrence", "random"),
+    "embedding.positions": choice("learned", "sinusoidal"),
+    "embedding.stem": choice("conv", "linear"),
+    "embedding.patch_size": whole(1),
+    "embedding.patch_frames": whole(1),
+    "embedding.patch_mels": whole(1, optional=True),
+    "embedding.dropout": share(),
+    "encoder.embed_dim": whole(1),
+    "encoder.num_heads": whole(1),
+    "encoder.depth": whole(0),
+    "encoder.mlp_ratio": number(0, above=True),
+    "encoder.dropout": share(),
+    "encoder.drop_path": share(),
+    "encoder.head_dropout": share(),
+    "encoder.readout": choice("attention", "cls", "mean"),
+    "attention.score": choice("dot", "scaled_dot", "cosine", "multiplicative", "additive"),
+    "attention.dropout": share(),
+    "attention.num_kv_heads": whole(1, optional=True),
+    "optimizer.lr": number(0, above=True),
+    "optimizer.weight_decay": number(0),
+    "optimizer.momentum": share(),
+    "schedule.warmup": share(below=False),
+    "schedule.final": share(below=False),
+    "trainer.accelerator": choice("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
+    "trainer.devices": Rule(
+        "a number of devices, a list of their numbers, or auto", (int, str, list)
+    ),
+    "trainer.precision": choice(
+        "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "bf16", 32, 16, 64
+    ),
+    "trainer.max_epochs": whole(1),
+    "trainer.gradient_clip_val": number(0, optional=True),
+    "trainer.accumulate_grad_batches": whole(1),
+    "trainer.log_every_n_steps": whole(1),
+    "trainer.limit_train_batches": number(0, above=True, optional=True),
+    "trainer.limit_val_batches": number(0, optional=True),
+    "trainer.limit_test_batches": number(0, above=True, optional=True),
+    "trainer.overfit_batches": number(0),
+    "callbacks.checkpoint.mode": choice("min", "max"),
+    "callbacks.early_stopping.mode": choice("min", "max"),
+    "callbacks.early_stopping.patience": whole(0),
+    "callbacks.ema.decay": share(),
+    "capture.num_samples": whole(0, optional=True),
+    "capture.dtype": choice("float16", "float32"),
+}
+"""What a value may be where its default does not tell all of it."""
+
+OPEN = ("data", "augmentation", "optimizer", "schedule", "trainer", "callbacks", "logger")
+"""Nodes that are passed on to a class, which may take more keywords than the config lists."""
+
+EMBEDDINGS = {"text": ("text",), "image": ("patches",), "audio": ("frames", "time_frequency")}
+
+PLURALS = {"text": "texts", "image": "images", "audio": "sounds"}
+TASKS = {"text": "nlp", "image": "vision", "audio": "speech"}
+
+EXTRAS = {
+    "TensorBoardLogger": ("tensorboard", "tensorboard"),
+    "WandbLogger": ("wandb", "wandb"),
+    "MLFlowLogger": ("mlflow", "mlflow"),
+}
+"""Logger class -> the package it imports, and the extra of this project that installs it."""
+
+
+def check_config(
+    config: DictConfig, reference: DictConfig, choices: Mapping[str, str | None]
+) -> None:
+    """Check a composed config: names, types, ranges, sizes, devices and files.
+
+    Args:
+        config: As composed.
+        reference: The same group options with no value changed.
+        choices: The option of each group.
+
+    Raises:
+        InputError: Something cannot be used; the message names the key or the file.
+    """
+    _check_keys(config, reference)
+    _check_values(config, reference)
+    _check_sizes(config)
+    _check_embedding(config, choices)
+    _check_logger(config)
+    check_devices(config)
+    if config.ckpt_path is not None:
+        check_checkpoint(Path(config.ckpt_path), "ckpt_path")
+    _check_source(config)
+
+
+def check_data(
+    config: DictConfig, reference: DictConfig, choices: Mapping[str, str | None]
+) -> None:
+    """Check a config of which only the data counts; arguments and errors of `check_config`."""
+    _check_keys(config, reference)
+    _check_values(config, reference)
+    _check_source(config)
+
+
+def _check_source(config: DictConfig) -> None:
+    """The data is of the modality that the task takes, and can be read."""
+    modality, given = config.task.modality, modality_of(config.data)
+    if given != modality:
+        raise InputError(
+            f"data={config.data.name} holds {PLURALS[given]}, and task={config.task.name} takes "
+            f"{PLURALS[modality]}. Take task={TASKS[given]}, or other data."
+        )
+    data = OmegaConf.to_container(config.data, resolve=True)
+    assert isinstance(data, dict)
+    check_source({str(key): value for key, value in data.items()})
+
+
+def check_checkpoint(path: Path, key: str) -> None:
+    """Check that a file can be a checkpoint, which is a zip archive.
+
+    Raises:
+        InputError: It is missing, cannot be read, or is cut off.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"{key}={path} {what}; give a checkpoint such as checkpoints/last.ckpt.")
+    try:
+        whole_archive = zipfile.is_zipfile(path)
+        path.open("rb").close()
+    except OSError as error:
+        raise InputError(f"{key}={path} cannot be read: {error.strerror}.") from error
+    if not whole_archive:
+        raise InputError(f"{key}={path} is no checkpoint, or was cut off while it was written.")
+
+
+def check_devices(config: DictConfig) -> None:
+    """Check that the machine has the devices that the trainer is told to use.
+
+    Raises:
+        InputError: It has fewer, or `trainer.devices` cannot be read.
+    """
+    accelerator, devices = config.trainer.accelerator, config.trainer.devices
+    if isinstance(devices, ListConfig):
+        devices = list(devices)
+    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and count_gpus() > 0)
+    if sys.platform == "darwin" or accelerator in ("mps", "tpu"):
+        return  # Lightning knows these, and says so before it trains
+    available = count_gpus() if on_gpu else os.cpu_count() or 1
+    kind = "GPU" if on_gpu else "CPU core"
+    has = f"this machine has {available} {kind}{'' if available == 1 else 's'}"
+    if on_gpu and available == 0:
+        raise InputError(f"trainer.accelerator={accelerator} needs a GPU, and {has}.")
+    wanted = _device_numbers(devices, available)
+    if wanted is None:
+        raise InputError(
+            f"trainer.devices={devices} is not possible: take {RULES['trainer.devices'].words}."
+        )
+    if any(index >= available for index in wanted):
+        raise InputError(
+            f"trainer.devices={config.trainer.devices} is more than there are: {has}. "
+            f"Take at most {available}, or auto."
+        )
+
+
+def count_gpus() -> int:
+    """How many CUDA devices this process may use, asked of the driver without torch."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def _device_numbers(devices: Any, available: int) -> list[int] | None:
+    """The numbers of the devices, as Lightning reads them; None where it would not."""
+    if devices in ("auto", -1, "-1"):
+        return list(range(available))
+    if isinstance(devices, str):
+        parts = [part.strip() for part in devices.split(",") if part.strip()]
+        if not parts or not all(part.isdecimal() for part in parts):
+            return None
+        devices = [int(part) for part in parts] if "," in devices else int(parts[0])
+    if isinstance(devices, list):
+        valid = bool(devices) and all(type(index) is int and index >= 0 for index in devices)
+        return devices if valid and len(set(devices)) == len(devices) else None
+    return list(range(devices)) if type(devices) is int and devices > 0 else None
+
+
+def _check_keys(config: DictConfig, reference: DictConfig) -> None:
+    """No key that nothing reads, and none missing."""
+    known = flat(unresolved(reference))
+    given = flat(unresolved(config))
+    for key in given:
+        if key not in known and not _is_open(key, reference):
+            raise InputError(unknown_key(key, known))
+    for key in known:
+        top = key.split(".")[0]
+        if key not in given and (top not in OPEN or key == top):
+            raise InputError(f"{key} is missing from the config; it cannot be deleted.")
+
+
+def _is_open(key: str, reference: DictConfig) -> bool:
+    top, _, rest = key.partition(".")
+    switched_off = top == "capture" and not reference.get(top)  # debug=fast sets num_samples
+    return bool(rest) and (top in OPEN or switched_off)
+
+
+def _check_values(config: DictConfig, reference: DictConfig) -> None:
+    """Each value is of the type of its default and follows its rule."""
+    for key in flat(unresolved(config)):
+        value, default = _resolved(config, key), _resolved(reference, key)
+        rule = RULES.get(key) or _rule_of(default, key)
+        if isinstance(default, DictConfig) and isinstance(value, DictConfig):
+            continue
+        if rule is not None:
+            _follow(rule, key, _unwrapped(value))
+
+
+def check_rule(key: str, value: Any) -> None:
+    """Check one value by the rule for its key.
+
+    Raises:
+        InputError: It does not follow the rule.
+    """
+    _follow(RULES[key], key, value)
+
+
+def _follow(rule: Rule, key: str, value: Any) -> None:
+    if not rule.accepts(value):
+        shown = "null" if value is None else repr(value) if value == "" else value
+        null = ", or null" if rule.optional else ""
+        raise InputError(f"{key}={shown} is not possible: take {rule.words}{null}.")
+
+
+def _rule_of(default: Any, key: str) -> Rule | None:
+    """What the type of a default tells; a default of null tells nothing."""
+    optional = key.split(".")[0] in OPEN and not key.startswith("data.")
+    if isinstance(default, DictConfig):
+        return Rule("a group of values", (dict,), optional=optional)
+    if isinstance(default, ListConfig):
+        return Rule("a list, such as [1,2]", (list,), optional=optional)
+    if isinstance(default, bool):
+        return Rule("true or false", (bool,), optional=optional)
+    if isinstance(default, int):
+        return Rule("a whole number", (int,), optional=optional)
+    if isinstance(default, float):
+        return Rule("a number", (int, float), optional=optional)
+    return Rule("text", (str,), optional=optional) if isinstance(default, str) else None
+
+
+def _resolved(config: DictConfig, key: str) -> Any:
+    try:
+        return OmegaConf.select(config, key)
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"{key} cannot be resolved: {reason}.") from error
+
+
+def _check_sizes(config: DictConfig) -> None:
+    embed_dim, num_heads = config.encoder.embed_dim, config.encoder.num_heads
+    if embed_dim % num_heads:
+        near = [width for width in (embed_dim - embed_dim % num_heads,) if width]
+        near.append(embed_dim + num_heads - embed_dim % num_heads)
+        raise InputError(
+            f"encoder.embed_dim={embed_dim} cannot be divided into encoder.num_heads={num_heads} "
+            f"equal heads. Take embed_dim={' or '.join(map(str, near))}."
+        )
+    num_kv_heads = config.attention.num_kv_heads
+    if num_kv_heads is not None and num_heads % num_kv_heads:
+        divisors = [str(size) for size in range(1, num_heads + 1) if num_heads % size == 0]
+        raise InputError(
+            f"attention.num_kv_heads={num_kv_heads} does not divide encoder.num_heads={num_heads}. "
+            f"Take one of {', '.join(divisors)}."
+        )
+    if config.encoder.depth == 0 and config.encoder.readout == "cls":
+        raise InputError(
+            "encoder.readout=cls needs a layer that reads the other tokens, and encoder.depth=0 "
+            "has none. Take readout=attention or mean, or a depth of 1 or more."
+        )
+
+
+def _check_embedding(config: DictConfig, choices: Mapping[str, str | None]) -> None:
+    """The embedding takes the modality of the task."""
+    modality = config.task.modality
+    embedding = choices.get("embedding")
+    fitting = EMBEDDINGS[modality]
+    if embedding is not None and embedding not in fitting:
+        raise InputError(
+            f"embedding={embedding} does not take {PLURALS[modality]}, which "
+            f"task={config.task.name} works on. Take embedding={' or '.join(fitting)}."
+        )
+
+
+def _check_logger(config: DictConfig) -> None:
+    """The package of the chosen logger is there."""
+    target = str((config.logger or {}).get("_target_", "")).rpartition(".")[2]
+    if target in EXTRAS:
+        package, extra = EXTRAS[target]
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"logger={extra} needs the package {package}: "
+                f"pip install 'attention-atlas[{extra}]'"
+            )
+
+
+def _unwrapped(value: Any) -> Any:
+    if isinstance(value, DictConfig | ListConfig):
+        return OmegaConf.to_container(value, resolve=False)
+    return value

@@ -1,0 +1,49 @@
+"""Take back what Hydra wrote for a run that could not start."""
+
+import shutil
+from pathlib import Path
+
+STARTUP_FILES = {
+    ".hydra",
+    "train.log",
+    "evaluate.log",
+    "baseline.log",
+    "tokenizer.json",
+    "metrics.csv",
+    "hparams.yaml",
+    "multirun.yaml",
+}
+"""What lies in a run folder before any work is done in it."""
+
+
+class Before:
+    """Remembers which folders were there before a run.
+
+    Args:
+        folder: Where the run, or the sweep it belongs to, is going to write. The last part of the
+            name may still change, as it does with the time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._base = folder.absolute().parent
+        self._siblings = set(self._base.iterdir()) if self._base.is_dir() else set()
+        self._parents = {path for path in folder.absolute().parents if path.exists()}
+
+    def restore(self, folder: Path) -> None:
+        """Remove a run folder, and the folders made for it, if nothing but a start is in them.
+
+        What was there before, and what holds any other file, stays.
+        """
+        folder = folder.absolute()
+        if not folder.is_relative_to(self._base) or folder == self._base:
+            return
+        if self._base / folder.relative_to(self._base).parts[0] in self._siblings:
+            return
+        for path in (folder, *folder.parents):
+            if path in self._parents or not _holds_only_a_start(path):
+                return
+            shutil.rmtree(path)
+
+
+def _holds_only_a_start(folder: Path) -> bool:
+    return folder.is_dir() and {path.name for path in folder.iterdir()} <= STARTUP_FILES

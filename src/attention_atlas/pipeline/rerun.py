@@ -1,0 +1,106 @@
+"""A finished run, read back from its folder; never imports torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from omegaconf import DictConfig, OmegaConf
+
+from attention_atlas.data.check import modality_of
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.checks import check_checkpoint, check_config, check_rule
+from attention_atlas.pipeline.compose import flat, unknown_key, unresolved
+
+NODES = ("data", "capture", "trainer")
+"""What an evaluation may change of a run."""
+
+MODEL_INPUT = ("max_length", "image_size", "channels", "clip_seconds", "num_mels")
+"""Options of `data` that the model was built for: other data is brought into the same form."""
+
+
+def check_evaluation(
+    config: DictConfig, reference: DictConfig, choices: Mapping[str, str | None]
+) -> None:
+    """Check the config of an evaluation, and that the run can be rebuilt.
+
+    Raises:
+        InputError: `run` is no run folder, or the evaluation does not fit it.
+    """
+    if config.run is None:
+        raise InputError("run is missing; give a run folder: run=outputs/<task>/<time>.")
+    check_rule("run", config.run)
+    check_rule("split", config.split)
+    folder = Path(config.run)
+    run = read_run(folder)
+    check_checkpoint(best_checkpoint(folder), "The run's checkpoint")
+    evaluation = evaluation_config(run, config, choices)
+    defaults = evaluation_config(run, reference, choices)
+    evaluation.run_folder = defaults.run_folder = str(folder)
+    given = modality_of(evaluation.data)
+    if given != run.task.modality:
+        raise InputError(
+            f"data={evaluation.data.name} holds {given}, and {folder} was trained on "
+            f"{run.task.modality}. Take data of the same kind."
+        )
+    unknown = set(flat(unresolved(evaluation.data))) - set(flat(unresolved(defaults.data)))
+    for key in sorted(unknown):
+        raise InputError(unknown_key(f"data.{key}", flat(unresolved(defaults))))
+    check_config(evaluation, defaults, {})
+
+
+def read_run(folder: Path) -> DictConfig:
+    """The composed config of a run.
+
+    Raises:
+        InputError: The folder is none that a run was written to.
+    """
+    path = folder / ".hydra" / "config.yaml"
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise InputError(f"run={folder} {what}; give the folder of a run: outputs/<task>/<time>.")
+    if not path.is_file():
+        runs = [inner.parent.parent.name for inner in sorted(folder.glob("*/.hydra/config.yaml"))]
+        inside = f" It holds runs: take {folder / runs[-1]}, for example." if runs else ""
+        raise InputError(f"run={folder} is no run folder: it has no .hydra/config.yaml.{inside}")
+    try:
+        run = OmegaConf.load(path)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
+    if not isinstance(run, DictConfig) or not {"task", "data", "trainer"} <= set(run):
+        raise InputError(
+            f"run={folder} is no folder of train.py: {path} has no task, data, trainer."
+        )
+    return run
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """Where a run keeps the weights that were best on its validation split."""
+    return folder / "checkpoints" / "best.ckpt"
+
+
+def evaluation_config(
+    run: DictConfig, config: DictConfig, choices: Mapping[str, str | None]
+) -> DictConfig:
+    """The config of a run with what an evaluation changes of it.
+
+    Args:
+        run: As `read_run` gives it; stays as it is.
+        config: Of the evaluation: a whole node where an option of the group was chosen, or single
+            values.
+        choices: The option of each group, None where the run's own is kept.
+    """
+    merged = run.copy()
+    merged.ckpt_path = None  # what the run resumed from need not be there any more
+    for name in NODES:
+        if name not in config or config[name] is None:
+            continue
+        given: dict[Any, Any] = unresolved(config[name])
+        if choices.get(name) is None:
+            merged[name] = OmegaConf.merge(run[name], given)
+            continue
+        merged[name] = given
+        if name == "data":
+            kept = {key: run.data[key] for key in MODEL_INPUT if key in run.data and key in given}
+            merged.data = OmegaConf.merge(merged.data, kept)
+    return merged
