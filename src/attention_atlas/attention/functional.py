@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attention_atlas.attention.kernels import QUERIES_PER_CHUNK
-from attention_atlas.attention.masks import Mask, hide, merge_masks, safe_softmax
+from attention_atlas.attention.masks import Mask, masked_softmax, merge_masks
 from attention_atlas.attention.scores import Score
 
 
@@ -70,7 +70,7 @@ def map_rows(
         if tensor is not None and tensor.shape[2] > 1:
             tensor = tensor[:, :, rows]
         causal_rows = positions[rows] if mask.is_causal else None
-        yield safe_softmax(hide(logits(query[:, :, rows], key), tensor, causal_rows))
+        yield masked_softmax(logits(query[:, :, rows], key), tensor, causal_rows)
 
 
 def _mask(

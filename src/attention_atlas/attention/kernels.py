@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from attention_atlas.attention.masks import Mask, fully_masked, hide, safe_softmax
+from attention_atlas.attention.masks import Mask, fully_masked, masked_softmax
 
 QUERIES_PER_CHUNK = 16
 # On a CPU a chunk should stay in the cache: 2**20 numbers are 4 MiB in float32.
@@ -116,7 +116,6 @@ class _Chunks:
 
     def __iter__(self) -> Iterator[_Chunk]:
         batch_step, query_step = self._steps()
-        self.one = self.query.new_ones(())
         self.buffer = self.query.new_empty(
             batch_step * self.heads * self.width * query_step * self.num_keys
         )
@@ -157,7 +156,7 @@ class _Chunks:
         shape = (*query.shape[:-1], key.shape[-1])
         buffer = self.buffer[: math.prod(shape)].view(shape)
         if self.factored:
-            return torch.addcmul(self.one, query, key, out=buffer).reciprocal_()
+            return torch.mul(query, key, out=buffer).add_(1).reciprocal_()
         return torch.add(query, key, out=buffer).neg_().sigmoid_()
 
     def _weights(self, complement: Tensor, samples: slice, rows: slice, keys: slice) -> Tensor:
@@ -167,7 +166,7 @@ class _Chunks:
         positions = None
         if self.is_causal:
             positions = torch.arange(rows.start, rows.stop, device=logits.device)
-        return safe_softmax(hide(logits, mask, positions))
+        return masked_softmax(logits, mask, positions)
 
 
 def _part(mask: Tensor, samples: slice, rows: slice, keys: slice) -> Tensor:
@@ -230,8 +229,8 @@ class _AdditiveAttention(torch.autograd.Function):
                     part = _part(mask_gradient, samples, rows, keys)
                     part += logits_gradient.sum_to_size(part.shape)
                 # Rows of logits_gradient sum to zero: the 1 in tanh = 1 - 2r drops out.
-                along = complement.flatten(3) @ logits_gradient.flatten(2).unsqueeze(-1)
-                vector_gradient -= 2 * along.squeeze(-1).sum(0)
+                along = logits_gradient.flatten(2).unsqueeze(2) @ complement.flatten(3).mT
+                vector_gradient -= 2 * along.squeeze(2).sum(0)
                 torch.addcmul(complement, complement, complement, value=-1, out=complement)
                 complement *= logits_gradient.unsqueeze(2)
                 query_gradient[samples, :, :, rows] = complement.sum(-1)

@@ -75,12 +75,14 @@ def hide(logits: Tensor, mask: Tensor | None, causal_rows: Tensor | None) -> Ten
     return logits
 
 
-def safe_softmax(logits: Tensor) -> Tensor:
-    """Softmax over the last axis that gives zeros, not NaN, where every logit is -inf."""
-    # With a finite maximum, exp gives 0 for -inf; a row with any key left sums to 1 or more.
-    maximum = logits.detach().amax(-1, keepdim=True).clamp(min=torch.finfo(logits.dtype).min)
-    exponentials = (logits - maximum).exp()
-    return exponentials / exponentials.sum(-1, keepdim=True).clamp(min=1)
+def masked_softmax(logits: Tensor, mask: Tensor | None, causal_rows: Tensor | None) -> Tensor:
+    """Return the softmax of the logits that `hide` leaves; zeros, not NaN, where it leaves none."""
+    logits = hide(logits, mask, causal_rows)
+    if mask is None:
+        return logits.softmax(-1)
+    dead = logits.amax(-1, keepdim=True).isneginf()
+    # Filled before as well as after: a NaN in between would reach the gradients.
+    return logits.masked_fill(dead, 0).softmax(-1).masked_fill(dead, 0)
 
 
 def fully_masked(mask: Tensor) -> Tensor:

@@ -200,9 +200,6 @@ def _observe(
     chosen_rows = _index(queries, query.shape[2], f"query of {name!r}")
     groups = module.num_heads // module.num_kv_heads
     key_heads = None if chosen_heads is None else [head // groups for head in chosen_heads]
-    tensor = mask.tensor
-    if tensor is not None:
-        tensor = _copy(tensor, chosen_samples, chosen_heads, chosen_rows)
     positions = range(query.shape[2]) if chosen_rows is None else chosen_rows
     calls.append(
         Call(
@@ -213,20 +210,29 @@ def _observe(
             },
             _copy(query, chosen_samples, chosen_heads, chosen_rows),
             _copy(key, chosen_samples, key_heads),
-            mask._replace(tensor=tensor),
+            _copy_mask(mask, chosen_samples, chosen_heads, chosen_rows),
             torch.tensor(list(positions), device=query.device),
         )
     )
 
 
 def _copy(tensor: Tensor, *choices: list[int] | None) -> Tensor:
-    """Copy the entries chosen along the first axes; None, or an axis of 1, means all."""
+    """Copy the entries chosen along the first axes; None means all."""
     copy = tensor.detach()
     for axis, choice in enumerate(choices):
-        # The masks have an axis of 1 where they broadcast; any other axis of 1 has one choice.
-        if choice is not None and (copy.shape[axis] > 1 or len(choice) == 0):
+        if choice is not None:
             copy = copy.index_select(axis, torch.tensor(choice, device=copy.device))
-    return copy.clone() if copy.data_ptr() == tensor.data_ptr() else copy
+    return copy.clone() if all(choice is None for choice in choices) else copy
+
+
+def _copy_mask(mask: Mask, *choices: list[int] | None) -> Mask:
+    if mask.tensor is None:
+        return mask
+    # Along an axis of 1 a mask is the same for all.
+    broadcast = zip(mask.tensor.shape, choices, strict=False)
+    return mask._replace(
+        tensor=_copy(mask.tensor, *(choice if size > 1 else None for size, choice in broadcast))
+    )
 
 
 def _index(choice: Sequence[int] | None, size: int, what: str) -> list[int] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -18,13 +19,14 @@ from attention_atlas.attention.kernels import additive_attention, fused_attentio
 from attention_atlas.attention.masks import Mask
 
 
-class Score(nn.Module):
+class Score(nn.Module, ABC):
     """The function of one query and one key before the softmax."""
 
+    @abstractmethod
     def logits(self, query: Tensor, key: Tensor) -> Tensor:
         """Return the formula as in the paper: [B, H, Q, E] and [B, H, K, E] to [B, H, Q, K]."""
-        raise TypeError(f"{type(self).__name__} must define logits().")
 
+    @abstractmethod
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, dropout_p: float = 0.0
     ) -> Tensor:
@@ -33,7 +35,6 @@ class Score(nn.Module):
         Shapes: query [B, H, Q, E], key [B, H, K, E], value [B, H, K, Ev] to [B, H, Q, Ev]; key and
         value may have fewer heads than the query, if their number divides H.
         """
-        raise TypeError(f"{type(self).__name__} must define attend().")
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         """Return `logits(query, key)`."""
@@ -43,9 +44,9 @@ class Score(nn.Module):
 class ProductScore(Score):
     """A score that is a scaled dot product once query and key are transformed."""
 
+    @abstractmethod
     def transform(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, float]:
         """Return query, key and scale such that logits = scale * query @ key.T."""
-        raise TypeError(f"{type(self).__name__} must define transform().")
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, dropout_p: float = 0.0
@@ -97,8 +98,9 @@ class Cosine(ProductScore):
 
     def transform(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, float]:
         """Return tau * q / |q|, k / |k| and 1."""
-        tau = self.log_tau.exp()[:, None, None]
-        return (_unit(query) * tau).to(query.dtype), _unit(key).to(key.dtype), 1.0
+        query_factor = self.log_tau.exp()[:, None, None] / _length(query)
+        unit_key = (key / _length(key)).to(key.dtype)
+        return (query * query_factor).to(query.dtype), unit_key, 1.0
 
 
 class Multiplicative(ProductScore):
@@ -162,7 +164,7 @@ def build_score(name: str, num_heads: int, head_width: int) -> Score:
     return SCORES[name](num_heads, head_width)
 
 
-def _unit(vectors: Tensor) -> Tensor:
-    # In half precision a squared norm overflows and the smallest norm allowed rounds to 0.
-    wide = vectors if vectors.dtype == torch.float64 else vectors.float()
-    return F.normalize(wide, dim=-1)
+def _length(vectors: Tensor) -> Tensor:
+    # In half precision a squared length overflows and the smallest length allowed rounds to 0.
+    wide = torch.float64 if vectors.dtype == torch.float64 else torch.float32
+    return torch.linalg.vector_norm(vectors, dim=-1, keepdim=True, dtype=wide).clamp_min(1e-12)
