@@ -6,7 +6,13 @@ import made_atlases
 import numpy as np
 import pytest
 
-from attention_atlas.analysis.views import over_image, over_spectrogram, pick, shown_text
+from attention_atlas.analysis.views import (
+    View,
+    over_image,
+    over_spectrogram,
+    pick,
+    shown_text,
+)
 from attention_atlas.atlas import AtlasWriter, CapturedSample, Sample, open_atlas
 from attention_atlas.errors import InputError
 
@@ -89,3 +95,10 @@ def test_text_is_cut_into_tokens_and_what_stands_between(keep):
         readout=np.full((4, 5), 0.2),
     )
     assert shown_text(keep(made)) == [("fil", 1), (" m", 2), ("s", None), (" ", 3)]
+
+
+def test_map_without_a_peak_has_a_middling_colour(keep):
+    made = made_atlases.sample("nlp", 5)
+    flat = keep(replace(made, readout=np.full((4, 8), 1 / 8)))
+    assert pick(flat).weights.max() / pick(flat).darkest == pytest.approx(0.5)
+    assert View(np.array([0.9, 0.05, 0.05], np.float32), "").darkest == pytest.approx(0.9)

@@ -120,17 +120,11 @@ def _elsewhere(sample: Sample, view: View) -> str:
     return f" ({hidden:.0%} on special tokens)" if hidden else ""
 
 
-def _scale(weights: npt.NDArray[Any]) -> Normalize:
-    """Let the colours run from zero to the largest weight."""
-    highest = float(np.nanmax(weights, initial=0.0))
-    return Normalize(0.0, highest or 1.0)
-
-
 def _draw_text(
     panel: FigureBase, sample: Sample, view: View, width: float, height: float
 ) -> tuple[ScalarMappable, list[Axes]]:
     axes = panel.subplots()
-    scale, colours = _scale(view.weights), colormaps[COLOURS]
+    scale, colours = Normalize(0.0, view.darkest), colormaps[COLOURS]
     columns = _characters_per_line(width)
     room = max(int((height - _HEADING_HEIGHT) / _LINE_HEIGHT), 1)
     lines = _lines(shown_text(sample), columns)
@@ -196,7 +190,9 @@ def _draw_image(panel: FigureBase, sample: Sample, view: View) -> tuple[AxesImag
     heat = over_image(sample, view.weights)
     left, right = panel.subplots(1, 2, sharex=True, sharey=True)
     left.imshow(image if image.shape[2] == 3 else grey, cmap="gray", vmin=0, vmax=255)
-    drawn = right.imshow(heat, cmap=COLOURS, norm=_scale(heat), interpolation="nearest")
+    drawn = right.imshow(
+        heat, cmap=COLOURS, norm=Normalize(0.0, view.darkest), interpolation="nearest"
+    )
     _outline(right, grey)
     left.set_ylabel("row (pixels)", fontsize=8)
     for axes in (left, right):
@@ -218,7 +214,7 @@ def _draw_spectrogram(
     drawn = lower.imshow(
         heat,
         cmap=COLOURS,
-        norm=_scale(heat),
+        norm=Normalize(0.0, view.darkest),
         extent=extent,
         origin="lower",
         aspect="auto",
@@ -236,12 +232,12 @@ def _draw_spectrogram(
 def _outline(axes: Axes, values: npt.NDArray[Any], seconds_per_column: float = 0.0) -> None:
     """Draw the outlines of what stands out in the input over its map."""
     smooth = uniform_filter(values.astype(np.float64), 3)  # no outlines around single noisy cells
-    level = smooth.min() + 0.6 * np.ptp(smooth)
+    level = smooth.min() + 0.5 * np.ptp(smooth)
     rows, columns = np.arange(values.shape[0]), np.arange(values.shape[1], dtype=np.float64)
     if seconds_per_column:
         columns = (columns + 0.5) * seconds_per_column
     if np.ptp(smooth) > 0:
-        style: dict[str, Any] = {"colors": "black", "linewidths": 0.8, "linestyles": "solid"}
+        style: dict[str, Any] = {"colors": "tab:orange", "linewidths": 1, "linestyles": "solid"}
         axes.contour(columns, rows, smooth, [level], **style)
 
 

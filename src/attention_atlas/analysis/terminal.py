@@ -36,7 +36,8 @@ def draw(
     if attributes.token_layout == "character_span":
         yield _shaded_text(sample, view)
     elif attributes.token_layout == "patch_box":
-        grey, heat = sample.image.mean(axis=2), over_image(sample, view.weights)
+        grey = sample.image.mean(axis=2) / 255
+        heat = over_image(sample, view.weights) / view.darkest
         width = min(heat.shape[1], (console.width - 3) // 2, 2 * LARGEST_HEIGHT)
         height = max(round(width * heat.shape[0] / heat.shape[1]), 1)
         yield _side_by_side(
@@ -50,12 +51,12 @@ def draw(
 
 
 def _shaded_text(sample: Sample, view: View) -> Text:
-    text, highest = Text(), float(view.weights.max(initial=0.0)) or 1.0
+    text = Text()
     for piece, token in shown_text(sample):
         if token is None:
             text.append(piece)
             continue
-        red, green, blue = _colour(float(view.weights[token]) / highest, HEAT)
+        red, green, blue = _colour(float(view.weights[token]) / view.darkest, HEAT)
         ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 127 else "bright_white"
         text.append(piece, Style(color=ink, bgcolor=Color.from_rgb(red, green, blue)))
     return text
@@ -66,7 +67,8 @@ def _spectrogram(
 ) -> Iterator[Text]:
     """Draw the spectrogram and below it the weights, over axes in seconds and hertz."""
     spectrogram = sample.spectrogram.astype(np.float64)
-    heat = over_spectrogram(sample, view.weights, attributes)
+    spectrogram = (spectrogram - spectrogram.min()) / (np.ptp(spectrogram) or 1.0)
+    heat = over_spectrogram(sample, view.weights, attributes) / view.darkest
     bands, frames = spectrogram.shape
     margin = 9
     width = min(frames, console.width - margin)
@@ -86,10 +88,16 @@ def _spectrogram(
 def _picture(
     values: npt.NDArray[Any], width: int, height: int, palette: tuple[str, ...], colours: bool
 ) -> list[Text]:
-    """Return lines of half blocks, two pixels each, or of shades where there are no colours."""
-    low = 0.0 if palette is HEAT else float(np.nanmin(values))
-    span = float(np.nanmax(values, initial=low)) - low or 1.0
-    pixels = (_resample(values, height + height % 2, width) - low) / span
+    """Return lines of half blocks, two pixels each, or of shades where there are no colours.
+
+    Args:
+        values: [rows, columns] from 0 to 1; NaN stays blank.
+        width: In columns of the terminal.
+        height: In pixels, of which a line has two.
+        palette: Colours from 0 to 1.
+        colours: Whether the terminal has any.
+    """
+    pixels = _resample(values, height + height % 2, width)
     lines = []
     for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
         line = Text()

@@ -25,6 +25,15 @@ class View:
     weights: npt.NDArray[np.float32]
     description: str
 
+    @property
+    def darkest(self) -> float:
+        """Weight that has the darkest colour; the scale starts at zero.
+
+        At least twice the uniform weight, so that a map without a peak has a middling colour
+        everywhere and is not taken for attention to everything.
+        """
+        return max(float(self.weights.max(initial=0.0)), 2 / max(len(self.weights), 1))
+
 
 def pick(
     sample: Sample, layer: int | None = None, head: int | None = None, query: int | None = None
