@@ -1,0 +1,141 @@
+"""Capture: what stands in the atlas is what the tested model attends to."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from attention_atlas.atlas import open_atlas
+from attention_atlas.attention import record
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.build import build_datamodule, build_task
+from attention_atlas.pipeline.capture import choose_samples
+from attention_atlas.pipeline.evaluate import load_weights
+
+CHOSEN = 6
+
+
+@pytest.fixture(scope="module", params=["nlp", "vision", "speech"])
+def run(request, tiny, run_training, compose_train, tmp_path_factory):
+    """A trained run with 6 samples kept in full, and its model built anew."""
+    folder = tmp_path_factory.mktemp(request.param)
+    overrides = [*tiny[request.param], f"capture.num_samples={CHOSEN}", "capture.dtype=float32"]
+    result = run_training(overrides, folder)
+    config = compose_train(overrides, folder)
+    datamodule = build_datamodule(config)
+    task = build_task(config, datamodule).eval()
+    load_weights(task, folder / "checkpoints" / "best.ckpt")
+    return folder, result, datamodule, task
+
+
+def test_the_atlas_holds_the_test_set_as_it_was_predicted(run) -> None:
+    folder, result, datamodule, _ = run
+    atlas = open_atlas(folder)
+    assert sorted(atlas.sample_ids) == sorted(datamodule.datasets["test"].sample_ids)
+    hits = [sample.label == sample.prediction for sample in atlas]
+    assert np.mean(hits) == pytest.approx(result["test/accuracy"])
+    assert atlas.finished
+    assert atlas.config["seed"] == 0
+
+
+def test_maps_are_those_of_the_tested_model(run) -> None:
+    folder, _, datamodule, task = run
+    atlas = open_atlas(folder)
+    for raw in datamodule.loader("test", 3):
+        batch = datamodule.prepare(raw, training=False)
+        with torch.no_grad(), record(task.model, statistics=("entropy",)) as recording:
+            logits = task(batch)
+        layer, readout = "encoder.layers.0.attention", "readout.attention"
+        for index, sample_id in enumerate(batch["sample_id"]):
+            sample = atlas.sample(sample_id)
+            valid = slice(None, sample.length)
+            np.testing.assert_allclose(sample.logits, logits[index], atol=1e-5)
+            row = recording.maps[readout][index, :, 0, valid]
+            np.testing.assert_allclose(sample.readout, row, atol=1e-6)
+            entropy = recording.statistics["entropy"][layer][index, :, valid].mean(-1)
+            np.testing.assert_allclose(sample.entropy[0], entropy, atol=1e-5)
+            if sample.has_maps:
+                maps = recording.maps[layer][index, :, valid, valid]
+                np.testing.assert_allclose(sample.maps[0], maps, atol=1e-6)
+                np.testing.assert_allclose(sample.maps.sum(-1), 1, atol=1e-5)
+
+
+def test_full_maps_are_kept_of_the_chosen_samples_only(run) -> None:
+    folder, _, datamodule, _ = run
+    atlas = open_atlas(folder)
+    chosen = choose_samples(datamodule.datasets["test"], CHOSEN)
+    assert {sample.sample_id for sample in atlas if sample.has_maps} == chosen
+    other = next(sample for sample in atlas if not sample.has_maps)
+    with pytest.raises(InputError):
+        _ = other.maps
+
+
+def test_inputs_can_be_drawn(run) -> None:
+    folder, result, _, _ = run
+    sample = open_atlas(folder)[0]
+    assert len(sample.tokens) == sample.length == len(sample.boxes)
+    if result["task"] == "nlp":
+        spans = sample.boxes.astype(int)
+        assert [sample.text[start:end] for start, end in spans] == sample.tokens
+    elif result["task"] == "vision":
+        assert sample.image.dtype == np.uint8
+        assert sample.boxes.max() == 16
+    else:
+        assert sample.spectrogram.ndim == 2
+        assert sample.boxes[:, 2].max() >= 0.5
+
+
+class Labels:
+    lengths = None
+
+    def __init__(self, labels: list[int]) -> None:
+        self.labels = labels
+        self.sample_ids = [f"sample-{index}" for index in range(len(labels))]
+
+
+def test_chosen_samples_are_stratified_and_fixed() -> None:
+    dataset = Labels([index % 3 if index < 90 else 0 for index in range(200)])
+    chosen = choose_samples(dataset, 30)
+    label_of = dict(zip(dataset.sample_ids, dataset.labels, strict=True))
+    assert Counter(label_of[sample_id] for sample_id in chosen) == {0: 10, 1: 10, 2: 10}
+
+    backwards = Labels(dataset.labels[::-1])
+    backwards.sample_ids = dataset.sample_ids[::-1]
+    assert choose_samples(backwards, 30) == chosen
+    assert choose_samples(dataset, None) == set(dataset.sample_ids)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["capture=full"],
+        ["encoder.readout=cls"],
+        ["encoder.readout=mean"],
+        ["encoder.depth=0"],
+        ["encoder.depth=0", "encoder.readout=mean"],
+        ["attention=additive", "encoder.depth=2"],
+        ["embedding.stem=linear", "attention.num_kv_heads=1"],
+    ],
+    ids=" ".join,
+)
+def test_every_kind_of_model_can_be_captured(overrides, tiny, run_training, tmp_path: Path) -> None:
+    run_training([*tiny["vision"], "trainer.max_epochs=1", *overrides], tmp_path)
+    atlas = open_atlas(tmp_path)
+    sample = next(sample for sample in atlas if sample.has_maps)
+    depth = len(atlas.layers)
+    cls = "encoder.readout=cls" in overrides
+    heads = 0 if "encoder.readout=mean" in overrides else 2
+    assert sample.maps.shape == (depth, 2 if depth else 0, 16 + cls, 16 + cls)
+    assert sample.readout.shape == (heads, 16 + cls)
+    np.testing.assert_allclose(sample.readout.sum(-1), 1, atol=1e-3)
+    if overrides == ["capture=full"]:
+        assert all(sample.has_maps for sample in atlas)
+
+
+def test_capture_can_be_switched_off(tiny, run_training, tmp_path: Path) -> None:
+    run_training([*tiny["vision"], "trainer.max_epochs=1", "capture=off"], tmp_path)
+    assert not (tmp_path / "atlas.zarr").exists()
+    with pytest.raises(InputError):
+        open_atlas(tmp_path)
