@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,11 +11,13 @@ from torch import Tensor
 
 from attention_atlas.data.audio_augmentation import AudioAugmentation, Variation, fixed_variation
 from attention_atlas.data.audio_clips import SAMPLE_RATE, AudioCorpus
+from attention_atlas.data.audio_folder import audio_folder
 from attention_atlas.data.audio_options import AudioSource, audio_augmentation_options
 from attention_atlas.data.base import AtlasDataModule, Drawable
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.noise import coloured_noise
 from attention_atlas.data.spectrogram import LogMel
+from attention_atlas.data.speech_commands import speech_commands
 from attention_atlas.data.spoken_commands import spoken_commands
 from attention_atlas.data.waveforms import cut_noise, mix, place, start_of
 
@@ -55,7 +58,7 @@ class AudioDataModule(AtlasDataModule):
         num_workers: int = 0,
         seed: int = 0,
         clip_seconds: float = 1.0,
-        num_mels: int = 64,
+        num_mels: int = 40,
         labels: int = 35,
         augmentation: Mapping[str, Any] | None = None,
     ) -> None:
@@ -100,7 +103,12 @@ class AudioDataModule(AtlasDataModule):
         return dict(corpus.splits)
 
     def _corpus(self) -> AudioCorpus:
-        return spoken_commands(self.clip_samples, self.seed)
+        if self.name == "spoken_commands":
+            return spoken_commands(self.clip_samples, self.seed)
+        path = Path(str(self.source.path))
+        if self.name == "speech_commands":
+            return speech_commands(path, self.source.labels, self.clip_samples, self.seed)
+        return audio_folder(path, self.clip_samples, self.seed)
 
     def prepare(self, batch: Batch, training: bool) -> Batch:
         """Place, mix with noise, and turn into a spectrogram; varied when training."""

@@ -29,7 +29,7 @@ class AudioSource:
     name: str
     path: str | None = None
     clip_seconds: float = 1.0
-    num_mels: int = 64
+    num_mels: int = 40
     labels: int = 35
 
     def __post_init__(self) -> None:

@@ -38,7 +38,9 @@ class Speaker:
         import espeakng_loader
 
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        self._library.espeak_ng_InitializePath(espeakng_loader.get_data_path().encode())
+        data = espeakng_loader.get_data_path()
+        self._variants = Path(data, "voices", "!v")
+        self._library.espeak_ng_InitializePath(data.encode())
         _check(self._library.espeak_ng_Initialize(None), "eSpeak NG does not start")
         _check(
             self._library.espeak_ng_InitializeOutput(_SYNCHRONOUS, 0, None),
@@ -71,10 +73,7 @@ class Speaker:
         language, variant, word, rate, pitch = utterance
         voice = f"{language}+{variant}"
         if voice != self._voice:
-            _check(
-                self._library.espeak_ng_SetVoiceByName(voice.encode()), f"no voice named {voice}"
-            )
-            self._voice = voice
+            self._choose(voice)
         self._library.espeak_SetParameter(_RATE, rate, 0)
         self._library.espeak_SetParameter(_PITCH, pitch, 0)
         self._spoken.clear()
@@ -84,6 +83,13 @@ class Speaker:
         )
         _check(status, f"{voice} cannot say {word!r}")
         return np.frombuffer(bytes(self._spoken), dtype=np.int16)
+
+    def _choose(self, voice: str) -> None:
+        # eSpeak NG would take a variant that it does not know for none, and say nothing.
+        known = (self._variants / voice.partition("+")[2]).is_file()
+        status = self._library.espeak_ng_SetVoiceByName(voice.encode())
+        _check(status if known else 1, f"no voice named {voice}")
+        self._voice = voice
 
 
 def _check(status: int, problem: str) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from attention_atlas.data.audio_clips import SAMPLE_RATE
 
 _FLOOR = 1e-6
+_WINDOW = 400
 
 
 def _mel(hertz: Tensor) -> Tensor:
@@ -18,7 +19,7 @@ def _hertz(mel: Tensor) -> Tensor:
 
 
 class LogMel(nn.Module):
-    """Waveforms to log-mel spectrograms: 25 ms windows every `hop` samples.
+    """Waveforms to log-mel spectrograms: 25 ms windows, one every `hop` samples.
 
     Args:
         num_mels: Mel bands.
@@ -28,17 +29,17 @@ class LogMel(nn.Module):
     """
 
     def __init__(
-        self, num_mels: int = 64, hop: int = 160, low: float = 40.0, high: float = 7_600.0
+        self, num_mels: int = 40, hop: int = 200, low: float = 40.0, high: float = 7_600.0
     ) -> None:
         super().__init__()
         self.hop = hop
         self.num_mels = num_mels
         self._low, self._high = _mel(torch.tensor([low, high])).tolist()
         self.spectrogram = torchaudio.transforms.Spectrogram(
-            n_fft=512, win_length=400, hop_length=hop, power=None
+            n_fft=_WINDOW, hop_length=hop, power=None
         )
         self.mel_scale = torchaudio.transforms.MelScale(
-            n_mels=num_mels, sample_rate=SAMPLE_RATE, f_min=low, f_max=high, n_stft=257
+            n_mels=num_mels, sample_rate=SAMPLE_RATE, f_min=low, f_max=high, n_stft=_WINDOW // 2 + 1
         )
 
     @property

@@ -15,9 +15,15 @@ def place(waveform: Tensor, num_samples: Tensor, start: Tensor) -> Tensor:
         [B, T].
     """
     length = waveform.shape[1]
-    source = torch.arange(length, device=waveform.device) - start[:, None].long()
-    heard = (source >= 0) & (source < num_samples[:, None])
-    return waveform.gather(1, source.clamp_(0, length - 1)).masked_fill_(~heard, 0)
+    placed = torch.zeros_like(waveform)
+    # Row by row: an index for each sample would be several times the size of the waveform.
+    for row, (first, count) in enumerate(
+        zip(start.long().tolist(), num_samples.tolist(), strict=True)
+    ):
+        begin, end = max(first, 0), min(first + count, length)
+        if begin < end:
+            placed[row, begin:end] = waveform[row, begin - first : end - first]
+    return placed
 
 
 def start_of(position: Tensor, room: Tensor, shift: float = 0.0) -> Tensor:
@@ -67,4 +73,4 @@ def mix(waveform: Tensor, num_heard: Tensor, noise: Tensor, snr_db: Tensor) -> T
     signal_power = waveform.square().sum(dim=1) / num_heard.clamp(min=1)
     noise_power = noise.square().mean(dim=1).clamp(min=1e-12)
     gain = (signal_power / noise_power).sqrt() * 10 ** (-snr_db / 20)
-    return waveform + gain[:, None] * noise
+    return waveform.addcmul(gain[:, None], noise)
