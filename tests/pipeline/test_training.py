@@ -1,6 +1,8 @@
 """Training: reproducible, resumable anywhere, and every option changes the result."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -81,57 +83,80 @@ def test_a_run_leaves_its_folder_complete(task, tiny, run_training, tmp_path: Pa
     assert (tmp_path / "metrics.csv").is_file()
 
 
-OPTIONS = [
-    "optimizer.lr=1e-4",
-    "optimizer.weight_decay=5.0",
-    "optimizer=sgd",
-    "schedule=constant",
-    "schedule.warmup=0.9",
-    "schedule.final=0.5",
-    "task.label_smoothing=0.4",
-    "trainer.gradient_clip_val=0.01",
-    "trainer.accumulate_grad_batches=2",
-    "trainer.precision=bf16-mixed",
-    "callbacks.ema=null",
-    "lr_find=true",
-    "attention=dot",
-    "attention=cosine",
-    "attention=multiplicative",
-    "attention=additive",
-    "attention.bias=false",
-    "attention.dropout=0.5",
-    "attention.num_kv_heads=1",
-    "encoder.dropout=0.5",
-    "encoder.drop_path=0.9 encoder.depth=2",
-    "encoder.depth=0",
-    "encoder.mlp_ratio=1.0",
-    "encoder.readout=cls",
-    "encoder.readout=mean",
-    "encoder.head_dropout=0.5",
-    "embedding.positions=sinusoidal",
-    "embedding.stem=linear",
-    "embedding.patch_size=8",
-    "embedding.dropout=0.5",
-    "augmentation=image",
-    "augmentation=image_rand",
-    "augmentation=mixup",
-    "augmentation=cutmix",
-]
+OPTIONS = {
+    "vision": [
+        "optimizer.lr=1e-4",
+        "optimizer.weight_decay=5.0",
+        "optimizer=sgd",
+        "schedule=constant",
+        "schedule.warmup=0.9",
+        "schedule.final=0.5",
+        "task.label_smoothing=0.4",
+        "trainer.gradient_clip_val=0.01",
+        "trainer.accumulate_grad_batches=2",
+        "trainer.precision=bf16-mixed",
+        "callbacks.ema=null",
+        "lr_find=true",
+        "attention=dot",
+        "attention=cosine",
+        "attention=multiplicative",
+        "attention=additive",
+        "attention.bias=false",
+        "attention.dropout=0.5",
+        "attention.num_kv_heads=1",
+        "encoder.dropout=0.5",
+        "encoder.drop_path=0.9 encoder.depth=2",
+        "encoder.depth=0",
+        "encoder.mlp_ratio=1.0",
+        "encoder.readout=cls",
+        "encoder.readout=mean",
+        "encoder.head_dropout=0.5",
+        "embedding.positions=sinusoidal",
+        "embedding.stem=linear",
+        "embedding.patch_size=8",
+        "embedding.dropout=0.5",
+        "augmentation=image",
+        "augmentation=image_rand",
+        "augmentation=mixup",
+        "augmentation=cutmix",
+    ],
+    "nlp": [
+        "augmentation=text",
+        "embedding.init=random",
+        "embedding.positions=sinusoidal",
+        "data.vocab_size=80",
+        "data.max_length=8",
+    ],
+    "speech": [
+        "augmentation=audio",
+        "embedding=time_frequency",
+        "embedding.patch_frames=8",
+        "embedding.stem=linear",
+        "data.num_mels=32",
+    ],
+}
 
 
 @pytest.fixture(scope="module")
-def plain_result(tiny, run_training, tmp_path_factory) -> dict:
-    overrides = [*tiny["vision"], "augmentation=none", *EVERY_STEP]
-    return run_training(overrides, tmp_path_factory.mktemp("plain"))
+def plain_losses(tiny, run_training, tmp_path_factory) -> Callable[[str], float]:
+    """The test loss of each task with no option changed."""
+
+    @cache
+    def plain_loss(task: str) -> float:
+        overrides = [*tiny[task], "augmentation=none", *EVERY_STEP]
+        return run_training(overrides, tmp_path_factory.mktemp("plain"))["test/loss"]
+
+    return plain_loss
 
 
-@pytest.mark.xdist_group("options")
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize(
+    ("task", "option"), [(task, option) for task in OPTIONS for option in OPTIONS[task]]
+)
 def test_each_option_changes_the_result(
-    option, tiny, run_training, plain_result, tmp_path: Path
+    task, option, tiny, run_training, plain_losses, tmp_path: Path
 ) -> None:
-    overrides = [*tiny["vision"], "augmentation=none", *EVERY_STEP, *option.split()]
-    assert run_training(overrides, tmp_path)["test/loss"] != plain_result["test/loss"]
+    overrides = [*tiny[task], "augmentation=none", *EVERY_STEP, *option.split()]
+    assert run_training(overrides, tmp_path)["test/loss"] != plain_losses(task)
 
 
 def test_early_stopping_ends_training(tiny, run_training, tmp_path: Path) -> None:

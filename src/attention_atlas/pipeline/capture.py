@@ -1,5 +1,6 @@
 """Record what the test set makes the model attend to, and keep it in an atlas."""
 
+import hashlib
 from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
@@ -196,6 +197,7 @@ class Capture(Callback):
 
 def build_capture(
     config: DictConfig,
+    checkpoint: Path,
     path: Path,
     task: ClassificationTask,
     datamodule: AtlasDataModule,
@@ -221,6 +223,7 @@ def build_capture(
         layers=task.model.attention_layers,
         mechanism=plain["attention"],
         config={str(key): value for key, value in plain.items()},
+        checkpoint_digest=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         **spectrogram,
     )
     return [

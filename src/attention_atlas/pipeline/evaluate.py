@@ -1,12 +1,12 @@
 """Test a checkpoint, and record what the model attends to while it is tested."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import seed_everything
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig
@@ -48,7 +48,7 @@ def evaluate_checkpoint(
         InputError: The checkpoint does not fit the model of the config.
     """
     load_weights(task, checkpoint)
-    capture = build_capture(config, folder / "atlas.zarr", task, datamodule, split)
+    capture = build_capture(config, checkpoint, folder / "atlas.zarr", task, datamodule, split)
     trainer = build_trainer(config, folder, capture, loggers)
     datamodule.test_split = split
     trainer.test(task, datamodule=datamodule, verbose=False)
@@ -60,12 +60,15 @@ def evaluate_checkpoint(
     }
 
 
-def evaluate_run(config: DictConfig, folder: Path) -> dict[str, Any]:
+def evaluate_run(
+    config: DictConfig, folder: Path, choices: Mapping[str, str | None]
+) -> dict[str, Any]:
     """Rebuild a finished run from its folder and test it; the run's own files stay as they are.
 
     Args:
         config: Composed from `conf/evaluate.yaml` and checked.
         folder: Gets `result.json`, `metrics.csv` and `atlas.zarr`.
+        choices: The option that was chosen of each group, None where the run's own is kept.
 
     Returns:
         What `result.json` holds.
@@ -74,7 +77,8 @@ def evaluate_run(config: DictConfig, folder: Path) -> dict[str, Any]:
         InputError: The checkpoint or the data does not fit the run.
     """
     run_folder, split = Path(config.run), str(config.split)
-    run = evaluation_config(read_run(run_folder), config, HydraConfig.get().runtime.choices)
+    run = evaluation_config(read_run(run_folder), config, choices)
+    run.run_folder = str(folder)
     seed_everything(run.seed, workers=True, verbose=False)
     checkpoint = best_checkpoint(run_folder)
     content = read_checkpoint(checkpoint)
