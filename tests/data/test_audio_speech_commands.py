@@ -115,7 +115,7 @@ def test_a_download_that_fails_says_what_to_do(
 ) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
-    with pytest.raises(InputError, match="could not be downloaded .* Unpack"):
+    with pytest.raises(InputError, match=r"could not be downloaded .* Unpack"):
         module_of(tmp_path / "new", labels=10)
     assert not (tmp_path / "new").exists()
 
