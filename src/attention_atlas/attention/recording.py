@@ -211,7 +211,7 @@ def _observe(
             _copy(query, chosen_samples, chosen_heads, chosen_rows),
             _copy(key, chosen_samples, key_heads),
             _copy_mask(mask, chosen_samples, chosen_heads, chosen_rows),
-            torch.tensor(list(positions), device=query.device),
+            torch.tensor(list(positions), dtype=torch.long, device=query.device),
         )
     )
 
@@ -221,7 +221,8 @@ def _copy(tensor: Tensor, *choices: list[int] | None) -> Tensor:
     copy = tensor.detach()
     for axis, choice in enumerate(choices):
         if choice is not None:
-            copy = copy.index_select(axis, torch.tensor(choice, device=copy.device))
+            index = torch.tensor(choice, dtype=torch.long, device=copy.device)
+            copy = copy.index_select(axis, index)
     return copy.clone() if all(choice is None for choice in choices) else copy
 
 

@@ -165,6 +165,8 @@ def build_score(name: str, num_heads: int, head_width: int) -> Score:
 
 
 def _length(vectors: Tensor) -> Tensor:
-    # In half precision a squared length overflows and the smallest length allowed rounds to 0.
+    """Return the lengths, [..., 1], in float32 or wider: in half precision squares overflow."""
     wide = torch.float64 if vectors.dtype == torch.float64 else torch.float32
-    return torch.linalg.vector_norm(vectors, dim=-1, keepdim=True, dtype=wide).clamp_min(1e-12)
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True, dtype=wide)
+    # The gradient at a zero vector is tau / floor, which must be finite in the vector's dtype.
+    return length.clamp_min(1e-3 if vectors.dtype == torch.float16 else 1e-12)
