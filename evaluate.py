@@ -11,6 +11,7 @@ goes to <run>/evaluations/<time>/; the run's own files stay as they are.
 import sys
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from attention_atlas.pipeline.launch import run_command
@@ -23,7 +24,7 @@ def main(config: DictConfig, folder: Path) -> None:
     """Import torch and evaluate; the config was composed and checked before."""
     from attention_atlas.pipeline.evaluate import evaluate_run
 
-    evaluate_run(config, folder)
+    evaluate_run(config, folder, HydraConfig.get().runtime.choices)
 
 
 if __name__ == "__main__":

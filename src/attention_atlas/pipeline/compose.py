@@ -151,8 +151,9 @@ def _check_group_values(overrides: list[Override]) -> None:
     loader = GlobalHydra.instance().config_loader()
     groups = set(loader.list_groups("")) - {"hydra"}
     for override in overrides:
-        is_group = override.key_or_group in groups and not override.is_delete()
-        if is_group and not isinstance(override.value(), str):
+        if override.key_or_group not in groups or override.is_delete():
+            continue
+        if not override.is_sweep_override() and not isinstance(override.value(), str):
             options = ", ".join(loader.get_group_options(override.key_or_group))
             or_take = f" or take one of {options}" if options else ""
             raise InputError(f"{override.input_line} is not possible: leave it out{or_take}.")

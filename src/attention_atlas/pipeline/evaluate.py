@@ -7,7 +7,6 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from lightning.pytorch import seed_everything
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig
 
@@ -15,6 +14,7 @@ from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build import build_datamodule, build_task, build_trainer
 from attention_atlas.pipeline.capture import build_capture
+from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.rerun import best_checkpoint, evaluation_config, read_run
 from attention_atlas.pipeline.result import describe_run, write_json
 from attention_atlas.pipeline.summary import print_evaluation
@@ -79,7 +79,7 @@ def evaluate_run(
     run_folder, split = Path(config.run), str(config.split)
     run = evaluation_config(read_run(run_folder), config, choices)
     run.run_folder = str(folder)
-    seed_everything(run.seed, workers=True, verbose=False)
+    prepare_process(run)
     checkpoint = best_checkpoint(run_folder)
     content = read_checkpoint(checkpoint)
     datamodule = build_datamodule(run, run_folder)

@@ -150,9 +150,12 @@ def sentence_of(error: BaseException) -> str | None:
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        if (
+            isinstance(error.__cause__, TypeError | ValueError)
+            and sentence_of(error.__cause__) is None
+        ):
+            return f"The config does not fit: {' '.join(str(error.__cause__).split())}"
         return sentence_of(error.__cause__)
-    if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
-        return f"The config has a key that is not known: {error}."
     if isinstance(error, ModuleNotFoundError) and "pip install" in str(error):
         return " ".join(str(error).split())
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, not imported here

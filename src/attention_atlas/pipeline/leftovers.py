@@ -5,15 +5,12 @@ from pathlib import Path
 
 STARTUP_FILES = {
     ".hydra",
-    "train.log",
-    "evaluate.log",
-    "baseline.log",
     "tokenizer.json",
     "metrics.csv",
     "hparams.yaml",
     "multirun.yaml",
 }
-"""What lies in a run folder before any work is done in it."""
+"""What lies in a run folder, beside a log, before any work is done in it."""
 
 
 class Before:
@@ -46,4 +43,6 @@ class Before:
 
 
 def _holds_only_a_start(folder: Path) -> bool:
-    return folder.is_dir() and {path.name for path in folder.iterdir()} <= STARTUP_FILES
+    if not folder.is_dir():
+        return False
+    return all(path.name in STARTUP_FILES or path.suffix == ".log" for path in folder.iterdir())

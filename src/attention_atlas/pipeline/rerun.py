@@ -43,9 +43,9 @@ def check_evaluation(
             f"data={evaluation.data.name} holds {given}, and {folder} was trained on "
             f"{run.task.modality}. Take data of the same kind."
         )
-    unknown = set(flat(unresolved(evaluation.data))) - set(flat(unresolved(defaults.data)))
-    for key in sorted(unknown):
-        raise InputError(unknown_key(f"data.{key}", flat(unresolved(defaults))))
+    for key in evaluation.data:
+        if key not in defaults.data:
+            raise InputError(unknown_key(f"data.{key}", flat(unresolved(defaults))))
     check_config(evaluation, defaults, {})
 
 

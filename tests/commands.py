@@ -1,0 +1,56 @@
+"""Run the commands of this repository as a user does: real processes, in a folder of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+REFUSE_TORCH = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "lightning", "torchvision", "torchaudio"):
+            raise RuntimeError(f"{name} was imported")
+
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+def run_script(
+    arguments: list[str], folder: Path, torch: bool = True, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments in `folder`.
+
+    A script of the repository is given by its name. Without `torch`, importing it is an error.
+    """
+    first, *rest = arguments
+    script = REPOSITORY / first if (REPOSITORY / first).is_file() else Path(first)
+    settings = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | environment
+    settings.pop("HYDRA_FULL_ERROR", None)
+    settings |= environment
+    if not torch:
+        hook = folder.parent / f"{folder.name}-hook"
+        hook.mkdir(exist_ok=True)
+        (hook / "sitecustomize.py").write_text(REFUSE_TORCH)
+        settings["PYTHONPATH"] = str(hook)
+    return subprocess.run(
+        [sys.executable, str(script), *rest],
+        cwd=folder,
+        env=settings,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def content(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file and folder below a folder, with the size and the time of change of files."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
+        if path.is_file()
+        else (0, 0)
+        for path in sorted(folder.rglob("*"))
+    }

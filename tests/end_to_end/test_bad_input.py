@@ -1,0 +1,161 @@
+"""What a user may get wrong ends in a sentence, before torch is loaded or a file is written."""
+
+import wave
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.commands import content, run_script
+
+
+@dataclass
+class Bad:
+    """One thing that a user got wrong, and words that the sentence must hold."""
+
+    arguments: list[str]
+    words: list[str]
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+def train(*overrides: str, words: list[str], files: dict[str, bytes] | None = None) -> Bad:
+    task = [] if any(override.startswith("task=") for override in overrides) else ["task=nlp"]
+    return Bad(["train.py", *task, *overrides], words, files or {})
+
+
+def table(*lines: bytes, words: list[str], override: str = "seed=0") -> Bad:
+    arguments = ["data=csv", "data.path=reviews.csv", override]
+    return train(
+        *arguments, words=["reviews.csv", *words], files={"reviews.csv": b"\n".join(lines)}
+    )
+
+
+def picture() -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(np.zeros((16, 16), dtype=np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def sound(seconds: float = 1.0) -> bytes:
+    buffer = BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(2 * int(16_000 * seconds)))
+    return buffer.getvalue()
+
+
+def folder(good: bytes, bad: bytes, suffix: str) -> dict[str, bytes]:
+    """Two classes of which one file cannot be used."""
+    files = {f"mine/{name}/{index}{suffix}": good for name in ("no", "yes") for index in range(4)}
+    return files | {f"mine/yes/3{suffix}": bad}
+
+
+def images(bad: bytes, words: list[str]) -> Bad:
+    arguments = ["task=vision", "data=image_folder", "data.path=mine"]
+    return train(*arguments, words=words, files=folder(picture(), bad, ".png"))
+
+
+def sounds(bad: bytes, words: list[str]) -> Bad:
+    arguments = ["task=speech", "data=audio_folder", "data.path=mine"]
+    return train(*arguments, words=words, files=folder(sound(), bad, ".wav"))
+
+
+BAD = {
+    "unknown task": train("task=nlpp", words=["task=nlpp", "Did you mean nlp", "speech", "vision"]),
+    "unknown data": train("data=movie_review", words=["data=movie_review", "mean movie_reviews"]),
+    "unknown attention": train("attention=aditive", words=["attention=aditive", "mean additive"]),
+    "unknown group": train("atention=dot", words=["atention", "mean attention"]),
+    "unknown key": train("optimizer.lrr=1", words=["optimizer.lrr", "mean optimizer.lr", "betas"]),
+    "key without group": train("batch_size=1", words=["batch_size", "mean data.batch_size"]),
+    "added unknown key": train("+encoder.heads=2", words=["encoder.heads", "num_heads"]),
+    "text for a number": train("encoder.depth=two", words=["encoder.depth=two", "whole number"]),
+    "fraction": train("data.batch_size=1.5", words=["data.batch_size=1.5", "whole number"]),
+    "text for a fraction": train("optimizer.lr=high", words=["optimizer.lr=high", "above 0"]),
+    "number for a switch": train("lr_find=3", words=["lr_find=3", "true or false"]),
+    "value for a group": train("callbacks.ema=3", words=["callbacks.ema=3", "group"]),
+    "null": train("seed=null", words=["seed=null", "whole number"]),
+    "negative rate": train("optimizer.lr=-1", words=["optimizer.lr=-1", "above 0"]),
+    "share above 1": train("encoder.dropout=1.5", words=["encoder.dropout=1.5", "0 to below 1"]),
+    "not a choice": train("encoder.readout=sum", words=["encoder.readout=sum", "cls", "mean"]),
+    "zero epochs": train("trainer.max_epochs=0", words=["trainer.max_epochs=0", "1 or more"]),
+    "heads": train("encoder.num_heads=7", words=["encoder.embed_dim", "encoder.num_heads=7"]),
+    "shared heads": train("attention.num_kv_heads=3", words=["num_kv_heads=3", "1, 2, 4"]),
+    "no layer to read": train("encoder.depth=0", "encoder.readout=cls", words=["readout=cls"]),
+    "devices": train("trainer=cpu", "trainer.devices=9999", words=["trainer.devices=9999", "most"]),
+    "other modality": train("data=mnist5k", words=["data=mnist5k", "images", "task=vision"]),
+    "other embedding": train("embedding=patches", words=["embedding=patches", "text"]),
+    "no checkpoint": train("ckpt_path=gone.ckpt", words=["ckpt_path=gone.ckpt", "not exist"]),
+    "cut checkpoint": train(
+        "ckpt_path=cut.ckpt", words=["ckpt_path=cut.ckpt", "cut off"], files={"cut.ckpt": b"PK\3\4"}
+    ),
+    "several values": train("attention=dot,cosine", words=["attention=dot,cosine", "-m"]),
+    "no override": train("vision", words=["'vision'", "key=value"]),
+    "free text": train("ckpt_path=It's great!", words=["It's great!", "quotes"]),
+    "bad job of a sweep": Bad(
+        ["train.py", "-m", "task=nlp", "encoder.num_heads=4,7"], ["encoder.num_heads=7"]
+    ),
+    "unknown option in a sweep": Bad(
+        ["train.py", "-m", "task=nlp", "attention=dot,cosin"], ["attention=cosin", "mean cosine"]
+    ),
+    "no file": train("data=csv", "data.path=gone.csv", words=["gone.csv", "not exist"]),
+    "no path": train("data=csv", words=["data.path"]),
+    "no column": table(
+        b"review,label", b"good,1", words=["no column 'text'", "'review'", "data.text_column"]
+    ),
+    "empty table": table(b"", words=["empty"]),
+    "header only": table(b"text,label", words=["empty"]),
+    "one class": table(b"text,label", b"good,1", b"fine,1", words=["one class"]),
+    "empty text": table(b"text,label", b"good,1", b" ,0", words=["line 3", "empty"]),
+    "not UTF-8": table(b"text,label", b"good,1", b"caf\xe9,0", words=["line 3", "UTF-8"]),
+    "no folder": train("task=vision", "data=image_folder", "data.path=gone", words=["gone"]),
+    "no image": images(b"not an image", words=["3.png"]),
+    "no sound": sounds(b"not a sound", words=["3.wav"]),
+    "empty sound": sounds(sound(0), words=["3.wav"]),
+    "cut sound": sounds(sound()[:2000], words=["3.wav"]),
+    "evaluate nothing": Bad(["evaluate.py"], ["run is missing", "outputs/"]),
+    "evaluate no run": Bad(["evaluate.py", "run=gone"], ["run=gone", "not exist"]),
+    "evaluate another folder": Bad(
+        ["evaluate.py", "run=mine"], ["run=mine", "no run folder"], {"mine/notes.txt": b"mine"}
+    ),
+    "evaluate a folder of runs": Bad(
+        ["evaluate.py", "run=nlp"], ["run=nlp", "nlp/one"], {"nlp/one/.hydra/config.yaml": b"a: 1"}
+    ),
+    "evaluate no split": Bad(["evaluate.py", "run=mine", "split=tset"], ["split=tset", "val"]),
+    "baseline of nothing": Bad(["baseline.py", "task=speach"], ["task=speach", "mean speech"]),
+    "baseline key": Bad(["baseline.py", "task=nlp", "data.pth=x"], ["data.pth"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_ends_in_a_sentence(name: str, tmp_path: Path) -> None:
+    bad = BAD[name]
+    here = tmp_path / "here"
+    here.mkdir()
+    for path, data in bad.files.items():
+        (here / path).parent.mkdir(parents=True, exist_ok=True)
+        (here / path).write_bytes(data)
+    before = content(here)
+
+    cache = str(tmp_path / "cache")
+    done = run_script(bad.arguments, here, torch=False, ATTENTION_ATLAS_CACHE=cache)
+
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    for word in bad.words:
+        assert word in done.stderr
+    assert content(here) == before
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_the_traceback_is_shown_on_request(tmp_path: Path) -> None:
+    done = run_script(["train.py", "task=nlpp"], tmp_path, HYDRA_FULL_ERROR="1")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert "task=nlpp does not exist" in done.stderr

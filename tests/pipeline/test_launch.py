@@ -1,0 +1,133 @@
+"""From the command line to the job, in real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands import REPOSITORY, content, run_script
+
+JOB = """
+import sys, time
+from pathlib import Path
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.launch import run_command
+
+def main(config, folder):
+    {body}
+
+run_command(main, "train", Path({conf!r}), "A job.")
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path):
+    """A command like train.py whose job is given."""
+
+    def write(body: str) -> str:
+        path = tmp_path / "job.py"
+        path.write_text(JOB.format(body=body, conf=str(REPOSITORY / "conf")))
+        (tmp_path / "here").mkdir()
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["train.py", "evaluate.py", "baseline.py"])
+def test_help_tells_commands_groups_and_values_without_torch(name: str, tmp_path: Path) -> None:
+    done = run_script([name, "--help"], tmp_path, torch=False)
+    assert done.returncode == 0, done.stderr
+    assert f"python {name}" in done.stdout
+    assert "attention: additive, cosine, dot, multiplicative, scaled_dot" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_config_is_shown_without_torch(tmp_path: Path) -> None:
+    arguments = ["train.py", "task=vision", "encoder.depth=3", "--cfg", "job"]
+    done = run_script(arguments, tmp_path, torch=False)
+    assert done.returncode == 0, done.stderr
+    assert "  depth: 3\n" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_gets_its_config_and_folder(script, tmp_path: Path) -> None:
+    path = script('(folder / "seed.txt").write_text(str(config.seed))')
+    done = run_script([path, "task=vision", "seed=5"], tmp_path / "here", torch=False)
+    assert done.returncode == 0, done.stderr
+    (written,) = (tmp_path / "here").glob("outputs/vision/*/seed.txt")
+    assert written.read_text() == "5"
+    assert (written.parent / ".hydra" / "config.yaml").is_file()
+
+
+def test_input_that_is_refused_late_leaves_nothing(script, tmp_path: Path) -> None:
+    path = script('raise InputError("line 3 is empty.")')
+    done = run_script([path, "task=vision"], tmp_path / "here", torch=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: line 3 is empty.\n"
+    assert content(tmp_path / "here") == {}
+
+
+def test_a_folder_of_the_user_is_not_removed(script, tmp_path: Path) -> None:
+    path = script('raise InputError("line 3 is empty.")')
+    mine = tmp_path / "here" / "mine"
+    mine.mkdir(parents=False, exist_ok=True)
+    (mine / "notes.txt").write_text("mine")
+    done = run_script([path, "task=vision", "hydra.run.dir=mine"], tmp_path / "here", torch=False)
+    assert done.returncode == 2
+    assert (mine / "notes.txt").read_text() == "mine"
+
+
+def test_a_sweep_is_refused_before_its_first_job(script, tmp_path: Path) -> None:
+    path = script('(folder / "ran.txt").write_text("")')
+    arguments = [path, "-m", "task=vision", "encoder.num_heads=2,4,5"]
+    done = run_script(arguments, tmp_path / "here", torch=False)
+    assert done.returncode == 2
+    assert "encoder.num_heads=5" in done.stderr
+    assert content(tmp_path / "here") == {}
+
+
+def test_a_sweep_runs_each_job_in_a_folder_that_can_be_typed(script, tmp_path: Path) -> None:
+    path = script('(folder / "ran.txt").write_text("")')
+    arguments = [path, "-m", "task=vision", "encoder.num_heads=2,4", "attention=dot,cosine"]
+    done = run_script(arguments, tmp_path / "here", torch=False)
+    assert done.returncode == 0, done.stderr
+    folders = [ran.parent.name for ran in (tmp_path / "here").glob("outputs/sweeps/*/*/ran.txt")]
+    assert len(folders) == 4
+    assert not {"=", ","} & set("".join(folders))
+
+
+def test_a_bug_is_no_bad_input(script, tmp_path: Path) -> None:
+    path = script('raise RuntimeError("a bug")')
+    done = run_script([path, "task=vision"], tmp_path / "here", torch=False)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert list((tmp_path / "here").glob("outputs/vision/*/.hydra"))
+
+
+def test_what_lightning_refuses_is_a_sentence(script, tmp_path: Path) -> None:
+    path = script("from lightning.pytorch import Trainer; Trainer(fast_dev_run=-1)")
+    done = run_script([path, "task=vision"], tmp_path / "here")
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "fast_dev_run=-1" in done.stderr
+
+
+def test_an_interrupt_is_quiet(script, tmp_path: Path) -> None:
+    path = script('print("started", flush=True); time.sleep(600)')
+    process = subprocess.Popen(
+        [sys.executable, path, "task=vision"],
+        cwd=tmp_path / "here",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "interrupted\n"
