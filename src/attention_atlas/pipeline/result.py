@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.tasks import ClassificationTask
 
+_counted = 0.0
+
 LIBRARIES = ("torch", "torchvision", "torchaudio", "lightning", "hydra-core", "attention-atlas")
 
 
@@ -39,9 +41,15 @@ def describe_run(
 
 
 def cpu_seconds() -> float:
-    """User and system time of this process and its finished children since they started."""
+    """User and system time of this process and its finished children, since it was asked last.
+
+    So the first run of a process counts the imports too, and each job of a multirun its own time.
+    """
+    global _counted
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    total = times.user + times.system + times.children_user + times.children_system
+    spent, _counted = total - _counted, total
+    return spent
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import seed_everything
 from omegaconf import DictConfig
 
 from attention_atlas.pipeline.build import (
@@ -17,7 +16,7 @@ from attention_atlas.pipeline.build import (
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint, load_weights
 from attention_atlas.pipeline.known_baselines import known_baseline
 from attention_atlas.pipeline.learning_rate import find_learning_rate
-from attention_atlas.pipeline.memory import keep_freed_memory
+from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.result import describe_run, write_json
 from attention_atlas.pipeline.summary import print_summary
 
@@ -35,8 +34,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     Raises:
         InputError: Something that the user gave cannot be used.
     """
-    keep_freed_memory()
-    seed_everything(config.seed, workers=True, verbose=False)
+    prepare_process(config)
     datamodule = build_datamodule(config)
     task = build_task(config, datamodule)
     if config.ckpt_path is not None:

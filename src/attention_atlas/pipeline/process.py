@@ -1,11 +1,23 @@
-"""Keep freed memory in the process."""
+"""Set up the process that a run has to itself: seeds, threads, memory."""
 
 import ctypes
 import platform
 
+import torch
+from lightning.pytorch import seed_everything
+from omegaconf import DictConfig
+
 M_TRIM_THRESHOLD = -1  # names and numbers of mallopt(3)
 M_MMAP_THRESHOLD = -3
 LARGEST_MMAP_THRESHOLD = 32 * 2**20  # glibc allows no more
+
+
+def prepare_process(config: DictConfig) -> None:
+    """Take `seed` and `num_threads` from the config of a run; to be called before all else."""
+    keep_freed_memory()
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    seed_everything(config.seed, workers=True, verbose=False)
 
 
 def keep_freed_memory() -> None:
