@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from attention_atlas.data.audio import AudioDataModule
+from attention_atlas.data.speech_commands_files import WORDS
 from attention_atlas.data.spoken_words import (
     ACCENTS,
     FAMILIES,
-    WORDS,
     Utterance,
     plan,
     speak,

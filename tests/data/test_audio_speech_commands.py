@@ -10,7 +10,8 @@ import soundfile
 import torchaudio
 
 from attention_atlas.data.audio import AudioDataModule
-from attention_atlas.data.spoken_words import WORDS
+from attention_atlas.data.check_audio import check
+from attention_atlas.data.speech_commands_files import WORDS
 from attention_atlas.errors import InputError
 
 FOLDER = Path("SpeechCommands") / "speech_commands_v0.02"
@@ -106,6 +107,8 @@ def test_a_missing_list_word_or_clip_is_named(tmp_path: Path) -> None:
     for file in (root / "yes").iterdir():
         file.unlink()
     (root / "yes").rmdir()
+    with pytest.raises(InputError, match="has no folder yes"):
+        check({"name": "speech_commands", "path": str(root), "labels": 10})
     with pytest.raises(InputError, match="has no folder yes"):
         module_of(root, labels=10)
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -105,10 +104,10 @@ class AudioDataModule(AtlasDataModule):
     def _corpus(self) -> AudioCorpus:
         if self.name == "spoken_commands":
             return spoken_commands(self.clip_samples, self.seed)
-        path = Path(str(self.source.path))
+        folder = self.source.folder
         if self.name == "speech_commands":
-            return speech_commands(path, self.source.labels, self.clip_samples, self.seed)
-        return audio_folder(path, self.clip_samples, self.seed)
+            return speech_commands(folder, self.source.labels, self.clip_samples, self.seed)
+        return audio_folder(folder, self.clip_samples, self.seed)
 
     def prepare(self, batch: Batch, training: bool) -> Batch:
         """Place, mix with noise, and turn into a spectrogram; varied when training."""

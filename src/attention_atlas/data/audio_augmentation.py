@@ -1,7 +1,7 @@
 """Varying clips of sound, each sample of a batch on its own.
 
-Everything is drawn from torch's global generator, on the CPU, so that a resumed run goes on as the
-one that was interrupted.
+Everything is drawn from torch's global generators, so that a resumed run goes on as the one that
+was interrupted.
 """
 
 from dataclasses import dataclass

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from attention_atlas.errors import InputError
@@ -45,6 +46,11 @@ class AudioSource:
             raise InputError(f"data.num_mels={self.num_mels} is out of range; take 8 to 128.")
         if self.labels not in LABELS:
             raise InputError(f"data.labels={self.labels} is not possible; take 10, 12 or 35.")
+
+    @property
+    def folder(self) -> Path:
+        """The path, with `~` resolved."""
+        return Path(str(self.path)).expanduser()
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,16 @@ import torch
 from attention_atlas.data.audio_clips import SAMPLE_RATE, AudioCorpus, ClipDataset, share
 from attention_atlas.data.audio_files import read_clip
 from attention_atlas.data.noise import coloured_noise, recorded_noise
+from attention_atlas.data.speech_commands_files import (
+    FOLDER,
+    WORDS,
+    find_root,
+    official_splits,
+)
 from attention_atlas.data.splits import stable_hash
-from attention_atlas.data.spoken_words import WORDS
 from attention_atlas.errors import InputError
 
-_FOLDER = "SpeechCommands/speech_commands_v0.02"
 _ARCHIVE = "speech_commands_v0.02.tar.gz"
-_LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
 _UNKNOWN, _SILENCE = "_unknown_", "_silence_"
 _BACKGROUND = "_background_noise_"
 _SHARE = 0.1
@@ -39,19 +42,12 @@ def speech_commands(path: Path, labels: int, clip_samples: int, seed: int) -> Au
     Raises:
         InputError: The data set is incomplete, or cannot be downloaded.
     """
-    root = _find(path) or _download(path)
-    words = sorted(
-        folder.name
-        for folder in root.iterdir()
-        if folder.is_dir() and not folder.name.startswith(("_", "."))
-    )
-    classes = words if labels == 35 else list(WORDS)
-    for word in classes:
-        if word not in words:
-            raise InputError(f"{root} has no folder {word}; unpack the whole data set there.")
+    root = find_root(path) or _download(path)
+    listed = official_splits(root)
+    classes = sorted({word for _, word in listed["train"]}) if labels == 35 else list(WORDS)
     background = _background(root)
     splits = {}
-    for name, files in _official_splits(root, words).items():
+    for name, files in listed.items():
         chosen = [(file, word) for file, word in files if word in classes]
         clips = [read_clip(root / file, clip_samples) for file, _ in chosen]
         targets = [word for _, word in chosen]
@@ -81,18 +77,9 @@ def speech_commands(path: Path, labels: int, clip_samples: int, seed: int) -> Au
     return AudioCorpus(classes, splits, {"train": noise})
 
 
-def _find(path: Path) -> Path | None:
-    for root in (path / _FOLDER, path / "speech_commands_v0.02", path):
-        if (root / _LISTS["test"]).is_file():
-            return root
-    return None
-
-
 def _download(path: Path) -> Path:
     from torchaudio.datasets import SPEECHCOMMANDS
 
-    if path.exists() and not path.is_dir():
-        raise InputError(f"data.path={path} is a file; give a folder for the data set.")
     created = not path.exists()
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(30)
@@ -104,39 +91,11 @@ def _download(path: Path) -> Path:
             shutil.rmtree(path, ignore_errors=True)
         raise InputError(
             f"data.path={path} holds no Speech Commands, and they could not be downloaded "
-            f"({error}). Unpack {_ARCHIVE} into {path / _FOLDER}."
+            f"({error}). Unpack {_ARCHIVE} into {path / FOLDER}."
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
-    return path / _FOLDER
-
-
-def _official_splits(root: Path, words: list[str]) -> dict[str, list[tuple[str, str]]]:
-    """File, relative to the root, and word of each clip, by split."""
-    listed = {name: _read_list(root, file) for name, file in _LISTS.items()}
-    splits: dict[str, list[tuple[str, str]]] = {"train": [], "val": [], "test": []}
-    for word in words:
-        for path in sorted((root / word).glob("*.wav")):
-            file = f"{word}/{path.name}"
-            name = next((name for name, files in listed.items() if file in files), "train")
-            splits[name].append((file, word))
-    for name, part in splits.items():
-        if not part:
-            raise InputError(f"{root} has no clip for {name}; unpack the whole data set there.")
-    return splits
-
-
-def _read_list(root: Path, name: str) -> set[str]:
-    try:
-        lines = (root / name).read_text(encoding="utf-8").split()
-    except OSError as error:
-        raise InputError(
-            f"{root / name} is missing; it comes with the data set and tells its official split."
-        ) from error
-    for file in lines:
-        if (root / file).parent.is_dir() and not (root / file).is_file():
-            raise InputError(f"{root / file} is listed in {name} but does not exist.")
-    return set(lines)
+    return path / FOLDER
 
 
 def _background(root: Path) -> list[np.ndarray]:

@@ -12,10 +12,9 @@ import numpy as np
 from scipy.signal import firwin, resample_poly
 
 from attention_atlas.data.cache import cached
+from attention_atlas.data.speech_commands_files import WORDS
 from attention_atlas.data.splits import stable_hash
 from attention_atlas.errors import InputError
-
-WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 
 ACCENTS = {
     "british": "gmw/en",
