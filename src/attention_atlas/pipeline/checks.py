@@ -88,6 +88,7 @@ def text(words: str, optional: bool = False) -> Rule:
 
 RULES: dict[str, Rule] = {
     "seed": Rule("a whole number from 0 to 4294967295", (int,), 0, 2**32 - 1),
+    "num_threads": whole(1),
     "ckpt_path": text("a checkpoint file", optional=True),
     "run": text("the folder of a run"),
     "split": choice("train", "val", "test"),

@@ -15,8 +15,7 @@ LARGEST_MMAP_THRESHOLD = 32 * 2**20  # glibc allows no more
 def prepare_process(config: DictConfig) -> None:
     """Take `seed` and `num_threads` from the config of a run; to be called before all else."""
     keep_freed_memory()
-    if config.num_threads is not None:
-        torch.set_num_threads(config.num_threads)
+    torch.set_num_threads(config.num_threads)
     seed_everything(config.seed, workers=True, verbose=False)
 
 
