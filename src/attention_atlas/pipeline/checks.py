@@ -181,6 +181,10 @@ def check_config(
     _check_embedding(config, choices)
     _check_logger(config)
     check_devices(config)
+    if config.callbacks.get("checkpoint") is None:
+        raise InputError(
+            "callbacks.checkpoint=null is not possible: the best checkpoint is what is tested."
+        )
     if config.ckpt_path is not None:
         check_checkpoint(Path(config.ckpt_path), "ckpt_path")
     _check_source(config)

@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
 from attention_atlas.pipeline.build import (
@@ -51,7 +53,15 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
 
     best = folder / "checkpoints" / "best.ckpt"
     metrics = evaluate_checkpoint(config, best, task, datamodule, folder, loggers)
-    result = describe_run(config, task, datamodule, train_seconds) | metrics
+    result = describe_run(config, task, datamodule, train_seconds) | _validation(trainer) | metrics
     write_json(folder / "result.json", result)
     print_summary(result, folder, known_baseline(config, datamodule))
     return result
+
+
+def _validation(trainer: Trainer) -> dict[str, float]:
+    """What the best checkpoint was chosen by."""
+    checkpoint = trainer.checkpoint_callback
+    if not isinstance(checkpoint, ModelCheckpoint) or checkpoint.best_model_score is None:
+        return {}
+    return {str(checkpoint.monitor): float(checkpoint.best_model_score)}
