@@ -147,6 +147,8 @@ def test_tokens_that_keep_the_same_company_have_similar_vectors() -> None:
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-9)
     same, other = unit[3] @ unit[4], unit[3] @ unit[5]
     assert same > 0.9 > other + 0.5
+    occurs = np.unique(ids)
+    assert np.sqrt(np.mean(vectors[occurs] ** 2)) == pytest.approx(0.3, rel=1e-3)
 
 
 def test_more_dimensions_than_tokens_are_zero() -> None:

@@ -8,6 +8,7 @@ from attention_atlas.data.tokenizer import EncodedTexts
 
 WINDOW = 5
 SMOOTHING = 0.75
+SCALE = 0.3
 
 
 def cooccurrence_vectors(encoded: EncodedTexts, vocab_size: int, dim: int) -> np.ndarray:
@@ -17,8 +18,8 @@ def cooccurrence_vectors(encoded: EncodedTexts, vocab_size: int, dim: int) -> np
     the singular values enter by their root (Levy 2015).
 
     Returns:
-        [vocab_size, dim] float32. The mean square of the values of the tokens that occur is 1,
-        tokens that do not occur are zero.
+        [vocab_size, dim] float32. The root mean square of the values of the tokens that occur is
+        0.3, so that they outweigh positions and can still turn; the other tokens are zero.
     """
     counts = _count(encoded, vocab_size)
     information = _positive_information(counts)
@@ -27,8 +28,8 @@ def cooccurrence_vectors(encoded: EncodedTexts, vocab_size: int, dim: int) -> np
     vectors = np.zeros((vocab_size, dim), dtype=np.float32)
     vectors[:, :rank] = left * np.sqrt(values)
     occurs = np.bincount(encoded.ids, minlength=vocab_size) > 0
-    scale = np.sqrt(np.mean(vectors[occurs] ** 2))
-    return np.where(occurs[:, None], vectors / max(scale, 1e-12), 0).astype(np.float32)
+    scale = SCALE / max(np.sqrt(np.mean(vectors[occurs] ** 2)), 1e-12)
+    return np.where(occurs[:, None], scale * vectors, 0).astype(np.float32)
 
 
 def _count(encoded: EncodedTexts, vocab_size: int) -> sparse.csr_matrix:

@@ -220,7 +220,7 @@ class TextDataModule(AtlasDataModule):
             "dim": dim,
             "scipy": scipy.__version__,
             "sklearn": sklearn.__version__,
-            "format": 1,
+            "format": 2,
         }
 
         def make(folder: Path) -> None:
