@@ -1,0 +1,42 @@
+"""The classical baselines, and how train.py knows of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from attention_atlas.pipeline.baseline import run_baseline
+from attention_atlas.pipeline.build import build_datamodule
+from attention_atlas.pipeline.known_baselines import known_baseline
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTENTION_ATLAS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize("task", ["nlp", "vision", "speech"])
+def test_a_baseline_is_measured_once_and_found_again(
+    task: str, tiny, compose_train, tmp_path: Path
+) -> None:
+    config = compose_train(tiny[task], tmp_path)
+    datamodule = build_datamodule(config)
+    assert known_baseline(config, datamodule) is None
+    measured = run_baseline(config, tmp_path)
+    assert measured["test/accuracy"] > 0.8  # what tells the classes apart is plain to see
+    assert json.loads((tmp_path / "baseline.json").read_text()) == measured
+    assert known_baseline(config, datamodule) == measured
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_baseline_counts_for_its_samples_and_split_only(
+    tiny, compose_train, tmp_path: Path
+) -> None:
+    config = compose_train(tiny["vision"], tmp_path)
+    measured = run_baseline(config, tmp_path)
+    same = compose_train([*tiny["vision"], "data.batch_size=8", "augmentation=none"], tmp_path)
+    assert known_baseline(same, build_datamodule(same)) == measured
+    for change in ("seed=1", "data.image_size=8"):
+        other = compose_train([*tiny["vision"], change], tmp_path)
+        assert known_baseline(other, build_datamodule(other)) is None
