@@ -73,7 +73,9 @@ class PooledBatchSampler(Sampler[list[int]]):
         if self.lengths is None:
             return self._cut(order)
         pool = self.batch_size * self.pool_size
-        order = torch.cat([part[torch.argsort(self.lengths[part])] for part in torch.split(order, pool)])
+        order = torch.cat(
+            [part[torch.argsort(self.lengths[part])] for part in torch.split(order, pool)]
+        )
         batches = self._cut(order)
         shuffled = torch.randperm(len(batches), generator=generator).tolist()
         return [batches[index] for index in shuffled]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lightning.pytorch.tuner import Tuner
+from lightning.pytorch.tuner.tuning import Tuner
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.data.base import AtlasDataModule

@@ -14,7 +14,8 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     Matrices are what weight decay regularises; a norm's scale, a bias or a position has no reason
     to be pulled to zero.
     """
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
