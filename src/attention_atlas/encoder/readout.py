@@ -37,7 +37,9 @@ class AttentionReadout(Readout):
 
     def __init__(self, embed_dim: int, num_heads: int, attention: dict[str, Any]) -> None:
         super().__init__()
-        self.query = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, embed_dim), std=0.02))
+        # Of the scale of the normalised tokens that it meets: a query near zero would weigh all
+        # tokens alike, and stay near that.
+        self.query = nn.Parameter(torch.randn(1, 1, embed_dim))
         self.attention = Attention(embed_dim, num_heads, **attention)
 
     def forward(self, tokens: Tokens) -> Tensor:
