@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from attention_atlas.data.cooccurrence import cooccurrence_vectors
+from attention_atlas.data.cooccurrence import cooccurrence_vectors, frequent_pairs
 from attention_atlas.data.text import TextDataModule, TextDataset, drop_words, random_windows
 from attention_atlas.data.tokenizer import MASK, PAD, EncodedTexts
 
@@ -149,6 +149,31 @@ def test_tokens_that_keep_the_same_company_have_similar_vectors() -> None:
     assert same > 0.9 > other + 0.5
     occurs = np.unique(ids)
     assert np.sqrt(np.mean(vectors[occurs] ** 2)) == pytest.approx(0.3, rel=1e-3)
+
+
+def test_frequent_pairs_lie_inside_a_text_and_know_both_tokens() -> None:
+    texts = [[3, 4, 5], [5, 3, 4], [1, 3, 4]] * 5 + [[4, 5]] * 2 + [[6, 7]] * 4
+    ids = np.concatenate(texts).astype(np.int32)
+    starts = np.cumsum([0, *map(len, texts)])
+    encoded = EncodedTexts(ids, np.zeros((len(ids), 2)), starts)
+    pairs = frequent_pairs(encoded, vocab_size=10, limit=5)
+    assert pairs.tolist() == [
+        34,
+        45,
+        53,
+    ]  # 4, 5 ends no text that 5 begins; 1 is unknown; 6, 7 rare
+    assert frequent_pairs(encoded, vocab_size=10, limit=2).tolist() == [34, 45]
+
+
+def test_a_run_folder_keeps_the_pairs(reviews: Path, tmp_path: Path) -> None:
+    datamodule = make(reviews)
+    pairs = datamodule.token_pairs(3)
+    datamodule.save(tmp_path)
+    again = make(reviews)
+    assert len(pairs) == 3
+    assert len(again.token_pairs(2)) == 2
+    again.restore(tmp_path)
+    assert np.array_equal(again.token_pairs(2), pairs)
 
 
 def test_more_dimensions_than_tokens_are_zero() -> None:

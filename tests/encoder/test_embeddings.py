@@ -38,6 +38,30 @@ def test_text_starts_from_given_vectors_and_padding_stays_zero() -> None:
     assert not embedding.token.weight[0].any()
 
 
+def test_a_frequent_pair_of_neighbours_adds_its_vector_to_the_second_token() -> None:
+    pairs = torch.tensor([3 * 50 + 7, 7 * 50 + 3])
+    embedding = TextEmbedding(50, 8, max_length=6, pairs=pairs)
+    batch = {"inputs": torch.tensor([[3, 7, 7, 3, 49]]), "lengths": torch.tensor([5])}
+    before = embedding(batch).values
+    with torch.no_grad():
+        embedding.pair.weight[1:] = torch.tensor([[1.0], [2.0]])
+    added = (embedding(batch).values - before).detach()[0]
+    torch.testing.assert_close(added[:, 0], torch.tensor([0.0, 1.0, 0.0, 2.0, 0.0]))
+    assert before.shape == added[None].shape == (1, 5, 8)
+
+
+def test_pairs_are_left_out_in_training_only() -> None:
+    embedding = TextEmbedding(9, 4, max_length=999, pairs=torch.tensor([30]), pair_dropout=0.5)
+    torch.nn.init.ones_(embedding.pair.weight)
+    batch = {"inputs": torch.full((1, 999), 3), "lengths": torch.tensor([999])}
+    plain = embedding.token.weight[3] + embedding.position
+    added = (embedding(batch).values[0] - plain).detach()[1:]
+    assert set(added.round(decimals=3).unique().tolist()) == {0.0, 2.0}
+    torch.testing.assert_close(added.mean(), torch.tensor(1.0), atol=0.15, rtol=0)
+    added = (embedding.eval()(batch).values[0] - plain).detach()[1:]
+    torch.testing.assert_close(added, torch.ones_like(added))
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_linear_patch_sees_the_pixels_of_its_box_and_no_others(channels: int) -> None:
     embedding = PatchEmbedding(12, channels, patch_size=4, embed_dim=8, stem="linear").double()

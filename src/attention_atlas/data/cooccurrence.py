@@ -1,14 +1,15 @@
-"""Token vectors from the company that tokens keep: an SVD of their co-occurrences."""
+"""What the company that tokens keep tells of them: vectors to start from, and frequent pairs."""
 
 import numpy as np
 import scipy.sparse as sparse
 from sklearn.utils.extmath import randomized_svd
 
-from attention_atlas.data.tokenizer import EncodedTexts
+from attention_atlas.data.tokenizer import MASK, EncodedTexts
 
 WINDOW = 5
 SMOOTHING = 0.75
 SCALE = 0.3
+RARE_PAIR = 5
 
 
 def cooccurrence_vectors(encoded: EncodedTexts, vocab_size: int, dim: int) -> np.ndarray:
@@ -30,6 +31,21 @@ def cooccurrence_vectors(encoded: EncodedTexts, vocab_size: int, dim: int) -> np
     occurs = np.bincount(encoded.ids, minlength=vocab_size) > 0
     scale = SCALE / max(np.sqrt(np.mean(vectors[occurs] ** 2)), 1e-12)
     return np.where(occurs[:, None], scale * vectors, 0).astype(np.float32)
+
+
+def frequent_pairs(encoded: EncodedTexts, vocab_size: int, limit: int) -> np.ndarray:
+    """The most frequent pairs of neighbours; those seen less than five times are left out.
+
+    Returns:
+        [at most `limit`] int64, sorted: first id * vocab_size + second id of each pair.
+    """
+    text = np.repeat(np.arange(len(encoded.lengths)), encoded.lengths)
+    first, second = encoded.ids[:-1].astype(np.int64), encoded.ids[1:]
+    inside = (text[:-1] == text[1:]) & (first > MASK) & (second > MASK)
+    keys, counts = np.unique((first * vocab_size + second)[inside], return_counts=True)
+    order = np.lexsort((keys, -counts))[:limit]
+    pairs: np.ndarray = np.sort(keys[order][counts[order] >= RARE_PAIR])
+    return pairs
 
 
 def _count(encoded: EncodedTexts, vocab_size: int) -> sparse.csr_matrix:

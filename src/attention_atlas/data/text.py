@@ -1,7 +1,7 @@
 """Texts, tokenized and batched: the data module of the nlp task."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attention_atlas.data.base import AtlasDataModule, Drawable
 from attention_atlas.data.cache import cached
-from attention_atlas.data.cooccurrence import cooccurrence_vectors
+from attention_atlas.data.cooccurrence import cooccurrence_vectors, frequent_pairs
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.text_corpora import TextCorpus, TextSource
 from attention_atlas.data.text_sources import find_reader
@@ -144,6 +144,7 @@ class TextDataModule(AtlasDataModule):
         self.tokenizer: Tokenizer
         self.encoded: EncodedTexts
         self.train_indexes: list[int]
+        self.pairs: np.ndarray | None = None
 
     def load(self) -> dict[str, BatchDataset]:
         """Read, split and tokenize the texts.
@@ -178,12 +179,16 @@ class TextDataModule(AtlasDataModule):
         }
 
     def save(self, folder: Path) -> None:
-        """Write `tokenizer.json`."""
+        """Write `tokenizer.json`, and the frequent pairs where the model has them."""
         self.tokenizer.save(str(folder / "tokenizer.json"))
+        if self.pairs is not None:
+            np.save(folder / "token_pairs.npy", self.pairs)
 
     def restore(self, folder: Path) -> None:
-        """Take the tokenizer of a run folder."""
+        """Take the tokenizer and the frequent pairs of a run folder."""
         self.tokenizer_path = str(folder / "tokenizer.json")
+        if (folder / "token_pairs.npy").is_file():
+            self.pairs = np.load(folder / "token_pairs.npy")
 
     @property
     def vocab_size(self) -> int:
@@ -213,21 +218,35 @@ class TextDataModule(AtlasDataModule):
 
     def embedding_vectors(self, dim: int) -> np.ndarray:
         """Where token vectors may start: [V, dim] from the co-occurrences of the training texts."""
+        return self._learn("vectors", partial(cooccurrence_vectors, dim=dim), {"dim": dim})
+
+    def token_pairs(self, limit: int) -> np.ndarray:
+        """Frequent pairs of neighbours in the training texts, as `frequent_pairs` writes them."""
+        if self.pairs is None:
+            self.pairs = self._learn(
+                "pairs", partial(frequent_pairs, limit=limit), {"limit": limit}
+            )
+        return self.pairs
+
+    def _learn(
+        self, name: str, learn: Callable[[EncodedTexts, int], np.ndarray], options: dict[str, int]
+    ) -> np.ndarray:
+        """What `learn` makes of the tokens of the training texts, made once."""
         encoded = _select(self.encoded, self.train_indexes)
         key = {
             "ids": _digest([encoded.ids.tobytes(), encoded.starts.tobytes()]),
             "vocab_size": self.vocab_size,
-            "dim": dim,
+            **options,
             "scipy": scipy.__version__,
             "sklearn": sklearn.__version__,
             "format": 2,
         }
 
         def make(folder: Path) -> None:
-            np.save(folder / "vectors.npy", cooccurrence_vectors(encoded, self.vocab_size, dim))
+            np.save(folder / f"{name}.npy", learn(encoded, self.vocab_size))
 
-        vectors: np.ndarray = np.load(cached("text-vectors", key, make) / "vectors.npy")
-        return vectors
+        learned: np.ndarray = np.load(cached(f"text-{name}", key, make) / f"{name}.npy")
+        return learned
 
     def _find_tokenizer(self, texts: Sequence[str]) -> Tokenizer:
         """The tokenizer of an earlier run, or one trained on the training texts."""

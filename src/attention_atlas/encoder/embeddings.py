@@ -35,7 +35,11 @@ class Embedding(nn.Module):
 
 
 class TextEmbedding(Embedding):
-    """A vector per token id, plus its position.
+    """A vector per token id, plus its position, plus one per frequent pair of neighbours.
+
+    A pair tells what its words do not tell alone ("not good"), before any layer has learned to look
+    at neighbours (word n-grams as in Joulin 2017). It is added to the second token of the pair, and
+    is gone as soon as one of the two is masked.
 
     Args:
         vocab_size: Number of token ids; id 0 is padding.
@@ -44,9 +48,14 @@ class TextEmbedding(Embedding):
         positions: `learned` or `sinusoidal`.
         dropout: Share of the values that are dropped in training.
         vectors: [vocab_size, D], where the token vectors start; random by default.
+        pairs: [N] int64, sorted: first id * vocab_size + second id of each pair that has a vector,
+            which starts at zero.
+        pair_dropout: Share of the pairs that are left out in training.
     """
 
     layout_kind = "character_span"
+
+    pairs: Tensor
 
     def __init__(
         self,
@@ -56,6 +65,8 @@ class TextEmbedding(Embedding):
         positions: Positions = "learned",
         dropout: float = 0.0,
         vectors: Tensor | None = None,
+        pairs: Tensor | None = None,
+        pair_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.token = nn.Embedding(vocab_size, embed_dim, padding_idx=0)
@@ -66,12 +77,28 @@ class TextEmbedding(Embedding):
             self.token.weight[0] = 0
         self.position = position_table(positions, sinusoidal(max_length, embed_dim))
         self.dropout = nn.Dropout(dropout)
+        self.pair = None
+        if pairs is not None and len(pairs):
+            self.register_buffer("pairs", pairs)
+            self.pair = nn.Embedding(len(pairs) + 1, embed_dim, padding_idx=0)  # 0: no such pair
+            nn.init.zeros_(self.pair.weight)
+        self.pair_dropout = nn.Dropout(pair_dropout)
 
     def forward(self, batch: Batch) -> Tokens:
         """Embed `batch["inputs"]` [B, K] of which `batch["lengths"]` [B] tokens are valid."""
         ids = batch["inputs"]
-        values = self.dropout(self.token(ids) + self.position[: ids.shape[1]])
-        return Tokens(values, _padding(batch["lengths"], ids.shape[1]))
+        values = self.token(ids) + self.position[: ids.shape[1]]
+        if self.pair is not None:
+            kept = self.pair_dropout(torch.ones_like(values[..., :1]))
+            values = values + kept * self.pair(self._pair_ids(ids))
+        return Tokens(self.dropout(values), _padding(batch["lengths"], ids.shape[1]))
+
+    def _pair_ids(self, ids: Tensor) -> Tensor:
+        """Where each token and the one before it stand among the pairs, from 1; 0 for nowhere."""
+        before = nn.functional.pad(ids[:, :-1], (1, 0))
+        keys = before * self.token.num_embeddings + ids
+        places = torch.searchsorted(self.pairs, keys).clamp(max=len(self.pairs) - 1)
+        return torch.where(self.pairs[places] == keys, places + 1, 0)
 
     def token_layout(self, batch: Batch) -> TokenLayout:
         """The characters of each token, [start, end)."""
