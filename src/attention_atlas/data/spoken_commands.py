@@ -4,7 +4,8 @@ import torch
 
 from attention_atlas.data.audio_clips import SAMPLE_RATE, AudioCorpus, ClipDataset, share
 from attention_atlas.data.noise import babble, coloured_noise
-from attention_atlas.data.spoken_words import WORDS, plan, speak, split_voices
+from attention_atlas.data.speech_commands_files import WORDS
+from attention_atlas.data.spoken_words import plan, speak, split_voices
 
 SNR_DB = (5.0, 30.0)
 """The noise of every sample is drawn uniformly between these signal-to-noise ratios."""
