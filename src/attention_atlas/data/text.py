@@ -127,7 +127,7 @@ class TextDataModule(AtlasDataModule):
         num_workers: int = 0,
         seed: int = 0,
         vocab_size: int = 16_000,
-        max_length: int = 512,
+        max_length: int = 1024,
         tokenizer_path: str | None = None,
         augmentation: Mapping[str, Any] | None = None,
         **source: Any,
