@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from attention_atlas.attention.kernels import QUERIES_PER_CHUNK
+from attention_atlas.attention.kernels import NUMBERS_PER_CPU_CHUNK, QUERIES_PER_CHUNK
 from attention_atlas.attention.masks import Mask, masked_softmax, merge_masks
 from attention_atlas.attention.scores import Score
 
@@ -49,28 +49,54 @@ def attention_map(
     groups = query.shape[1] // key.shape[1]
     key = key.repeat_interleave(groups, dim=1) if groups > 1 else key
     positions = torch.arange(query.shape[2], device=query.device)
-    return torch.cat(list(map_rows(score.logits, query, key, mask, positions)), dim=2)
+    return reduce_rows(lambda rows: rows, score.logits, query, key, mask, positions)
 
 
-def map_rows(
+def reduce_rows(
+    reduce: Callable[[Tensor], Tensor],
     logits: Callable[[Tensor, Tensor], Tensor],
     query: Tensor,
     key: Tensor,
     mask: Mask,
     positions: Tensor,
-) -> Iterator[Tensor]:
-    """Yield the rows of a map, [B, H, 16 or fewer, K] at a time.
+) -> Tensor:
+    """Compute the rows of a map in chunks and return what `reduce` makes of each, [B, H, Q, ...].
 
-    Shapes: query [B, H, Q, E], key [B, H, K, E]. `positions` [Q] says where the queries stand in
-    the sequence, for a causal mask; the rows of `mask.tensor` are those of `query`.
+    A chunk is [B, H, 16 or fewer, K]; on a CPU it takes fewer samples, so that it stays in the
+    cache. Shapes: query [B, H, Q, E], key [B, H, K, E]. `positions` [Q] says where the queries
+    stand in the sequence, for a causal mask; the rows of `mask.tensor` are those of `query`.
     """
-    for start in range(0, max(1, query.shape[2]), QUERIES_PER_CHUNK):
-        rows = slice(start, start + QUERIES_PER_CHUNK)
-        tensor = mask.tensor
-        if tensor is not None and tensor.shape[2] > 1:
-            tensor = tensor[:, :, rows]
-        causal_rows = positions[rows] if mask.is_causal else None
-        yield masked_softmax(logits(query[:, :, rows], key), tensor, causal_rows)
+    samples, queries = _chunk_sizes(query, key)
+    parts = []
+    for first in range(0, max(1, query.shape[0]), samples):
+        block = slice(first, first + samples)
+        chunks = []
+        for start in range(0, max(1, query.shape[2]), queries):
+            rows = slice(start, start + queries)
+            scores = logits(query[block, :, rows], key[block])
+            causal_rows = positions[rows] if mask.is_causal else None
+            hidden = _part(mask.tensor, block, rows)
+            chunks.append(reduce(masked_softmax(scores, hidden, causal_rows)))
+        parts.append(torch.cat(chunks, dim=2))
+    return torch.cat(parts)
+
+
+def _chunk_sizes(query: Tensor, key: Tensor) -> tuple[int, int]:
+    """How many samples and queries make a chunk."""
+    if query.device.type != "cpu":
+        return max(1, query.shape[0]), QUERIES_PER_CHUNK
+    row = max(1, query.shape[1] * key.shape[2])
+    queries = max(1, min(QUERIES_PER_CHUNK, NUMBERS_PER_CPU_CHUNK // row))
+    return max(1, NUMBERS_PER_CPU_CHUNK // (row * queries)), queries
+
+
+def _part(mask: Tensor | None, samples: slice, rows: slice) -> Tensor | None:
+    """The part of a mask that belongs to a chunk; dimensions of 1 hold for all."""
+    if mask is not None and mask.shape[0] > 1:
+        mask = mask[samples]
+    if mask is not None and mask.shape[2] > 1:
+        mask = mask[:, :, rows]
+    return mask
 
 
 def _mask(

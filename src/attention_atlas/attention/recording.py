@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attention_atlas.attention.functional import map_rows
+from attention_atlas.attention.functional import reduce_rows
 from attention_atlas.attention.masks import Mask
 from attention_atlas.attention.module import Attention
 from attention_atlas.attention.scores import Score
@@ -77,8 +77,7 @@ class Call:
 
         # Autocast would compute the scores in half precision.
         with torch.autocast(query.device.type, enabled=False):
-            rows = map_rows(logits, query, key, mask, self._positions)
-            return torch.cat([reduce(chunk) for chunk in rows], dim=2)
+            return reduce_rows(reduce, logits, query, key, mask, self._positions)
 
 
 class Recording:
