@@ -91,8 +91,12 @@ class AtlasDataModule(LightningDataModule):
         return self.prepare(batch, training=bool(self.trainer and self.trainer.training))
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches of the training split, in a new order each epoch."""
-        self._train_loader = self.loader("train", self.batch_size, shuffle=True)
+        """Batches of the training split, in a new order each epoch.
+
+        The order stays as it is where the trainer is told to overfit the same few batches.
+        """
+        overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
+        self._train_loader = self.loader("train", self.batch_size, shuffle=not overfit)
         if self._resume_state is not None:
             self._train_loader.load_state_dict(self._resume_state)
             self._resume_state = None
@@ -119,7 +123,12 @@ class AtlasDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Where the training order stands."""
-        return {} if self._train_loader is None else {"order": self._train_loader.state_dict()}
+        if self._train_loader is None:
+            return {}
+        order = self._train_loader.state_dict()
+        if self.trainer is not None and order["position"] == self.trainer.num_training_batches:
+            order = {"epoch": order["epoch"] + 1, "position": 0}  # limit_train_batches ended it
+        return {"order": order}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the training order of a checkpoint."""

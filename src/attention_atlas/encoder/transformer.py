@@ -58,7 +58,7 @@ class TransformerEncoder(nn.Module):
         depth: L; with 0 the tokens are only normalised.
         mlp_ratio: Width of the perceptrons in units of D.
         dropout: Share of the values dropped on each residual branch.
-        drop_path: Stochastic depth of the last block; it grows linearly from 0 at the first.
+        drop_path: Stochastic depth of the last block; it grows linearly with the depth.
         attention: Options of `Attention` beside its sizes.
     """
 
@@ -79,7 +79,7 @@ class TransformerEncoder(nn.Module):
                 num_heads,
                 mlp_ratio,
                 dropout,
-                drop_path * index / max(depth - 1, 1),
+                drop_path * (index + 1) / depth,
                 attention or {},
             )
             for index in range(depth)

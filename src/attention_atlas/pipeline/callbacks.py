@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 
 log = logging.getLogger(__name__)
 
@@ -52,24 +52,82 @@ class RandomStates(Callback):
         random.setstate((version, tuple(internal), gauss))
 
 
+class AveragedWeights(WeightAveraging):
+    """Tests and keeps an exponential moving average of the weights (Polyak & Juditsky 1992).
+
+    The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates, or a short training would
+    be tested on little more than its initial weights. Whole numbers are taken as they are: an
+    average of indexes is none.
+
+    Args:
+        decay: Share of the old average that is kept at each step.
+        every_n_steps: Average every so many steps, with the decay of as many; saves time.
+    """
+
+    def __init__(self, decay: float, every_n_steps: int = 4) -> None:
+        self.decay = decay
+        self.every_n_steps = every_n_steps
+        super().__init__(use_buffers=True, multi_avg_fn=self._average)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Every few steps, from the first on."""
+        return step_idx is not None and step_idx % self.every_n_steps == 0
+
+    @torch.no_grad()
+    def _average(self, averages: Any, values: Any, num_averaged: Any) -> None:
+        if not averages[0].is_floating_point():
+            torch._foreach_copy_(averages, values)
+            return
+        steps = int(num_averaged) * self.every_n_steps
+        decay = min(self.decay, (1 + steps) / (10 + steps)) ** self.every_n_steps
+        torch._foreach_lerp_(averages, values, 1 - decay)
+
+
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the best and the last checkpoint, also across a run that is resumed in a new folder.
 
+    Of epochs with the same score, the one with the lower validation loss is the better one.
     Lightning forgets the best score when the folder changes, and would then take a worse epoch for
-    the best one. Here the best checkpoint so far is taken along.
+    the best one; here the best checkpoint so far is taken along.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._best_loss = float("inf")
+        self._resumed_step = 0
+
+    def check_monitor_top_k(self, trainer: Trainer, current: torch.Tensor | None = None) -> bool:
+        """Whether this epoch is the best so far."""
+        loss = float(trainer.callback_metrics.get("val/loss", float("inf")))
+        tied = current is not None and bool(self.best_k_models) and current == self.best_model_score
+        better = loss < self._best_loss if tied else super().check_monitor_top_k(trainer, current)
+        if better:
+            self._best_loss = loss
+        return bool(better)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of Lightning's callback, and the loss that breaks ties."""
+        return super().state_dict() | {"best_loss": self._best_loss}
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remember where the run is resumed."""
+        self._resumed_step = checkpoint["global_step"]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Copy the best checkpoint of the run that is resumed, and remember its score."""
+        state_dict = dict(state_dict)
+        self._best_loss = state_dict.pop("best_loss")
         best = Path(state_dict["best_model_path"])
-        if best.is_file():
+        if self._is_of_then(best):
             assert self.dirpath is not None
             own = Path(self.dirpath) / best.name
             if own != best:
                 own.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(best, own)
             score = state_dict["best_model_score"]
-            state_dict = state_dict | {
+            state_dict |= {
                 "dirpath": self.dirpath,
                 "best_model_path": str(own),
                 "kth_best_model_path": str(own),
@@ -77,6 +135,13 @@ class BestCheckpoint(ModelCheckpoint):
                 "last_model_path": "",
             }
         super().load_state_dict(state_dict)
+
+    def _is_of_then(self, best: Path) -> bool:
+        """Whether the file is still the one of then: its run may have gone on to better ones."""
+        if not best.is_file():
+            return False
+        step = torch.load(best, map_location="cpu", weights_only=True)["global_step"]
+        return bool(step <= self._resumed_step)
 
 
 class EpochLines(Callback):

@@ -9,10 +9,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights decay; norms, biases, positions and learned tokens do not.
+    """Weights decay; norms, biases, positions, learned tokens and scores do not.
 
-    Matrices are what weight decay regularises; a norm's scale, a bias or a position has no reason
-    to be pulled to zero.
+    Matrices are what weight decay regularises. A norm's scale, a bias or a position has no reason
+    to be pulled to zero, and a score (its vector, matrix or temperature) would become flat by it.
     """
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
