@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 100  # columns where the output is no terminal
 OUTPUTS = Path("outputs")
+TOKEN_LAYOUTS_IN_WORDS = {
+    "character_span": "character spans",
+    "patch_box": "patch boxes",
+    "time_frequency_box": "time-frequency boxes",
+}
+FEW = 3  # sample ids that are named as examples
 
 app = typer.Typer(
     help="Look at the attention maps that runs have recorded.",
@@ -64,9 +70,19 @@ def list_runs(
 
 
 @app.command(epilog="Example: atlas info outputs/nlp/2026-01-31_12-00-00")
-def info(run: Run, as_json: AsJson = False) -> None:
+def info(
+    run: Run,
+    mapped: Annotated[
+        bool, typer.Option("--mapped", help="List the ids of all samples with full maps instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show what a run recorded: data, mechanism, layers, samples, versions."""
     atlas = _open(run)
+    if mapped:
+        ids = atlas.mapped_sample_ids
+        print(json.dumps(ids, indent=2, ensure_ascii=False) if as_json else "\n".join(ids))
+        return
     facts = _facts(atlas)
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -77,7 +93,7 @@ def info(run: Run, as_json: AsJson = False) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in facts.items():
+    for name, value in _worded(facts).items():
         table.add_row(name.replace("_", " "), Text(_in_words(value)))
     _print(table)
 
@@ -86,14 +102,26 @@ def info(run: Run, as_json: AsJson = False) -> None:
 def show(
     run: Run,
     sample: Annotated[
-        str, typer.Argument(help="Sample id, or its number counted from 0.", metavar="[SAMPLE]")
-    ] = "0",
+        str | None,
+        typer.Argument(
+            help="Sample id, or its number counted from 0; without it the first with full maps.",
+            show_default=False,
+        ),
+    ] = None,
     layer: Annotated[
-        int | None, typer.Option(help="Layer, counted from 0; without it the readout.")
+        int | None,
+        typer.Option(
+            help="Layer, counted from 0; without it the readout or, if that is a plain mean, "
+            "the last layer."
+        ),
     ] = None,
     head: Annotated[int | None, typer.Option(help="Head; without it the mean of all.")] = None,
     query: Annotated[
-        int | None, typer.Option(help="Query token of the layer; without it the mean of all.")
+        int | None,
+        typer.Option(
+            help="Query token of the layer; without it the mean of all, which is the attention "
+            "that each token receives."
+        ),
     ] = None,
     epoch: Annotated[int | None, typer.Option(help="Epoch; without it the last.")] = None,
     save: Annotated[
@@ -105,7 +133,9 @@ def show(
     from attention_atlas.analysis.views import pick
 
     atlas = _open(run)
-    chosen = _choose(atlas, sample, epoch)
+    chosen = _default(atlas, epoch) if sample is None else _choose(atlas, sample, epoch)
+    if layer is not None or not len(chosen.readout):
+        _must_have_maps(atlas, chosen, run)
     view = pick(chosen, layer, head, query)
     if save is not None:
         from attention_atlas.analysis.figures import sample_figure, save_figure
@@ -152,6 +182,9 @@ def gallery(
         chosen = [_choose(atlas, name, None) for atlas, name in zip(atlases, sample, strict=True)]
     else:
         chosen = [_presentable(atlas) for atlas in atlases]
+    for run, atlas, shown in zip(runs, atlases, chosen, strict=True):
+        if not len(shown.readout):
+            _must_have_maps(atlas, shown, run)
     save_figure(gallery_figure(list(zip(atlases, chosen, strict=True))), save)
     print(f"Saved {save}")
 
@@ -184,11 +217,38 @@ def _choose(atlas: "Atlas", sample: str, epoch: int | None) -> "Sample":
     return atlas.sample(sample, epoch)
 
 
+def _default(atlas: "Atlas", epoch: int | None) -> "Sample":
+    """Return the first sample with full maps, so that every layer can be looked at."""
+    samples = list(atlas.samples(epoch))
+    return next((sample for sample in samples if sample.has_maps), samples[0])
+
+
 def _presentable(atlas: "Atlas") -> "Sample":
-    """Return the first sample that was predicted right and, if it is a text, is short."""
-    longest = 30 if atlas.attributes.token_layout == "character_span" else sys.maxsize
-    fitting = (s for s in atlas if s.label == s.prediction and 8 <= s.length <= longest)
-    return next(fitting, atlas[0])
+    """Return the first sample that was predicted right and, if it is a text, fills a panel."""
+    is_text = atlas.attributes.token_layout == "character_span"
+    least, most = (16, 28) if is_text else (1, sys.maxsize)
+    right = [s for s in atlas if s.label == s.prediction and (len(s.readout) or s.has_maps)]
+    fitting = (s for s in right if least <= s.length <= most)
+    return next(fitting, right[0] if right else _default(atlas, None))
+
+
+def _must_have_maps(atlas: "Atlas", sample: "Sample", run: str) -> None:
+    """Say which samples keep full maps where this one does not.
+
+    A run without layers has no maps to miss: `pick` says so.
+    """
+    if sample.has_maps or not len(sample.entropy):
+        return
+    mapped = [other.sample_id for other in atlas.samples(sample.epoch) if other.has_maps]
+    if not mapped:
+        raise InputError(
+            f"No sample of {run} keeps full maps, which --layer and --query need: "
+            "record them with capture=full."
+        )
+    raise InputError(
+        f"Sample {sample.sample_id!r} keeps its readout row only, no full maps. Samples that keep "
+        f"them: {', '.join(mapped[:FEW])} (`atlas info {run} --mapped` lists all {len(mapped)})."
+    )
 
 
 def _find_runs(folder: Path) -> list[Path]:
@@ -247,7 +307,7 @@ def _print_runs(runs: list[dict[str, Any]]) -> None:
             Text(run["task"]),
             Text(run["data"]),
             Text(str(run["attention"])),
-            "-" if accuracy is None else f"{accuracy:.1%}",
+            "-" if accuracy is None else _percent(accuracy),
             str(run["samples"]),
             _bytes_in_words(run["bytes"]),
             _age_in_words(run["age_seconds"]),
@@ -263,6 +323,7 @@ def _facts(atlas: "Atlas") -> dict[str, Any]:
     samples = list(atlas)
     lengths = sorted(sample.length for sample in samples)
     correct = sum(sample.label == sample.prediction for sample in samples)
+    mapped = atlas.mapped_sample_ids
     return {
         "atlas": str(atlas.path),
         "task": atlas.task,
@@ -279,7 +340,8 @@ def _facts(atlas: "Atlas") -> dict[str, Any]:
             "most": lengths[-1],
         },
         "samples": len(samples),
-        "with_full_maps": sum(sample.has_maps for sample in samples),
+        "with_full_maps": len(mapped),
+        "mapped_sample_ids": mapped,
         "splits": sorted({sample.split for sample in samples}),
         "epochs": atlas.epochs,
         "accuracy_of_samples": round(correct / len(samples), 4),
@@ -291,6 +353,27 @@ def _facts(atlas: "Atlas") -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "versions": attributes.versions,
     }
+
+
+def _worded(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts with units for people, and examples for long lists."""
+    ids = facts["mapped_sample_ids"]
+    examples = ", ".join(ids[:FEW]) + (" … (--mapped lists all)" if len(ids) > FEW else "")
+    worded = {
+        **facts,
+        "token_layout": TOKEN_LAYOUTS_IN_WORDS[facts["token_layout"]],
+        "mapped_sample_ids": examples or "none",
+        "accuracy_of_samples": _percent(facts["accuracy_of_samples"]),
+        "bytes": _bytes_in_words(facts["bytes"]),
+    }
+    if facts["test_accuracy"] is not None:
+        worded["test_accuracy"] = _percent(facts["test_accuracy"])
+    renamed = {"mapped_sample_ids": "such_as", "bytes": "size"}
+    return {renamed.get(name, name): value for name, value in worded.items()}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
 
 
 def _test_accuracy(run: Path) -> float | None:

@@ -31,7 +31,7 @@ def test_figure_of_a_sample_is_labelled(tmp_path, task, labels):
     figure = sample_figure(atlas.attributes, atlas[1], pick(atlas[1], layer=1, head=0))
     save_figure(figure, tmp_path / "new" / "sample.png")
     shown = words(figure)
-    for label in [*labels, f"{task}-0001", "layer 1, head 0", "predicted"]:
+    for label in [*labels, f"{task}-0001", "layer 1", "head 0", "predicted"]:
         assert label in shown
     with Image.open(tmp_path / "new" / "sample.png") as image:
         assert len(np.unique(np.asarray(image.convert("L")))) > 20
@@ -49,8 +49,32 @@ def test_gallery_shows_one_sample_of_each_run(tmp_path):
     atlases = [open_atlas(made_atlases.write(tmp_path / task, task)) for task in tasks]
     figure = gallery_figure([(atlas, atlas[2]) for atlas in atlases])
     save_figure(figure, tmp_path / "maps.png")
-    for task in tasks:
+    for task, name in zip(tasks, ("Text", "Image", "Speech"), strict=True):
         assert f"{task}-0002" in words(figure)
+        assert f"{name}: label " in words(figure)
+
+
+def test_panels_of_a_gallery_are_as_high_as_each_other(tmp_path):
+    tasks = ("nlp", "vision", "speech")
+    atlases = [open_atlas(made_atlases.write(tmp_path / task, task)) for task in tasks]
+    figure = gallery_figure([(atlas, atlas[2]) for atlas in atlases])
+    save_figure(figure, tmp_path / "maps.png")  # lays the panels out
+    text, _, image, _, upper, lower, _ = figure.axes
+    boxes = [axes.get_position() for axes in (text, image, upper, lower)]
+    extents = [(boxes[0].y0, boxes[0].y1), (boxes[1].y0, boxes[1].y1), (boxes[3].y0, boxes[2].y1)]
+    heights = [top - bottom for bottom, top in extents]
+    assert min(heights) > 0.75 * max(heights)
+
+
+def test_short_text_stands_in_larger_letters_in_the_middle_of_its_panel(tmp_path):
+    atlas = open_atlas(made_atlases.write(tmp_path, "nlp", count=40))
+    sizes = {}
+    for number in (2, 39):
+        axes = gallery_figure([(atlas, atlas[number])]).axes[0]
+        rows = [text.get_position()[1] for text in axes.texts]
+        assert sum(axes.get_ylim()) == pytest.approx(min(rows) + max(rows))
+        sizes[number] = axes.texts[0].get_fontsize()
+    assert sizes[2] > sizes[39]
 
 
 def test_text_longer_than_a_line_is_broken_and_every_token_drawn(tmp_path):

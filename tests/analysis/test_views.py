@@ -16,6 +16,8 @@ from attention_atlas.analysis.views import (
 from attention_atlas.atlas import AtlasWriter, CapturedSample, Sample, open_atlas
 from attention_atlas.errors import InputError
 
+RECEIVED = "layer 1, attention received (mean of queries), mean of 4 heads"
+
 
 @pytest.fixture
 def keep(tmp_path):
@@ -37,7 +39,7 @@ def test_readout_layer_head_and_query(keep):
     cases = {
         (None, None, None): (made.readout.mean(0), "readout, mean of 4 heads"),
         (None, 2, None): (made.readout[2], "readout, head 2"),
-        (1, None, None): (made.maps[1].mean((0, 1)), "layer 1, mean of 4 heads"),
+        (1, None, None): (made.maps[1].mean((0, 1)), RECEIVED),
         (-1, 3, 4): (made.maps[1, 3, 4], "layer 1, query 4, head 3"),
         (0, None, 1): (made.maps[0, :, 1].mean(0), "layer 0, query 1, mean of 4 heads"),
     }
@@ -46,6 +48,31 @@ def test_readout_layer_head_and_query(keep):
         np.testing.assert_allclose(view.weights, weights, rtol=1e-6)
         assert view.description == description
         assert view.weights.sum() == pytest.approx(1, abs=1e-5)
+
+
+def without_readout(number: int, **changes: int) -> CapturedSample:
+    """A sample of a run whose readout is a plain mean of its K tokens."""
+    made = made_atlases.sample("nlp", number, **changes)
+    nothing = np.zeros(0, np.float32)
+    return replace(made, readout=nothing.reshape(0, len(made.boxes)), readout_entropy=nothing)
+
+
+def test_run_without_attention_in_its_readout_shows_its_last_layer(keep):
+    made = without_readout(5)
+    sample = keep(made)
+    view = pick(sample)
+    np.testing.assert_allclose(view.weights, made.maps[1].mean((0, 1)), rtol=1e-6)
+    assert view.description == f"no attention in the readout, so {RECEIVED}"
+    query = pick(sample, query=4, head=3)
+    np.testing.assert_allclose(query.weights, made.maps[1, 3, 4], rtol=1e-6)
+
+
+def test_run_without_any_attention_says_so(tmp_path):
+    attributes = made_atlases.attributes("nlp", layers=0)
+    with AtlasWriter(tmp_path, attributes, max_tokens=64) as writer:
+        writer.add([without_readout(5, layers=0)])
+    with pytest.raises(InputError, match="its encoder has no layers"):
+        pick(open_atlas(tmp_path)[0])
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import made_atlases
+import numpy as np
 import pytest
 
+from attention_atlas.atlas import AtlasWriter, CapturedSample
 from attention_atlas.cli import main
 
 HEADINGS = ["run", "task", "data", "attention", "accuracy", "samples", "size", "age"]
@@ -52,7 +55,7 @@ def test_list(runs):
     assert {line.split()[0] for line in lines[1:]} == {
         f"outputs/{task}/one" for task in ("nlp", "vision", "speech")
     }
-    assert "nlp movie_reviews scaled_dot 87.5% 6" in " ".join(" ".join(lines).split())
+    assert "nlp movie_reviews scaled_dot 87.50 % 6" in " ".join(" ".join(lines).split())
     assert max(map(len, lines)) <= 100
 
 
@@ -77,8 +80,76 @@ def test_info(runs):
     assert facts["test_accuracy"] == 0.875
     assert facts["finished"] is True
     words = printed(runs, "info", "outputs/speech/one")
-    assert "time_frequency_box" in words
+    assert "time-frequency boxes" in words
     assert "score scaled_dot" in words
+    assert "speech-0000, speech-0001, speech-0002" in words
+    shown = {line.split("  ")[0]: line.split()[2:] for line in words.splitlines()}
+    assert shown["test accuracy"] == ["87.50", "%"]
+    assert words.split("size")[1].split()[1] in ("KiB", "MiB")
+    assert "patch boxes" in printed(runs, "info", "outputs/vision/one")
+
+
+def test_info_lists_the_samples_with_full_maps(runs):
+    ids = ["nlp-0000", "nlp-0001", "nlp-0002"]
+    assert printed(runs, "info", "outputs/nlp/one", "--mapped").splitlines() == ids
+    assert json.loads(printed(runs, "info", "outputs/nlp/one", "--mapped", "--json")) == ids
+    assert json.loads(printed(runs, "info", "outputs/nlp/one", "--json"))["mapped_sample_ids"] == (
+        ids
+    )
+
+
+def write_run(folder: Path, *samples: CapturedSample, layers: int = 2) -> Path:
+    attributes = made_atlases.attributes("nlp", layers)
+    with AtlasWriter(folder / "atlas.zarr", attributes, max_tokens=64) as writer:
+        writer.add(samples)
+    return folder
+
+
+def without_readout(sample: CapturedSample) -> CapturedSample:
+    """The sample as a run keeps it whose readout is a plain mean."""
+    nothing = np.zeros(0, np.float32)
+    return replace(sample, readout=nothing.reshape(0, len(sample.boxes)), readout_entropy=nothing)
+
+
+def test_show_without_a_sample_takes_one_with_full_maps(tmp_path):
+    samples = [made_atlases.sample("nlp", number, maps=number == 2) for number in range(4)]
+    run = str(write_run(tmp_path, *samples))
+    for choice in ([], ["--layer", "0", "--head", "2"], ["--layer", "1", "--query", "0"]):
+        assert "nlp-0002" in printed(tmp_path, "show", run, *choice)
+    failed = atlas(tmp_path, "show", run, "0", "--layer", "0")
+    assert failed.returncode == 2
+    assert "'nlp-0000' keeps its readout row only" in failed.stderr
+    assert "nlp-0002 (`atlas info" in failed.stderr
+    assert "--mapped` lists all 1)" in failed.stderr
+
+
+def test_show_where_no_sample_has_full_maps(tmp_path):
+    run = str(write_run(tmp_path, made_atlases.sample("nlp", 3, maps=False)))
+    assert "nlp-0003" in printed(tmp_path, "show", run)
+    assert "capture=full" in atlas(tmp_path, "show", run, "--layer", "0").stderr
+
+
+def test_run_whose_readout_is_a_mean(tmp_path):
+    samples = [
+        without_readout(made_atlases.sample("nlp", number, maps=number == 3))
+        for number in (1, 2, 3)
+    ]
+    run = str(write_run(tmp_path, *samples))
+    words = printed(tmp_path, "show", run)
+    assert "nlp-0003" in words
+    assert "layer 1, attention received (mean of queries), mean of 4 heads" in words
+    picture = str(tmp_path / "a.png")
+    assert "Saved" in printed(tmp_path, "gallery", run, "--save", picture)
+    for command in (["show", run, "0"], ["gallery", run, "--sample", "0", "--save", picture]):
+        assert "nlp-0003 (`atlas info" in atlas(tmp_path, *command).stderr
+
+
+def test_run_without_any_attention(tmp_path):
+    sample = without_readout(made_atlases.sample("nlp", 3, layers=0))
+    failed = atlas(tmp_path, "show", str(write_run(tmp_path, sample, layers=0)))
+    assert failed.returncode == 2
+    assert failed.stderr.count("\n") == 1
+    assert "its encoder has no layers" in failed.stderr
 
 
 def test_show_a_text(runs):
@@ -108,7 +179,7 @@ def test_show_in_colours(runs):
 
 def test_show_an_image_and_a_sound(runs):
     image = printed(runs, "show", "outputs/vision/one", "1", "--layer", "1", "--head", "0")
-    assert "layer 1, head 0" in image
+    assert "layer 1, attention received (mean of queries), head 0" in image
     assert "rows 12-16, columns 12-16" in image
     assert "█" in image
     sound = printed(runs, "show", "outputs/speech/one", "2", "--layer", "-1", "--query", "3")

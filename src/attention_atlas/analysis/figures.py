@@ -29,10 +29,12 @@ COLOURS = "YlGnBu"
 HERTZ_TICKS = (0, 250, 500, 1000, 2000, 4000, 8000, 16000)
 # Inches of one sample alone and beside others; the height of a text follows from its lines.
 SIZES = {"character_span": (8.0, 1.2), "patch_box": (7.2, 3.6), "time_frequency_box": (7.2, 4.4)}
-GALLERY_WIDTHS = {"character_span": 4.2, "patch_box": 5.6, "time_frequency_box": 4.6}
-GALLERY_HEIGHT = 3.2
-_TEXT_SIZE = 10  # points
-_LINE_HEIGHT = 0.25  # inches
+GALLERY_WIDTHS = {"character_span": 3.9, "patch_box": 5.1, "time_frequency_box": 4.1}
+GALLERY_HEIGHT = 2.9
+TASK_NAMES = {"nlp": "Text", "vision": "Image", "speech": "Speech"}
+_TEXT_SIZE = 10.0  # points
+_LARGEST_TEXT_SIZE = 14.0  # points, of a short text in a gallery
+_LINE_HEIGHT = 0.025  # inches for each point of the letters
 _HEADING_HEIGHT = 0.75  # inches of the title
 _COLOUR_BAR_WIDTH = 1.0  # inches with its label
 
@@ -41,22 +43,47 @@ def sample_figure(attributes: AtlasAttributes, sample: Sample, view: View) -> Fi
     """Return a figure of one sample with the weights of a view."""
     width, height = SIZES[attributes.token_layout]
     if attributes.token_layout == "character_span":
-        lines = _lines(shown_text(sample), _characters_per_line(width))
-        height = _HEADING_HEIGHT + _LINE_HEIGHT * max(len(lines), 5)
+        lines = _lines(shown_text(sample), _characters_per_line(width, _TEXT_SIZE))
+        height = _HEADING_HEIGHT + _LINE_HEIGHT * _TEXT_SIZE * max(len(lines), 5)
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    _draw(figure, attributes, sample, view, width, height)
+    _draw(figure, attributes, sample, view, width, height, _TEXT_SIZE)
+    title = [
+        sample.sample_id,
+        f"label {sample.label_name}, predicted {sample.prediction_name}",
+        view.description + _elsewhere(sample, view),
+    ]
+    columns = int(width * 13)
+    title = [_shortened(line, columns) for line in title]
+    figure.suptitle("\n".join(title), fontsize=9, x=0.02, ha="left")
     return figure
 
 
 def gallery_figure(chosen: list[tuple[Atlas, Sample]]) -> Figure:
-    """Return a figure of one sample of each atlas, side by side, with their readout rows."""
+    """Return a figure of one sample of each atlas, side by side, with their readout rows.
+
+    Panels are equally high; a short text has larger letters, so that it fills its panel.
+    """
     widths = [GALLERY_WIDTHS[atlas.attributes.token_layout] for atlas, _ in chosen]
     figure = Figure(figsize=(sum(widths), GALLERY_HEIGHT), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subfigures(1, len(chosen), width_ratios=widths, squeeze=False, wspace=0.03)[0]
     for panel, width, (atlas, sample) in zip(panels, widths, chosen, strict=True):
-        _draw(panel, atlas.attributes, sample, pick(sample), width, GALLERY_HEIGHT)
+        view = pick(sample)
+        is_text = atlas.attributes.token_layout == "character_span"
+        size = _largest_text_size(sample, width, GALLERY_HEIGHT) if is_text else _TEXT_SIZE
+        _draw(panel, atlas.attributes, sample, view, width, GALLERY_HEIGHT, size)
+        task = TASK_NAMES.get(atlas.task, atlas.task)
+        title = f"{task}: label {sample.label_name}, predicted {sample.prediction_name}"
+        panel.suptitle(_shortened(title, int(width * 12)), fontsize=10, x=0.02, ha="left")
+        source = f"{sample.sample_id}\n{view.description}{_elsewhere(sample, view)}"
+        panel.supxlabel(
+            "\n".join(_shortened(line, int(width * 18)) for line in source.splitlines()),
+            fontsize=6.5,
+            color="0.35",
+            x=0.02,
+            ha="left",
+        )
     return figure
 
 
@@ -88,28 +115,26 @@ def _draw(
     view: View,
     width: float,
     height: float,
+    text_size: float,
 ) -> None:
-    """Draw a sample into a panel of this size in inches."""
+    """Draw a sample into a panel of this size in inches; `text_size` in points is of a text."""
     if attributes.token_layout == "character_span":
-        drawn, axes = _draw_text(panel, sample, view, width, height)
+        drawn, axes = _draw_text(panel, sample, view, width, height, text_size)
     elif attributes.token_layout == "patch_box":
         drawn, axes = _draw_image(panel, sample, view)
     else:
         drawn, axes = _draw_spectrogram(panel, attributes, sample, view)
-    bar = panel.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02, aspect=30)
+    if attributes.token_layout == "patch_box":
+        # Images keep their shape, and a bar inside their axes stays as high as they are.
+        bar = panel.colorbar(drawn, cax=axes[-1].inset_axes((1.04, 0.0, 0.05, 1.0)))
+    else:
+        bar = panel.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02, aspect=30)
     bar.set_label("attention weight", fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    panel.suptitle(_title(sample, view, width), fontsize=9, x=0.02, ha="left")
 
 
-def _title(sample: Sample, view: View, width: float) -> str:
-    columns = int(width * 13)
-    lines = [
-        sample.sample_id,
-        f"label {sample.label_name}, predicted {sample.prediction_name}",
-        view.description + _elsewhere(sample, view),
-    ]
-    return "\n".join(line if len(line) <= columns else line[: columns - 1] + "…" for line in lines)
+def _shortened(line: str, columns: int) -> str:
+    return line if len(line) <= columns else line[: columns - 1] + "…"
 
 
 def _elsewhere(sample: Sample, view: View) -> str:
@@ -121,12 +146,12 @@ def _elsewhere(sample: Sample, view: View) -> str:
 
 
 def _draw_text(
-    panel: FigureBase, sample: Sample, view: View, width: float, height: float
+    panel: FigureBase, sample: Sample, view: View, width: float, height: float, size: float
 ) -> tuple[ScalarMappable, list[Axes]]:
     axes = panel.subplots()
     scale, colours = Normalize(0.0, view.darkest), colormaps[COLOURS]
-    columns = _characters_per_line(width)
-    room = max(int((height - _HEADING_HEIGHT) / _LINE_HEIGHT), 1)
+    columns = _characters_per_line(width, size)
+    room = _lines_per_panel(height, size)
     lines = _lines(shown_text(sample), columns)
     if len(lines) > room:
         lines = [*lines[: room - 1], [("…", None)]]
@@ -147,18 +172,33 @@ def _draw_text(
                 ha="center",
                 va="center",
                 family="monospace",
-                fontsize=_TEXT_SIZE,
+                fontsize=size,
             )
             column += cell_len(piece)
     axes.set_xlim(0, columns)
-    axes.set_ylim(room - 0.5, -0.5)
+    margin = (room - len(lines)) / 2  # lines above and below, so that the text stands centred
+    axes.set_ylim(len(lines) - 0.5 + margin, -0.5 - margin)
     axes.set_axis_off()
     return ScalarMappable(scale, colours), [axes]
 
 
-def _characters_per_line(width: float) -> int:
+def _characters_per_line(width: float, size: float) -> int:
     """Return how many letters of the fixed-width font, 0.62 of its size wide, fit a panel."""
-    return int((width - _COLOUR_BAR_WIDTH) * 72 / (0.62 * _TEXT_SIZE))
+    return int((width - _COLOUR_BAR_WIDTH) * 72 / (0.62 * size))
+
+
+def _lines_per_panel(height: float, size: float) -> int:
+    return max(int((height - _HEADING_HEIGHT) / (_LINE_HEIGHT * size)), 1)
+
+
+def _largest_text_size(sample: Sample, width: float, height: float) -> float:
+    """Return the largest letters, in points, with which the text of a sample fits a panel."""
+    pieces, size = shown_text(sample), _LARGEST_TEXT_SIZE
+    while size > _TEXT_SIZE:
+        if len(_lines(pieces, _characters_per_line(width, size))) <= _lines_per_panel(height, size):
+            break
+        size -= 0.5
+    return size
 
 
 def _lines(

@@ -42,7 +42,8 @@ def pick(
 
     Args:
         sample: To look at.
-        layer: None for the readout; else counted from 0, or from the end if negative.
+        layer: None for the readout, or for the last layer where the readout has no attention;
+            else counted from 0, or from the end if negative.
         head: None for the mean of the heads.
         query: Row of the layer's map; None for the mean of the rows, which is the attention that
             each token receives.
@@ -50,26 +51,14 @@ def pick(
     Raises:
         InputError: If there is no such layer, head or query, or the sample keeps no full maps.
     """
-    if layer is None:
+    if layer is None and len(sample.readout):
         if query is not None:
             raise InputError("The readout has one query only: give a layer too to choose a query.")
-        if not len(sample.readout):
-            raise InputError("This run has no attention readout: choose a layer.")
-        rows = sample.readout
-        place = "readout"
+        rows, place = sample.readout, "readout"
     else:
-        maps = sample.maps
-        if not -len(maps) <= layer < len(maps):
-            raise InputError(f"There is no layer {layer}: {_choices(len(maps), 'layers')}.")
-        layer %= len(maps)
-        place = f"layer {layer}"
-        if query is None:
-            rows = maps[layer].astype(np.float32).mean(axis=1)
-        elif -sample.length <= query < sample.length:
-            rows = maps[layer, :, query]
-            place += f", query {query % sample.length}"
-        else:
-            raise InputError(f"There is no query {query}: {_choices(sample.length, 'queries')}.")
+        rows, place = _rows_of_layer(sample, -1 if layer is None else layer, query)
+        if layer is None:
+            place = f"no attention in the readout, so {place}"
     if head is None:
         weights, which = rows.astype(np.float32).mean(axis=0), f"mean of {len(rows)} heads"
         which = "its one head" if len(rows) == 1 else which
@@ -80,8 +69,24 @@ def pick(
     return View(weights, f"{place}, {which}")
 
 
+def _rows_of_layer(sample: Sample, layer: int, query: int | None) -> tuple[npt.NDArray[Any], str]:
+    """Return one row per head [H, K] of a layer, and words for them."""
+    if not len(sample.entropy):
+        raise InputError("This run has no map of a layer to show: its encoder has no layers.")
+    maps = sample.maps
+    if not -len(maps) <= layer < len(maps):
+        raise InputError(f"There is no layer {layer}: {_choices(len(maps), 'layers')}.")
+    layer %= len(maps)
+    if query is None:
+        rows = maps[layer].astype(np.float32).mean(axis=1)
+        return rows, f"layer {layer}, attention received (mean of queries)"
+    if not -sample.length <= query < sample.length:
+        raise InputError(f"There is no query {query}: {_choices(sample.length, 'queries')}.")
+    return maps[layer, :, query], f"layer {layer}, query {query % sample.length}"
+
+
 def _choices(count: int, what: str) -> str:
-    return f"this sample has {count} {what}, counted from 0" if count else f"it has no {what}"
+    return f"this sample has {count} {what}, counted from 0"
 
 
 def over_image(sample: Sample, weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

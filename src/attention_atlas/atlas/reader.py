@@ -287,8 +287,8 @@ class Sample:
         """Read the maps [L, H, Q, K] from the store, without keeping them."""
         if not self.has_maps:
             raise InputError(
-                f"Sample {self.sample_id!r} keeps its readout row only; run with capture=full, or "
-                "choose one of Atlas.mapped_sample_ids."
+                f"Sample {self.sample_id!r} keeps its readout row only, no full maps: choose one "
+                "of Atlas.mapped_sample_ids, or record with capture=full."
             )
         return self._array("maps")
 
