@@ -7,9 +7,9 @@ from typing import Any
 from attention_atlas.errors import InputError
 
 MODALITIES = {
-    "attention_atlas.data.text.TextDataModule": "text",
-    "attention_atlas.data.image.ImageDataModule": "image",
-    "attention_atlas.data.audio.AudioDataModule": "audio",
+    "attention_atlas.data.text.module.TextDataModule": "text",
+    "attention_atlas.data.image.module.ImageDataModule": "image",
+    "attention_atlas.data.audio.module.AudioDataModule": "audio",
 }
 """What the data modules hold; a config names one of them as its `_target_`."""
 
@@ -35,4 +35,4 @@ def check_source(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: An option is out of range, or a file is missing or cannot be used.
     """
-    import_module(f"attention_atlas.data.check_{modality_of(config)}").check(config)
+    import_module(f"attention_atlas.data.{modality_of(config)}.check").check(config)

@@ -1,7 +1,7 @@
 """The class of an image."""
 
 from attention_atlas.data.base import AtlasDataModule
-from attention_atlas.data.image import ImageDataModule
+from attention_atlas.data.image.module import ImageDataModule
 from attention_atlas.encoder import Embedding, PatchEmbedding
 from attention_atlas.tasks.base import ClassificationTask, Options
 

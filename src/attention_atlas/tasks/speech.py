@@ -1,6 +1,6 @@
 """The word that is spoken."""
 
-from attention_atlas.data.audio import AudioDataModule
+from attention_atlas.data.audio.module import AudioDataModule
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.encoder import Embedding, SpectrogramEmbedding
 from attention_atlas.tasks.base import ClassificationTask, Options

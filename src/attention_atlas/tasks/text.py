@@ -3,7 +3,7 @@
 import torch
 
 from attention_atlas.data.base import AtlasDataModule
-from attention_atlas.data.text import TextDataModule
+from attention_atlas.data.text.module import TextDataModule
 from attention_atlas.encoder import Embedding, TextEmbedding
 from attention_atlas.tasks.base import ClassificationTask, Options
 

@@ -1,0 +1,1 @@
+"""Sound: corpora, folders, noise and log-mel spectrograms."""

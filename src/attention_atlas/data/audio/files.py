@@ -1,0 +1,62 @@
+"""Decoding audio files of any common format, rate and number of channels."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torchaudio.functional import resample
+
+from attention_atlas.data.audio.clips import SAMPLE_RATE
+from attention_atlas.data.audio.headers import EXTRA, check_header
+from attention_atlas.errors import InputError
+
+
+def read_clip(path: Path, max_samples: int) -> np.ndarray:
+    """The beginning of a file as the model hears it: int16, mono, 16 kHz.
+
+    Args:
+        path: WAV, FLAC, OGG, MP3 and what else libsndfile reads; with the extra `audio` also M4A
+            and what else torchcodec reads.
+        max_samples: Most samples to give, at 16 kHz.
+
+    Raises:
+        InputError: The file is missing, empty, cut off, no audio, or holds NaN or infinity.
+    """
+    check_header(path)
+    samples, rate = _decode(path, max_samples / SAMPLE_RATE)
+    if not np.isfinite(samples).all():
+        raise InputError(f"{path} holds samples that are no numbers (NaN or infinity).")
+    mono = torch.from_numpy(samples.mean(axis=1, dtype=np.float32))
+    if rate != SAMPLE_RATE:
+        mono = resample(mono, rate, SAMPLE_RATE)
+    return (mono[:max_samples] * 32_768).round().clamp(-32_768, 32_767).to(torch.int16).numpy()
+
+
+def _decode(path: Path, seconds: float) -> tuple[np.ndarray, int]:
+    """The first seconds as float32 [samples, channels], and the sample rate."""
+    if path.suffix.lower() in EXTRA:
+        return _decode_with_torchcodec(path, seconds)
+    try:
+        with soundfile.SoundFile(path) as sound:
+            # A few samples more, so that the resampler does not hear an end.
+            wanted = int(seconds * sound.samplerate) + 64
+            samples = sound.read(min(wanted, sound.frames), dtype="float32", always_2d=True)
+            if len(samples) < min(wanted, sound.frames):
+                raise InputError(f"{path} is cut off: its end is missing. Copy the file again.")
+            return samples, sound.samplerate
+    except soundfile.SoundFileError as error:
+        raise InputError(f"{path} cannot be decoded; it seems to be damaged.") from error
+
+
+def _decode_with_torchcodec(path: Path, seconds: float) -> tuple[np.ndarray, int]:
+    try:
+        from torchcodec.decoders import AudioDecoder
+
+        decoded = AudioDecoder(str(path)).get_samples_played_in_range(0.0, seconds)
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be decoded by torchcodec, which also needs FFmpeg; "
+            "convert the file to WAV or FLAC."
+        ) from error
+    return decoded.data.numpy().T, decoded.sample_rate

@@ -1,0 +1,158 @@
+"""The data module of speech: clips in, log-mel spectrograms out."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attention_atlas.data.audio.augmentation import AudioAugmentation, Variation, fixed_variation
+from attention_atlas.data.audio.clips import SAMPLE_RATE, AudioCorpus
+from attention_atlas.data.audio.folder import audio_folder
+from attention_atlas.data.audio.noise import coloured_noise
+from attention_atlas.data.audio.options import AudioSource, audio_augmentation_options
+from attention_atlas.data.audio.spectrogram import LogMel
+from attention_atlas.data.audio.speech_commands import speech_commands
+from attention_atlas.data.audio.spoken_commands import spoken_commands
+from attention_atlas.data.audio.waveforms import cut_noise, mix, place, start_of
+from attention_atlas.data.base import AtlasDataModule, Drawable
+from attention_atlas.data.loader import Batch, BatchDataset
+
+_SCALE = 4.0
+"""About the standard deviation of log-mel values in speech; inputs are divided by it."""
+
+
+class AudioDataModule(AtlasDataModule):
+    """Labelled clips of speech or other sound as log-mel spectrograms.
+
+    A prepared batch has `inputs` [B, mels, frames], centred on each clip's mean, and `level` [B],
+    that mean.
+
+    Args:
+        name: `spoken_commands`, `speech_commands` or `audio_folder`.
+        batch_size: Samples per training batch.
+        path: Where the files of `speech_commands` or `audio_folder` lie.
+        eval_batch_size: Samples per evaluation batch, by default twice `batch_size`.
+        num_workers: Processes that load batches.
+        seed: Draws the split (with `spoken_commands`, the voices) and the order of the batches.
+        clip_seconds: What the model hears; longer clips are cut, shorter ones padded.
+        num_mels: Mel bands.
+        labels: `speech_commands` with 10, 12 or 35 classes.
+        augmentation: Keys of `AudioAugmentationOptions`; empty trains on the clips as they are.
+
+    Raises:
+        InputError: A value cannot be used.
+    """
+
+    modality: ClassVar[str] = "audio"
+
+    def __init__(
+        self,
+        name: str,
+        batch_size: int,
+        path: str | None = None,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        clip_seconds: float = 1.0,
+        num_mels: int = 40,
+        labels: int = 35,
+        augmentation: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, num_workers, seed)
+        self.source = AudioSource(name, path, clip_seconds, num_mels, labels)
+        self.name = name
+        self.clip_samples = round(clip_seconds * SAMPLE_RATE)
+        self.log_mel = LogMel(num_mels)
+        options = audio_augmentation_options(augmentation or {})
+        self.augmentation = AudioAugmentation(options, SAMPLE_RATE) if augmentation else None
+        self.noise: dict[str, Tensor] = {}
+
+    @property
+    def num_mels(self) -> int:
+        """Mel bands of the inputs."""
+        return self.log_mel.num_mels
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the inputs."""
+        return self.log_mel.num_frames(self.clip_samples)
+
+    @property
+    def hop_seconds(self) -> float:
+        """Time from one frame to the next."""
+        return self.log_mel.hop_seconds
+
+    @property
+    def mel_edges(self) -> list[float]:
+        """The num_mels + 1 edges of the mel bands in hertz."""
+        return self.log_mel.mel_edges
+
+    def load(self) -> dict[str, BatchDataset]:
+        """Read the clips and split them."""
+        corpus = self._corpus()
+        self.classes = corpus.classes
+        length = max(10 * SAMPLE_RATE, 2 * self.clip_samples)
+        self.noise = {
+            part: corpus.noise.get(part, coloured_noise(4, length, seed))
+            for part, seed in (("train", 1), ("eval", 2))
+        }
+        return dict(corpus.splits)
+
+    def _corpus(self) -> AudioCorpus:
+        if self.name == "spoken_commands":
+            return spoken_commands(self.clip_samples, self.seed)
+        folder = self.source.folder
+        if self.name == "speech_commands":
+            return speech_commands(folder, self.source.labels, self.clip_samples, self.seed)
+        return audio_folder(folder, self.clip_samples, self.seed)
+
+    def prepare(self, batch: Batch, training: bool) -> Batch:
+        """Place, mix with noise, and turn into a spectrogram; varied when training."""
+        augmentation = self.augmentation if training else None
+        variation = augmentation.draw(batch) if augmentation else fixed_variation(batch)
+        part = "train" if augmentation else "eval"
+        waveform = self._hear(batch, variation, part)
+        log_mel = self.log_mel.to(waveform.device)(waveform)
+        level = log_mel.mean(dim=(1, 2))
+        inputs = (log_mel - level[:, None, None]) / _SCALE
+        if augmentation:
+            inputs = augmentation(inputs, self.log_mel)
+        kept = {key: batch[key] for key in ("label", "sample_id", "groups")}
+        return {"inputs": inputs, "level": level, **kept}
+
+    def _hear(self, batch: Batch, variation: Variation, part: str) -> Tensor:
+        num_samples = batch["num_samples"]
+        length = batch["waveform"].shape[1]
+        start = start_of(variation.place, length - num_samples, variation.shift)
+        waveform = place(batch["waveform"], num_samples, start).float() / 32_768
+        self.noise[part] = self.noise[part].to(waveform.device)
+        noise = cut_noise(self.noise[part], variation.noise, length)
+        return mix(waveform, num_samples, noise, variation.snr_db)
+
+    def drawable(self, batch: Batch) -> Drawable:
+        """The spectrograms in decibels, before they were centred."""
+        log_mel = _SCALE * batch["inputs"] + batch["level"][:, None, None]
+        decibels = 10 / math.log(10) * log_mel
+        return {"spectrogram": decibels.float().cpu().numpy()}
+
+    def baseline_features(self, split: str) -> np.ndarray:
+        """Spectrograms with the energy in the middle, coarse, one row per sample of the split."""
+        rows = [
+            _centred(self.prepare(batch, training=False)["inputs"])
+            for batch in self.loader(split, self.eval_batch_size)
+        ]
+        return torch.cat(rows).numpy()
+
+
+def _centred(inputs: Tensor) -> Tensor:
+    """Spectrograms [B, mels, frames] moved so that the middle of their energy is in the middle."""
+    energy = (_SCALE * inputs).exp().sum(dim=1)
+    frames = torch.arange(inputs.shape[2])
+    centre = (energy * frames).sum(dim=1) / energy.sum(dim=1)
+    source = frames + (centre.round().long() - inputs.shape[2] // 2)[:, None]
+    source = source % inputs.shape[2]
+    moved = inputs.gather(2, source[:, None].expand_as(inputs))
+    return torch.nn.functional.avg_pool2d(moved[:, None], 2).flatten(1)

@@ -1,0 +1,100 @@
+"""Log-mel spectrograms in batches."""
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+from attention_atlas.data.audio.clips import SAMPLE_RATE
+
+_FLOOR = 1e-6
+_WINDOW = 400
+
+
+def _mel(hertz: Tensor) -> Tensor:
+    return 2595 * torch.log10(1 + hertz / 700)
+
+
+def _hertz(mel: Tensor) -> Tensor:
+    return 700 * (10 ** (mel / 2595) - 1)
+
+
+class LogMel(nn.Module):
+    """Waveforms to log-mel spectrograms: 25 ms windows, one every `hop` samples.
+
+    Args:
+        num_mels: Mel bands.
+        hop: Samples from one frame to the next.
+        low: Lowest frequency in hertz.
+        high: Highest frequency in hertz.
+    """
+
+    def __init__(
+        self, num_mels: int = 40, hop: int = 200, low: float = 40.0, high: float = 7_600.0
+    ) -> None:
+        super().__init__()
+        self.hop = hop
+        self.num_mels = num_mels
+        self._low, self._high = _mel(torch.tensor([low, high])).tolist()
+        self.spectrogram = torchaudio.transforms.Spectrogram(
+            n_fft=_WINDOW, hop_length=hop, power=None
+        )
+        self.mel_scale = torchaudio.transforms.MelScale(
+            n_mels=num_mels, sample_rate=SAMPLE_RATE, f_min=low, f_max=high, n_stft=_WINDOW // 2 + 1
+        )
+
+    @property
+    def hop_seconds(self) -> float:
+        """Time from one frame to the next."""
+        return self.hop / SAMPLE_RATE
+
+    @property
+    def mel_edges(self) -> list[float]:
+        """Where a band ends and the next begins, in hertz: num_mels + 1 values.
+
+        Bands overlap; the edge between two is half way between their centres on the mel scale.
+        """
+        step = (self._high - self._low) / (self.num_mels + 1)
+        edges: list[float] = _hertz(
+            self._low + step * (0.5 + torch.arange(self.num_mels + 1, dtype=torch.float64))
+        ).tolist()
+        return edges
+
+    def num_frames(self, num_samples: int) -> int:
+        """Frames of a waveform."""
+        return num_samples // self.hop
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """[B, T] to natural logarithms of power [B, mels, frames]."""
+        complex_spectrogram = self.spectrogram(waveform)[..., : self.num_frames(waveform.shape[-1])]
+        real, imaginary = complex_spectrogram.real, complex_spectrogram.imag
+        power = torch.addcmul(real.square(), imaginary, imaginary)  # abs() would take roots
+        log_mel: Tensor = (self.mel_scale(power) + _FLOOR).log()
+        return log_mel
+
+    def warp(self, log_mel: Tensor, frequency: Tensor, tempo: Tensor) -> Tensor:
+        """Move all frequencies, as another vocal tract would (Jaitly 2013), and the tempo.
+
+        Args:
+            log_mel: [B, mels, frames].
+            frequency: [B]; above 1, formants move up.
+            tempo: [B]; above 1, the clip is shorter, around its middle.
+
+        Returns:
+            [B, mels, frames].
+        """
+        step = (self._high - self._low) / (self.num_mels + 1)
+        bands = torch.arange(self.num_mels, device=log_mel.device)
+        hertz = _hertz(self._low + step * (1 + bands))
+        source_bands = (_mel(hertz / frequency[:, None]) - self._low) / step - 1
+        middle = (log_mel.shape[2] - 1) / 2
+        frames = torch.arange(log_mel.shape[2], device=log_mel.device) - middle
+        source_frames = middle + frames * tempo[:, None]
+        across = _interpolation(source_frames, log_mel.shape[2]).transpose(1, 2)
+        return _interpolation(source_bands, self.num_mels) @ log_mel @ across
+
+
+def _interpolation(source: Tensor, size: int) -> Tensor:
+    """Matrices [B, N, size] that read at fractional places [B, N]; beyond the ends, the ends."""
+    places = torch.arange(size, device=source.device)
+    distance = source.clamp(0, size - 1)[:, :, None] - places
+    return (1 - distance.abs()).clamp(min=0)

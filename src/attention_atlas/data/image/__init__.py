@@ -1,0 +1,1 @@
+"""Images: corpora, folders and batched augmentation."""

@@ -1,0 +1,184 @@
+"""Labelled images in a folder of the user's: one folder per class, in splits or not."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from attention_atlas.data.cache import cached
+from attention_atlas.data.image.options import ImageSource
+from attention_atlas.data.image.reading import check_header, read_image
+from attention_atlas.errors import InputError
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image of the folder.
+
+    Attributes:
+        path: The file.
+        sample_id: Its path below the folder, with `/` on every system.
+        label: Name of its class.
+        split: `train`, `val` or `test`; None where the folder has no splits.
+    """
+
+    path: Path
+    sample_id: str
+    label: str
+    split: str | None
+
+
+def find_images(root: Path) -> list[ImageFile]:
+    """List the images in `<root>/<class>/...` or `<root>/<split>/<class>/...`.
+
+    Hidden files are left out; folders below a class belong to it.
+
+    Returns:
+        The files, sorted by their path.
+
+    Raises:
+        InputError: The folder is missing, is not laid out like this, has an empty class, or has
+            fewer than two classes.
+    """
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise InputError(f"data.path={root} {what}; give a folder with one folder per class.")
+    splits = {
+        folder: SPLIT_FOLDERS[folder.name.lower()]
+        for folder in _visible(root)
+        if folder.name.lower() in SPLIT_FOLDERS and _has_folders(folder)
+    }
+    if not splits:
+        return sorted(_classes(root, root, None), key=lambda image: image.sample_id)
+    for entry in _visible(root):
+        if entry not in splits:
+            raise InputError(
+                f"{entry} stands beside the splits; data.path may hold one folder per class, "
+                "or the folders train, val and test."
+            )
+    if "train" not in splits.values():
+        raise InputError(f"data.path={root} has no folder named train beside its other splits.")
+    images = [image for folder in splits for image in _classes(folder, root, splits[folder])]
+    known = {image.label for image in images if image.split == "train"}
+    for image in images:
+        if image.label not in known:
+            raise InputError(f"{image.path} is of class {image.label!r}, which train lacks.")
+    return sorted(images, key=lambda image: image.sample_id)
+
+
+def fits_memory(images: list[ImageFile], source: ImageSource) -> bool:
+    """Whether the decoded images may be held in memory."""
+    return len(images) * source.bytes_per_image <= source.max_memory_mib * 2**20
+
+
+def decode_folder(images: list[ImageFile], source: ImageSource) -> np.ndarray:
+    """Decode all images, or take them from the cache.
+
+    Returns:
+        uint8 [samples, height, width, channels].
+
+    Raises:
+        InputError: A file cannot be decoded.
+    """
+    digest = blake2b(digest_size=16)
+    for image in images:
+        status = image.path.stat()
+        digest.update(f"{image.sample_id}\n{status.st_size}\n{status.st_mtime_ns}\n".encode())
+    key = {
+        "format": 1,
+        "pillow": PIL.__version__,
+        "image_size": source.image_size,
+        "channels": source.channels,
+        "files": digest.hexdigest(),
+    }
+
+    def make(folder: Path) -> None:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter lock
+            pixels = list(pool.map(lambda image: read_image(image.path, source), images))
+        np.save(folder / "pixels.npy", np.stack(pixels))
+
+    pixels: np.ndarray = np.load(cached("images", key, make) / "pixels.npy")
+    return pixels
+
+
+def check_folder(source: ImageSource) -> None:
+    """Look for bad files: decode a folder that fits memory, else read the headers.
+
+    Raises:
+        InputError: As `find_images` and `decode_folder`.
+    """
+    images = find_images(_root(source))
+    if fits_memory(images, source):
+        decode_folder(images, source)
+    else:
+        for image in images:
+            check_header(image.path)
+
+
+def _root(source: ImageSource) -> Path:
+    if source.path is None:
+        raise InputError(
+            "data.path is missing; data=image_folder needs a folder with one folder per class."
+        )
+    return source.path
+
+
+def folder_images(source: ImageSource) -> list[ImageFile]:
+    """`find_images` below `data.path`."""
+    return find_images(_root(source))
+
+
+def _classes(folder: Path, root: Path, split: str | None) -> Iterator[ImageFile]:
+    """The images of a folder that holds one folder per class."""
+    entries = _visible(folder)
+    for entry in entries:
+        if not entry.is_dir():
+            raise InputError(
+                f"{entry} stands beside the class folders; move it into one of them or remove it."
+            )
+    if split in (None, "train") and len(entries) < 2:
+        found = f"one class only ({entries[0].name})" if entries else "no class folder"
+        raise InputError(f"{folder} holds {found}; it needs two folders or more, one per class.")
+    for entry in entries:
+        paths = list(_files(entry))
+        if not paths:
+            raise InputError(f"The class folder {entry} is empty; add images or remove it.")
+        for path in paths:
+            yield ImageFile(path, _sample_id(path, root), entry.name, split)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
+
+
+def _sample_id(path: Path, root: Path) -> str:
+    sample_id = path.relative_to(root).as_posix()
+    try:
+        sample_id.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"The file name {sample_id!a} is not UTF-8; rename it.") from None
+    return sample_id
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def _has_folders(folder: Path) -> bool:
+    return folder.is_dir() and any(entry.is_dir() for entry in _visible(folder))

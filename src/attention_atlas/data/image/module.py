@@ -1,0 +1,311 @@
+"""Images: data sets by name or a folder of yours, as normalised batches."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+from attention_atlas.data.base import AtlasDataModule, Drawable
+from attention_atlas.data.image.augmentation import ImageAugmentation
+from attention_atlas.data.image.check import image_source
+from attention_atlas.data.image.corpora import ImageCorpus, content_hashes, read_corpus
+from attention_atlas.data.image.options import ImageSource, augmentation_options
+from attention_atlas.data.image.reading import read_image
+from attention_atlas.data.loader import Batch, BatchDataset
+from attention_atlas.data.splits import stable_hash, stratified_split
+from attention_atlas.errors import InputError
+
+LEARNED_FILE = "images.json"
+STATISTICS_SAMPLES = 1024  # files that are decoded to estimate mean and deviation
+
+
+class ImageDataset:
+    """Images of one split, held in memory or decoded when they are asked for.
+
+    Args:
+        images: uint8 [samples, channels, height, width], or files.
+        labels: The class of each.
+        sample_ids: One per image.
+        source: Tells how files are decoded.
+    """
+
+    lengths: list[int] | None = None
+
+    def __init__(
+        self,
+        images: Tensor | list[Path],
+        labels: list[int],
+        sample_ids: list[str],
+        source: ImageSource,
+    ) -> None:
+        self.images = images
+        self.labels = labels
+        self.sample_ids = sample_ids
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        try:
+            images = self.pixels(indices)
+        except InputError as error:
+            # Raised in a worker it would arrive as a traceback in words, so it travels as data.
+            return {"unreadable": str(error)}
+        return {
+            "image": images,
+            "label": torch.tensor([self.labels[index] for index in indices]),
+            "sample_id": [self.sample_ids[index] for index in indices],
+        }
+
+    def pixels(self, indices: list[int]) -> Tensor:
+        """uint8 [samples, channels, height, width] of some images.
+
+        Raises:
+            InputError: A file cannot be decoded.
+        """
+        if isinstance(self.images, Tensor):
+            return self.images[indices]
+        decoded = [read_image(self.images[index], self.source) for index in indices]
+        return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous()
+
+
+class ImageDataModule(AtlasDataModule):
+    """Images in the splits `train`, `val` and `test`.
+
+    Prepared batches hold `inputs`, float32 [B, channels, height, width], normalised by mean and
+    deviation of the training split, and `target` [B, C] where mixup or CutMix made one.
+
+    Args:
+        name: One of the names in `image_corpora.CORPORA`.
+        batch_size: Samples per training batch.
+        path: Where the files lie; None for a data set that brings its own or is downloaded.
+        image_size: Height and width in pixels that every image is brought to.
+        channels: 1 (grey) or 3 (colour).
+        mirror: Whether a mirrored image keeps its label, so that augmentation may flip it.
+        augmentation: Keywords of `ImageAugmentationOptions`.
+        val_fraction: Share of the samples that validate, where no official split says which.
+        test_fraction: The same for the test split.
+        max_memory_mib: A folder whose decoded images take more is decoded batch by batch.
+        loading: `eval_batch_size`, `num_workers` and `seed` of `AtlasDataModule`.
+
+    Raises:
+        InputError: An option is out of range.
+    """
+
+    modality = "image"
+
+    def __init__(
+        self,
+        name: str,
+        batch_size: int,
+        path: str | None = None,
+        image_size: int = 28,
+        channels: int = 1,
+        mirror: bool = False,
+        augmentation: Mapping[str, Any] | None = None,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        max_memory_mib: int = 1024,
+        **loading: Any,
+    ) -> None:
+        super().__init__(batch_size, **loading)
+        self.name = name
+        self.source = image_source(
+            {
+                "name": name,
+                "path": path,
+                "image_size": image_size,
+                "channels": channels,
+                "max_memory_mib": max_memory_mib,
+                "val_fraction": val_fraction,
+                "test_fraction": test_fraction,
+            }
+        )
+        self.image_size = image_size
+        self.channels = channels
+        self.mirror = mirror
+        self.augmentation_options = augmentation_options(augmentation)
+        self.mean = torch.zeros(channels, 1, 1)
+        self.deviation = torch.ones(channels, 1, 1)
+        self._learned: dict[str, Any] | None = None
+
+    def load(self) -> dict[str, BatchDataset]:
+        """Read the images, split them, and measure mean and deviation of the training split.
+
+        Raises:
+            InputError: The data is missing or cannot be used.
+        """
+        corpus = read_corpus(self.source)
+        if self._learned is not None:
+            corpus = _with_classes(corpus, self._learned["classes"], self.source)
+        self.classes = corpus.classes
+        self.augmentation = ImageAugmentation(
+            self.augmentation_options, len(corpus.classes), self.mirror
+        )
+        images: Tensor | list[Path] = (
+            corpus.images
+            if isinstance(corpus.images, list)
+            else _fitted(corpus.images, self.source)
+        )
+        datasets = {
+            split: self._dataset(corpus, images, indices)
+            for split, indices in split_corpus(corpus, self.source, self.seed).items()
+        }
+        if self._learned is None:
+            self.mean, self.deviation = _statistics(datasets["train"])
+        else:
+            self.mean = torch.tensor(self._learned["mean"])[:, None, None]
+            self.deviation = torch.tensor(self._learned["deviation"])[:, None, None]
+        return dict(datasets)
+
+    def _dataset(
+        self, corpus: ImageCorpus, images: Tensor | list[Path], indices: list[int]
+    ) -> ImageDataset:
+        return ImageDataset(
+            images[indices] if isinstance(images, Tensor) else [images[i] for i in indices],
+            [corpus.labels[index] for index in indices],
+            [corpus.sample_ids[index] for index in indices],
+            self.source,
+        )
+
+    def prepare(self, batch: Batch, training: bool) -> Batch:
+        """Augment (when training) and normalise a raw batch.
+
+        Raises:
+            InputError: A file of the batch could not be decoded.
+        """
+        if "unreadable" in batch:
+            raise InputError(batch["unreadable"])
+        images, label = batch["image"], batch["label"]
+        values = self.augmentation.vary(images) if training else images.float() / 255
+        inputs = (values - self.mean.to(values.device)) / self.deviation.to(values.device)
+        prepared = {"inputs": inputs, "label": label, "sample_id": batch["sample_id"]}
+        if training:
+            prepared["inputs"], target = self.augmentation.mix(inputs, label)
+            if target is not None:
+                prepared["target"] = target
+        return prepared
+
+    def drawable(self, batch: Batch) -> Drawable:
+        """The pixels of a prepared batch: `image`, uint8 [B, height, width, channels]."""
+        inputs = batch["inputs"].detach().float().cpu()
+        pixels = (inputs * self.deviation + self.mean) * 255
+        return {"image": pixels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()}
+
+    def baseline_features(self, split: str) -> np.ndarray:
+        """Pixels in [0, 1] of a split, float32 [samples, channels * height * width]."""
+        dataset = self.datasets[split]
+        assert isinstance(dataset, ImageDataset)
+        pixels = dataset.pixels(list(range(len(dataset))))
+        features: np.ndarray = (pixels.flatten(1).float() / 255).numpy()
+        return features
+
+    def save(self, folder: Path) -> None:
+        """Write the classes and what the inputs are normalised by into a run folder."""
+        learned = {
+            "classes": self.classes,
+            "mean": self.mean.flatten().tolist(),
+            "deviation": self.deviation.flatten().tolist(),
+        }
+        (folder / LEARNED_FILE).write_text(json.dumps(learned, indent=2), encoding="utf-8")
+
+    def restore(self, folder: Path) -> None:
+        """Take both from a run folder, so that other images are seen as the model knows them."""
+        self._learned = json.loads((folder / LEARNED_FILE).read_text(encoding="utf-8"))
+
+
+def split_corpus(corpus: ImageCorpus, source: ImageSource, seed: int) -> dict[str, list[int]]:
+    """Divide a corpus into `train`, `val` and `test`.
+
+    Official splits are kept; what they lack is drawn from the training samples by class, equal
+    images on one side.
+
+    Returns:
+        The indexes of each split.
+
+    Raises:
+        InputError: There are too few samples to give each split one.
+    """
+    official = corpus.splits or ["train"] * len(corpus.labels)
+    splits = {
+        split: [index for index, place in enumerate(official) if place == split]
+        for split in ("train", "val", "test")
+    }
+    shares = {"val": source.val_fraction, "test": source.test_fraction}
+    drawn = {split: share for split, share in shares.items() if not splits[split]}
+    if drawn:
+        pool = splits["train"]
+        parts = stratified_split(
+            [corpus.sample_ids[index] for index in pool],
+            [corpus.labels[index] for index in pool],
+            {"train": 1 - sum(drawn.values())} | drawn,
+            seed,
+            groups=_equal_images(corpus, pool),
+        )
+        splits |= {split: [pool[index] for index in part] for split, part in parts.items()}
+    for split, part in splits.items():
+        if not part:
+            raise InputError(
+                f"data={source.name} has {len(official)} images, too few for a {split} split; "
+                "add images or folders named train, val and test."
+            )
+    return splits
+
+
+def _with_classes(corpus: ImageCorpus, classes: list[str], source: ImageSource) -> ImageCorpus:
+    """The corpus with its labels as indexes into other classes."""
+    for name in corpus.classes:
+        if name not in classes:
+            raise InputError(
+                f"data={source.name} has the class {name!r}, which the model never saw; "
+                f"it knows {', '.join(classes)}."
+            )
+    labels = [classes.index(corpus.classes[label]) for label in corpus.labels]
+    return replace(corpus, labels=labels, classes=classes)
+
+
+def _equal_images(corpus: ImageCorpus, pool: list[int]) -> list[str]:
+    """One name per image of the pool, the same for equal images in memory."""
+    if isinstance(corpus.images, list):
+        return [corpus.sample_ids[index] for index in pool]
+    return content_hashes(corpus.images[pool])
+
+
+def _fitted(images: np.ndarray, source: ImageSource) -> Tensor:
+    """uint8 [samples, channels, height, width] in the size and channels that are asked for."""
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    if source.channels == 1:
+        pixels = functional.rgb_to_grayscale(pixels)
+    elif pixels.shape[1] == 1:
+        pixels = pixels.expand(-1, 3, -1, -1)
+    if pixels.shape[-1] != source.image_size:
+        pixels = functional.resize(pixels, [source.image_size] * 2, antialias=True)
+    return pixels.contiguous()
+
+
+def _statistics(dataset: ImageDataset) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel, [channels, 1, 1], of pixels in [0, 1].
+
+    Of files, a fixed sample is decoded.
+    """
+    indices = list(range(len(dataset)))
+    if not isinstance(dataset.images, Tensor):
+        indices.sort(key=lambda index: stable_hash(dataset.sample_ids[index]))
+        indices = indices[:STATISTICS_SAMPLES]
+    channels = dataset.pixels(indices).transpose(0, 1).flatten(1)
+    counts = torch.stack([torch.bincount(channel, minlength=256) for channel in channels]).double()
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean = (counts * values).sum(1) / counts.sum(1)
+    variance = (counts * (values - mean[:, None]) ** 2).sum(1) / counts.sum(1)
+    deviation = torch.where(variance > 0, variance.sqrt(), torch.ones(()).double())
+    return mean.float()[:, None, None], deviation.float()[:, None, None]

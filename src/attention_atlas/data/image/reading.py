@@ -1,0 +1,80 @@
+"""Decode image files of any kind to small arrays of the same shape."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from attention_atlas.data.image.options import ImageSource
+from attention_atlas.errors import InputError
+
+
+def read_image(path: Path, source: ImageSource) -> np.ndarray:
+    """Decode an image file.
+
+    The picture is turned as its EXIF data says, transparent parts become white, 16-bit values are
+    scaled to 8 bits, and of an animation the first frame is taken. It is scaled until it covers
+    the square that is asked for, and what sticks out is cut off evenly.
+
+    Returns:
+        uint8 [height, width, channels].
+
+    Raises:
+        InputError: The file cannot be read or decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            picture = _opaque(_eight_bits(upright)).convert("L" if source.channels == 1 else "RGB")
+    except Exception as error:  # a decoder raises whatever a broken file makes it stumble over
+        raise InputError(_unreadable(path, error)) from error
+    size = (source.image_size, source.image_size)
+    if picture.size != size:
+        picture = ImageOps.fit(picture, size, Image.Resampling.BICUBIC)
+    pixels = np.asarray(picture, dtype=np.uint8)
+    return pixels.reshape(*size, source.channels)
+
+
+def check_header(path: Path) -> None:
+    """Look whether a file is an image, without decoding it.
+
+    Raises:
+        InputError: It is not, or cannot be read.
+    """
+    try:
+        with Image.open(path):
+            pass
+    except Exception as error:
+        raise InputError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    if isinstance(error, PermissionError | FileNotFoundError):
+        return f"{path} cannot be read ({error.strerror})."
+    if path.stat().st_size == 0:
+        return f"{path} is an empty file; remove it or replace it by an image."
+    return (
+        f"{path} cannot be decoded as an image; "
+        "remove it or replace it by a whole PNG, JPEG or other image file."
+    )
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale grey values of 16 or 32 bits, which `convert` would clip, to 8 bits."""
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.float64) / 257
+    elif image.mode == "F":
+        values = np.asarray(image).astype(np.float64)
+        values = values * 255 if values.max() <= 1 else values
+    else:
+        return image
+    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Lay an image with transparency over white."""
+    if not image.has_transparency_data:
+        return image
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

@@ -1,0 +1,1 @@
+"""Texts: corpora, byte-pair tokens, windows and masked words."""

@@ -1,0 +1,76 @@
+"""What the company that tokens keep tells of them: vectors to start from, and frequent pairs."""
+
+import numpy as np
+import scipy.sparse as sparse
+from sklearn.utils.extmath import randomized_svd
+
+from attention_atlas.data.text.tokenizer import MASK, EncodedTexts
+
+WINDOW = 5
+SMOOTHING = 0.75
+SCALE = 0.3
+RARE_PAIR = 5
+
+
+def cooccurrence_vectors(encoded: EncodedTexts, vocab_size: int, dim: int) -> np.ndarray:
+    """Vectors whose products approximate the positive pointwise mutual information of tokens.
+
+    Tokens at most five apart count as together, nearer ones for more; contexts are smoothed, and
+    the singular values enter by their root (Levy 2015).
+
+    Returns:
+        [vocab_size, dim] float32. The root mean square of the values of the tokens that occur is
+        0.3, so that they outweigh positions and can still turn; the other tokens are zero.
+    """
+    counts = _count(encoded, vocab_size)
+    information = _positive_information(counts)
+    rank = min(dim, vocab_size - 1)
+    left, values, _ = randomized_svd(information, rank, n_iter=3, random_state=0)
+    vectors = np.zeros((vocab_size, dim), dtype=np.float32)
+    vectors[:, :rank] = left * np.sqrt(values)
+    occurs = np.bincount(encoded.ids, minlength=vocab_size) > 0
+    scale = SCALE / max(np.sqrt(np.mean(vectors[occurs] ** 2)), 1e-12)
+    return np.where(occurs[:, None], scale * vectors, 0).astype(np.float32)
+
+
+def frequent_pairs(encoded: EncodedTexts, vocab_size: int, limit: int) -> np.ndarray:
+    """The most frequent pairs of neighbours; those seen less than five times are left out.
+
+    Returns:
+        [at most `limit`] int64, sorted: first id * vocab_size + second id of each pair.
+    """
+    text = np.repeat(np.arange(len(encoded.lengths)), encoded.lengths)
+    first, second = encoded.ids[:-1].astype(np.int64), encoded.ids[1:]
+    inside = (text[:-1] == text[1:]) & (first > MASK) & (second > MASK)
+    keys, counts = np.unique((first * vocab_size + second)[inside], return_counts=True)
+    order = np.lexsort((keys, -counts))[:limit]
+    pairs: np.ndarray = np.sort(keys[order][counts[order] >= RARE_PAIR])
+    return pairs
+
+
+def _count(encoded: EncodedTexts, vocab_size: int) -> sparse.csr_matrix:
+    """[V, V]: how often two tokens stand near each other in a text."""
+    text = np.repeat(np.arange(len(encoded.lengths)), encoded.lengths)
+    counts = sparse.csr_matrix((vocab_size, vocab_size), dtype=np.float32)
+    for distance in range(1, WINDOW + 1):
+        together = text[:-distance] == text[distance:]
+        first, second = encoded.ids[:-distance][together], encoded.ids[distance:][together]
+        weight = np.full(len(first), 1 - (distance - 1) / WINDOW, dtype=np.float32)
+        pairs = sparse.coo_matrix((weight, (first, second)), shape=counts.shape)
+        counts = counts + pairs.tocsr()
+    return (counts + counts.T).tocsr()
+
+
+def _positive_information(counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    """max(0, log of how much more often a pair occurs than by chance)."""
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    context = totals**SMOOTHING
+    context /= max(context.sum(), 1e-12)
+    pairs = counts.tocoo()
+    information = np.log(pairs.data / (totals[pairs.row] * context[pairs.col]))
+    positive = information > 0
+    return sparse.csr_matrix(
+        (information[positive], (pairs.row[positive], pairs.col[positive])),
+        shape=counts.shape,
+        dtype=np.float32,
+    )

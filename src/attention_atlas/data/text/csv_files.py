@@ -1,0 +1,148 @@
+"""Your own texts: one CSV or TSV file, or one per split."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from attention_atlas.data.text.corpora import (
+    Splits,
+    TextCorpus,
+    TextSource,
+    content_ids,
+    split_texts,
+    validation_from_training,
+)
+from attention_atlas.data.text.tables import Table, read_table
+from attention_atlas.errors import InputError
+
+FILE_NAMES = {
+    "train": ["train"],
+    "val": ["val", "valid", "validation", "dev"],
+    "test": ["test"],
+}
+SUFFIXES = [".csv", ".tsv"]
+
+
+def load_csv(source: TextSource) -> TextCorpus:
+    """Texts and labels from columns of the user's choice.
+
+    One file is split 80 : 10 : 10, stratified by label. With a file per split `val` may be
+    missing and is then a tenth of `train`.
+
+    Raises:
+        InputError: A file, a column, a text or a label cannot be used; names the file and line.
+    """
+    tables = {split: read_table(path, source.quoted) for split, path in csv_files(source).items()}
+    texts: list[str] = []
+    names: list[str] = []
+    splits: Splits = {}
+    for split, table in tables.items():
+        splits[split] = list(range(len(texts), len(texts) + len(table.rows)))
+        texts += table.column(source.text_column, "data.text_column")
+        names += [name.strip() for name in table.column(source.label_column, "data.label_column")]
+    classes = _classes(names, splits, tables)
+    labels = [classes.index(name) for name in names]
+    ids = _ids(source, tables) or content_ids(["csv"] * len(texts), texts, labels)
+    if "all" in splits:
+        splits = split_texts(ids, texts, [(label,) for label in labels], source.seed)
+    elif "val" not in splits:
+        splits |= validation_from_training(splits["train"], ids, texts, labels, source.seed)
+    _check_splits(splits, labels, classes, next(iter(tables.values())).path)
+    return TextCorpus(texts, labels, classes, ids, splits)
+
+
+def csv_files(source: TextSource) -> dict[str, Path]:
+    """The file of each split, or of `all` where there is just one file.
+
+    Raises:
+        InputError: Neither `path` nor `splits` names usable files.
+    """
+    if source.splits:
+        files = {split: Path(path) for split, path in source.splits.items()}
+        where = "data.splits"
+    elif source.path is None:
+        raise InputError(
+            "data=csv needs data.path=<a CSV or TSV file, or a folder with train.csv, val.csv and "
+            "test.csv>, or data.splits={train: ..., val: ..., test: ...}."
+        )
+    elif Path(source.path).is_dir():
+        files = _files_of_folder(Path(source.path))
+        where = source.path
+    else:
+        return {"all": Path(source.path)}
+    unknown = sorted(set(files) - set(FILE_NAMES))
+    missing = sorted({"train", "test"} - set(files))
+    if unknown or missing:
+        problem = f"an unknown split '{unknown[0]}'" if unknown else f"no file for '{missing[0]}'"
+        raise InputError(
+            f"{where} has {problem}; expected a CSV or TSV file for train and test, and if you "
+            "like one for val."
+        )
+    return {split: files[split] for split in FILE_NAMES if split in files}
+
+
+def _files_of_folder(folder: Path) -> dict[str, Path]:
+    return {
+        split: folder / (stem + suffix)
+        for split, stems in FILE_NAMES.items()
+        for stem in stems
+        for suffix in SUFFIXES
+        if (folder / (stem + suffix)).is_file()
+    }
+
+
+def _classes(names: list[str], splits: Splits, tables: Mapping[str, Table]) -> list[str]:
+    """The labels that occur in training, numbers in numeric order."""
+    first = next(iter(splits))
+    classes = sorted({names[index] for index in splits[first]}, key=_numbers_first)
+    if len(classes) < 2:
+        raise InputError(
+            f"{tables[first].path} has one class only, '{classes[0]}'; "
+            "a classifier needs at least two."
+        )
+    known = set(classes)
+    for split, indexes in splits.items():
+        for row, index in enumerate(indexes):
+            if names[index] not in known:
+                raise InputError(
+                    f"{tables[split].path}, line {tables[split].lines[row]}: the label "
+                    f"'{names[index]}' does not occur in training; known are "
+                    f"{', '.join(classes[:10])}."
+                )
+    return classes
+
+
+def _numbers_first(name: str) -> tuple[float, str]:
+    try:
+        return float(name), name
+    except ValueError:
+        return float("inf"), name
+
+
+def _ids(source: TextSource, tables: Mapping[str, Table]) -> list[str]:
+    """The ids of the user's own column, which must be unique over all files."""
+    if source.id_column is None:
+        return []
+    seen: set[str] = set()
+    ids = []
+    for table in tables.values():
+        cells = table.column(source.id_column, "data.id_column")
+        for cell, line in zip(cells, table.lines, strict=True):
+            if cell in seen:
+                raise InputError(
+                    f"{table.path}, line {line}: the id '{cell}' occurs a second time; "
+                    f"ids in the column '{source.id_column}' must be unique."
+                )
+            seen.add(cell)
+            ids.append(cell)
+    return ids
+
+
+def _check_splits(splits: Splits, labels: list[int], classes: list[str], path: Path) -> None:
+    """Too few rows leave a split empty, or a class out of training."""
+    empty = [split for split, indexes in splits.items() if not indexes]
+    trained = {labels[index] for index in splits["train"]}
+    if empty or len(trained) < len(classes):
+        raise InputError(
+            f"{path} has too few rows to be split; each class needs about ten. "
+            "Add rows, or give one file per split."
+        )

@@ -1,0 +1,64 @@
+"""Bad image data ends before torch is imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from attention_atlas.data.image.check import check
+from attention_atlas.errors import InputError
+
+NAMES = ["mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder"]
+
+
+def config(repository: Path, data: str, **changes) -> dict:
+    node = OmegaConf.load(repository / "conf" / "data" / f"{data}.yaml")
+    plain = OmegaConf.to_container(OmegaConf.create({"seed": 0, "augmentation": {}, "data": node}))
+    assert isinstance(plain, dict)
+    return plain["data"] | {"augmentation": {}} | changes
+
+
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_the_shipped_configs_pass(repository: Path, name: str) -> None:
+    check(config(repository, name))
+
+
+@pytest.mark.parametrize("name", ["image", "image_rand", "mixup", "cutmix", "none"])
+def test_the_shipped_augmentations_pass(repository: Path, name: str) -> None:
+    node = OmegaConf.load(repository / "conf" / "augmentation" / f"{name}.yaml") or {}
+    options = {key: value for key, value in node.items() if key != "defaults"}
+    check(config(repository, "mnist5k", augmentation=options))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "sentence"),
+    [
+        ("mnist5k", {"channels": 2}, "data.channels=2 is not possible; take 1"),
+        ("mnist5k", {"image_size": 2}, "data.image_size=2 is not possible; take a height"),
+        ("mnist5k", {"image_size": "big"}, "data.image_size=big is not possible; take a height"),
+        ("mnist5k", {"val_fraction": 0}, "data.val_fraction=0 is not possible; take a share"),
+        ("mnist5k", {"test_fraction": 0.9}, "data.test_fraction=0.9 is not possible"),
+        ("mnist5k", {"test_fraction": "all"}, "data.test_fraction=all is not possible"),
+        ("mnist5k", {"max_memory_mib": -1}, "data.max_memory_mib=-1 is not possible"),
+        ("mnist5k", {"name": "emnist"}, "data.name=emnist is no image data set; take one of mnist"),
+        ("mnist5k", {"augmentation": {"word_dropout": 0.1}}, "is no augmentation of images"),
+        ("mnist", {"path": "nowhere"}, "data.path=nowhere holds no MNIST"),
+        ("cifar10", {"path": "nowhere"}, "cifar-10-batches-py/test_batch is missing"),
+        ("image_folder", {"path": "nowhere"}, "data.path=nowhere does not exist"),
+        ("image_folder", {}, "data.path is missing"),
+    ],
+)
+def test_a_bad_choice_is_named(repository: Path, name: str, changes: dict, sentence: str) -> None:
+    with pytest.raises(InputError) as error:
+        check(config(repository, name, **changes))
+    assert sentence in str(error.value)
+
+
+def test_checking_needs_no_torch() -> None:
+    program = (
+        "import sys; from attention_atlas.data.image.check import check; "
+        "check({'name': 'mnist5k'}); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

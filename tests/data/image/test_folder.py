@@ -1,0 +1,150 @@
+"""A folder of the user's own images."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attention_atlas.data.image.folder import check_folder, decode_folder, find_images
+from attention_atlas.data.image.options import ImageSource
+from attention_atlas.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTENTION_ATLAS_CACHE", str(tmp_path / "cache"))
+
+
+def draw(path: Path, value: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((6, 6), value, np.uint8)).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "pets"
+    for kind, value in (("cat", 10), ("dog", 90)):
+        for index in range(3):
+            draw(root / kind / f"{index}.png", value + index)
+    return root
+
+
+def source(path: Path, **options) -> ImageSource:
+    return ImageSource("image_folder", path, image_size=6, **options)
+
+
+def test_ids_are_paths_below_the_folder_wherever_it_lies(folder: Path, tmp_path: Path) -> None:
+    ids = [image.sample_id for image in find_images(folder)]
+    assert ids == [f"{kind}/{index}.png" for kind in ("cat", "dog") for index in range(3)]
+    moved = folder.rename(tmp_path / "moved")
+    assert [image.sample_id for image in find_images(moved)] == ids
+
+
+def test_hidden_files_are_left_out_and_folders_below_a_class_belong_to_it(folder: Path) -> None:
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / "cat" / "._0.png").write_bytes(b"x")
+    (folder / ".cache").mkdir()
+    draw(folder / "dog" / "puppies" / "9.png")
+    found = {image.sample_id: image.label for image in find_images(folder)}
+    assert len(found) == 7
+    assert found["dog/puppies/9.png"] == "dog"
+
+
+def test_split_folders_are_recognised(tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        for kind in ("cat", "dog"):
+            draw(tmp_path / "pets" / split / kind / "0.png")
+    found = [(image.split, image.label) for image in find_images(tmp_path / "pets")]
+    assert sorted(found) == [
+        (split, kind) for split in ("test", "train", "val") for kind in ("cat", "dog")
+    ]
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for kind in ("train", "plane"):
+        draw(tmp_path / "vehicles" / kind / "0.png")
+    assert {(image.label, image.split) for image in find_images(tmp_path / "vehicles")} == {
+        ("train", None),
+        ("plane", None),
+    }
+
+
+def test_pixels_are_decoded_once_and_anew_when_a_file_changes(folder: Path) -> None:
+    images = find_images(folder)
+    first = decode_folder(images, source(folder))
+    assert first[:, 0, 0, 0].tolist() == [10, 11, 12, 90, 91, 92]
+    for image in images:  # same size and time: taken from the cache, though the content is gone
+        times = image.path.stat()
+        image.path.write_bytes(bytes(times.st_size))
+        os.utime(image.path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert np.array_equal(decode_folder(images, source(folder)), first)
+    draw(folder / "cat" / "0.png", 200)
+    for image in images[1:]:
+        draw(image.path, 1)
+    assert decode_folder(images, source(folder))[0, 0, 0, 0] == 200
+
+
+def _remove_cats(root: Path) -> None:
+    for file in (root / "cat").iterdir():
+        file.unlink()
+
+
+def _remove_dogs(root: Path) -> None:
+    (root / "dog").rename(root.parent / "dog")
+
+
+def _add_split(root: Path) -> None:
+    draw(root / "test" / "cat" / "0.png")
+
+
+def _only_test(root: Path) -> None:
+    draw(root / "test" / "cat" / "0.png")
+    for kind in ("cat", "dog"):
+        (root / kind).rename(root.parent / kind)
+
+
+def _new_class_in_test(root: Path) -> None:
+    for kind in ("cat", "dog"):
+        (root / "train").mkdir(exist_ok=True)
+        (root / kind).rename(root / "train" / kind)
+        draw(root / "test" / kind / "0.png")
+    draw(root / "test" / "bird" / "0.png")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda root: (root / "notes.txt").write_text("x"), "notes.txt stands beside the class"),
+        (lambda root: draw(root / "5.png"), "5.png stands beside the class"),
+        (lambda root: (root / "cat" / "a.txt").write_text("x"), "cat/a.txt cannot be decoded"),
+        (lambda root: (root / "dog" / "b.png").write_bytes(b""), "dog/b.png is an empty file"),
+        (_remove_cats, "class folder .*cat is empty"),
+        (_remove_dogs, r"pets holds one class only \(cat\)"),
+        (_add_split, "cat stands beside the splits"),
+        (_only_test, "no folder named train"),
+        (_new_class_in_test, "bird/0.png is of class 'bird', which train lacks"),
+    ],
+)
+@pytest.mark.parametrize("max_memory_mib", [1024, 0])
+def test_a_bad_folder_ends_in_a_sentence_that_names_the_file(
+    folder: Path, spoil, sentence: str, max_memory_mib: int
+) -> None:
+    check_folder(source(folder, max_memory_mib=max_memory_mib))
+    spoil(folder)
+    with pytest.raises(InputError, match=sentence):
+        check_folder(source(folder, max_memory_mib=max_memory_mib))
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.path=.*nowhere does not exist"):
+        find_images(tmp_path / "nowhere")
+    (tmp_path / "file.png").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"file\.png is a file"):
+        find_images(tmp_path / "file.png")
+    (tmp_path / "void").mkdir()
+    with pytest.raises(InputError, match="void holds no class folder"):
+        find_images(tmp_path / "void")
+    with pytest.raises(InputError, match=r"data\.path is missing"):
+        check_folder(ImageSource("image_folder"))
