@@ -45,6 +45,32 @@ def test_a_target_behind_an_interpolation_is_refused() -> None:
         instantiate(config.node)
 
 
+def test_a_target_that_does_not_exist_is_refused() -> None:
+    config = OmegaConf.create({"_target_": "torch.optim.Foo", "_partial_": True})
+    with pytest.raises(InputError, match=r"no torch\.optim\.Foo"):
+        instantiate(config)
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "words"),
+    [
+        ("torch.optim.AdamW", {"lr": 0.1, "foo": 1}, "takes no foo; it takes .*betas"),
+        ("torch.optim.AdamW", {"lr": 0.1, "eps": -1.0}, "AdamW cannot be built: .*epsilon"),
+        ("torch.optim.SGD", {"lr": 0.1, "nesterov": True}, "SGD cannot be built: .*momentum"),
+        ("attention_atlas.tasks.optimization.cosine", {"foo": 1}, "takes no foo; .*warmup"),
+    ],
+)
+def test_what_is_called_later_is_checked_at_once(target: str, values: dict, words: str) -> None:
+    config = OmegaConf.create({"_target_": target, "_partial_": True, **values})
+    with pytest.raises(InputError, match=words):
+        instantiate(config)
+
+
+def test_what_is_called_later_keeps_its_values() -> None:
+    config = OmegaConf.create({"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 0.5})
+    assert instantiate(config).keywords == {"lr": 0.5}
+
+
 def test_a_target_on_the_list_is_built() -> None:
     config = OmegaConf.create(
         {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "val/loss"}

@@ -1,6 +1,7 @@
 """From the command line to the job, in real processes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,14 +90,31 @@ def test_a_sweep_is_refused_before_its_first_job(script, tmp_path: Path) -> None
     assert content(tmp_path / "here") == {}
 
 
-def test_a_sweep_runs_each_job_in_a_folder_that_can_be_typed(script, tmp_path: Path) -> None:
+def test_a_sweep_runs_each_job_in_a_numbered_folder(script, tmp_path: Path) -> None:
     path = script('(folder / "ran.txt").write_text("")')
     arguments = [path, "-m", "task=vision", "encoder.num_heads=2,4", "attention=dot,cosine"]
     done = run_script(arguments, tmp_path / "here", torch=False)
     assert done.returncode == 0, done.stderr
-    folders = [ran.parent.name for ran in (tmp_path / "here").glob("outputs/sweeps/*/*/ran.txt")]
-    assert len(folders) == 4
-    assert not {"=", ","} & set("".join(folders))
+    (sweep,) = (tmp_path / "here" / "outputs" / "sweeps").iterdir()
+    assert sorted(ran.parent.name for ran in sweep.glob("*/ran.txt")) == ["0", "1", "2", "3"]
+
+
+def test_a_folder_is_told_apart_by_microseconds(script, tmp_path: Path) -> None:
+    path = script('(folder / "ran.txt").write_text("")')
+    done = run_script([path, "task=vision"], tmp_path / "here", torch=False)
+    assert done.returncode == 0, done.stderr
+    (ran,) = (tmp_path / "here").glob("outputs/vision/*/ran.txt")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}", ran.parent.name)
+
+
+def test_jobs_of_a_sweep_do_not_share_a_folder(script, tmp_path: Path) -> None:
+    path = script('(folder / "result.json").write_text(str(config.seed))')
+    arguments = [path, "-m", "task=vision", "seed=1,2"]
+    arguments += ["hydra.sweep.dir=sweep", "hydra.sweep.subdir=same"]
+    done = run_script(arguments, tmp_path / "here", torch=False)
+    assert done.returncode == 2
+    assert "holds result.json of an earlier run" in done.stderr
+    assert (tmp_path / "here" / "sweep" / "same" / "result.json").read_text() == "1"
 
 
 def test_a_bug_is_no_bad_input(script, tmp_path: Path) -> None:

@@ -22,6 +22,15 @@ def test_a_start_goes_with_the_folders_made_for_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "token_pairs.npy", "images.json"])
+def test_what_was_learned_from_the_data_goes_too(name: str, tmp_path: Path) -> None:
+    before = Before(tmp_path / "run")
+    start(tmp_path / "run")
+    (tmp_path / "run" / name).write_text("")
+    before.restore(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_runs_stay(tmp_path: Path) -> None:
     start(tmp_path / "nlp" / "one")
     before = Before(tmp_path / "nlp" / "two")

@@ -59,8 +59,18 @@ def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
     """metrics.csv always, and the logger of the config beside it."""
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     if config.logger and "_target_" in config.logger:
-        loggers.append(instantiate(config.logger))
+        logger: Logger = instantiate(config.logger)
+        logger.log_hyperparams(plain(config))
+        loggers.append(logger)
     return loggers
+
+
+def close_loggers(loggers: list[Logger]) -> None:
+    """End what a logger keeps open, or the next job of a multirun would go on with it."""
+    for logger in loggers:
+        finish = getattr(getattr(logger, "experiment", None), "finish", None)  # of Weights & Biases
+        if finish is not None:
+            finish()
 
 
 def build_trainer(

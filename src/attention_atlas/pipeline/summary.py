@@ -28,7 +28,8 @@ def print_summary(
         f"{result['train_seconds']:.0f} s of training, {result['cpu_seconds']:.0f} CPU s in all"
     )
     console.print(f"run folder: {folder}")
-    console.print(f"next: atlas show {folder}    python evaluate.py run={folder}")
+    show = f"atlas show {folder}    " if (folder / "atlas.zarr").is_dir() else ""
+    console.print(f"next: {show}python evaluate.py run={folder}")
 
 
 def print_evaluation(result: Mapping[str, Any], folder: Path) -> None:

@@ -14,6 +14,7 @@ from attention_atlas.pipeline.build import (
     build_loggers,
     build_task,
     build_trainer,
+    close_loggers,
 )
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint, load_weights
 from attention_atlas.pipeline.known_baselines import known_baseline
@@ -54,6 +55,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     best = folder / "checkpoints" / "best.ckpt"
     metrics = evaluate_checkpoint(config, best, task, datamodule, folder, loggers)
     result = describe_run(config, task, datamodule, train_seconds) | _validation(trainer) | metrics
+    close_loggers(loggers)
     write_json(folder / "result.json", result)
     print_summary(result, folder, known_baseline(config, datamodule))
     return result

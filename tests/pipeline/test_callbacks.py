@@ -1,0 +1,106 @@
+"""Averaged weights, and the best checkpoint: what Lightning's own would get wrong."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import nn
+from torch.utils.data import DataLoader
+
+from attention_atlas.pipeline.build import build_datamodule
+from attention_atlas.pipeline.callbacks import AveragedWeights
+from tests.pipeline.conftest import losses
+
+LARGE = 2**40 + 1  # float32 cannot hold it
+
+
+class Counter(LightningModule):
+    """Its one weight is the number of steps taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.register_buffer("indexes", torch.tensor([LARGE, 3]))
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        return -self.weight.sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+
+@pytest.mark.parametrize("every_n_steps", [1, 4])
+def test_averages_follow_a_warm_up_and_leave_indexes_alone(
+    every_n_steps: int, tmp_path: Path
+) -> None:
+    model = Counter()
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        default_root_dir=tmp_path,
+        callbacks=[AveragedWeights(decay=0.9, every_n_steps=every_n_steps)],
+    )
+    trainer.fit(model, DataLoader(torch.zeros(40, 1)))
+
+    average = 1.0  # after the first step
+    for step in range(1 + every_n_steps, 41, every_n_steps):
+        steps_averaged = step - 1
+        decay = min(0.9, (1 + steps_averaged) / (10 + steps_averaged)) ** every_n_steps
+        average = decay * average + (1 - decay) * step
+    assert float(model.weight) == pytest.approx(average, rel=1e-5)
+    assert model.indexes.tolist() == [LARGE, 3]
+
+
+@pytest.mark.parametrize("task", ["nlp", "vision"])
+def test_the_default_recipe_learns_small_data(task, tiny, run_training, tmp_path: Path) -> None:
+    overrides = [*tiny[task], "augmentation=none", "trainer.max_epochs=8", "capture=off"]
+    assert run_training(overrides, tmp_path)["test/accuracy"] >= 0.8
+
+
+def test_overfitting_sees_the_same_batches_again(compose_train, tiny, tmp_path: Path) -> None:
+    overrides = [*tiny["nlp"], "debug=overfit"]
+    config = compose_train(overrides, tmp_path)
+    datamodule = build_datamodule(config)
+    datamodule.trainer = Trainer(overfit_batches=3, logger=False, enable_checkpointing=False)
+
+    def epoch(loader) -> list[list[str]]:
+        return [batch["sample_id"] for batch, _ in zip(loader, range(3), strict=False)]
+
+    loader = datamodule.train_dataloader()
+    assert epoch(loader) == epoch(loader) == epoch(loader)
+
+
+def test_resuming_after_a_limited_epoch_starts_the_next_one(
+    tiny, run_training, tmp_path: Path
+) -> None:
+    limits = ["+trainer.limit_train_batches=3", "trainer.log_every_n_steps=1", "capture=off"]
+    overrides = [*tiny["vision"], "augmentation=image", *limits, "trainer.max_epochs=3"]
+    save = [
+        "+callbacks.all._target_=lightning.pytorch.callbacks.ModelCheckpoint",
+        "+callbacks.all.every_n_epochs=1",
+        "+callbacks.all.save_top_k=-1",
+        f"+callbacks.all.dirpath={tmp_path}/all",
+        "+callbacks.all.filename='{step}'",
+        "+callbacks.all.auto_insert_metric_name=false",
+    ]
+    run_training([*overrides, *save], tmp_path / "whole")
+    run_training([*overrides, f"ckpt_path={tmp_path}/all/3.ckpt"], tmp_path / "resumed")
+    whole, resumed = losses(tmp_path / "whole"), losses(tmp_path / "resumed")
+    assert resumed == {step: loss for step, loss in whole.items() if step >= 3}
+
+
+def test_of_equal_epochs_the_one_with_the_lower_loss_is_kept(
+    tiny, run_training, tmp_path: Path
+) -> None:
+    overrides = [*tiny["speech"], "trainer.max_epochs=6", "augmentation=none", "capture=off"]
+    run_training(overrides, tmp_path)
+    rows = [row.split(",") for row in (tmp_path / "metrics.csv").read_text().splitlines()]
+    columns = [rows[0].index(name) for name in ("epoch", "val/accuracy", "val/loss")]
+    epochs = [[row[column] for column in columns] for row in rows[1:]]
+    scores = [(-float(acc), float(loss), int(epoch)) for epoch, acc, loss in epochs if acc]
+    best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["epoch"] == min(scores)[2]
