@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from attention_atlas.attention import SCORES
+from attention_atlas.pipeline.checks import FITTING, MONITORED, RULES
 from attention_atlas.pipeline.compose import (
     compose_config,
     config_folder,
@@ -47,6 +49,25 @@ def test_a_config_opens_with_a_command_that_composes_it(file: str) -> None:
             if "run_folder" in config:
                 config.run_folder = "outputs"
             OmegaConf.to_container(config, resolve=True)
+
+
+def test_each_score_is_accepted_and_has_a_config() -> None:
+    assert set(RULES["attention.score"].choices) == set(SCORES)
+    assert {path.stem for path in (CONF / "attention").glob("*.yaml")} == set(SCORES)
+    for name in SCORES:
+        assert OmegaConf.load(CONF / "attention" / f"{name}.yaml").score == name
+
+
+@pytest.mark.parametrize("group", FITTING)
+def test_each_option_fits_a_modality(group: str) -> None:
+    fitting = {option for options in FITTING[group].values() for option in options}
+    assert fitting == {path.stem for path in (CONF / group).glob("*.yaml")}
+
+
+def test_what_may_be_monitored_is_logged() -> None:
+    from attention_atlas.tasks.base import _metrics
+
+    assert set(MONITORED) == {"val/loss", *_metrics(2, "val/")}
 
 
 @pytest.mark.parametrize("task", ["nlp", "vision", "speech"])

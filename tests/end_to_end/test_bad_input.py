@@ -86,7 +86,91 @@ BAD = {
     "heads": train("encoder.num_heads=7", words=["encoder.embed_dim", "encoder.num_heads=7"]),
     "shared heads": train("attention.num_kv_heads=3", words=["num_kv_heads=3", "1, 2, 4"]),
     "no layer to read": train("encoder.depth=0", "encoder.readout=cls", words=["readout=cls"]),
-    "devices": train("trainer=cpu", "trainer.devices=9999", words=["trainer.devices=9999", "most"]),
+    "devices": train(
+        "trainer=cpu", "trainer.devices=9999", words=["trainer.devices=9999", "more than"]
+    ),
+    "several devices": train("trainer=cpu", "trainer.devices=2", words=["devices=2", "devices=1"]),
+    "several machines": train("+trainer.num_nodes=2", words=["trainer.num_nodes=2", "take 1"]),
+    "strategy of several devices": train("+trainer.strategy=ddp", words=["strategy=ddp", "auto"]),
+    "no validation": train(
+        *("+trainer.check_val_every_n_epoch=9", "trainer.max_epochs=5"),
+        words=["check_val_every_n_epoch=9", "trainer.max_epochs=5", "no validation"],
+    ),
+    "half precision": train("trainer.precision=16-mixed", words=["16-mixed", "32-true", "bf16"]),
+    "double precision": train("trainer.precision=64-true", words=["64-true", "bf16-mixed"]),
+    "no power of two": train(
+        *("task=speech", "embedding.patch_frames=3"),
+        words=["embedding.patch_frames=3", "power of two", "embedding.stem=linear"],
+    ),
+    "no power of two in an image": train(
+        *("task=vision", "embedding.patch_size=6", "data.image_size=24"),
+        words=["embedding.patch_size=6", "power of two", "embedding.stem=linear"],
+    ),
+    "patches that do not fill the image": train(
+        *("task=vision", "embedding.patch_size=8"), words=["patch_size=8", "image_size=28", "14"]
+    ),
+    "patches that do not fill the mel bands": train(
+        *("task=speech", "embedding=time_frequency", "embedding.patch_mels=16"),
+        words=["embedding.patch_mels=16", "data.num_mels=40", "8, 10"],
+    ),
+    "negative pairs": train("embedding.num_pairs=-1", words=["embedding.num_pairs=-1", "0 or"]),
+    "share of pairs": train("embedding.pair_dropout=3", words=["pair_dropout=3", "0 to below 1"]),
+    "betas out of range": train("optimizer.betas=[2,3]", words=["optimizer.betas=[2, 3]", "two"]),
+    "one beta": train("optimizer.betas=[0.9]", words=["optimizer.betas=[0.9]", "two numbers"]),
+    "other augmentation": train("augmentation=image", words=["augmentation=image", "text or none"]),
+    "augmentation of a baseline": Bad(
+        ["baseline.py", "task=vision", "augmentation=text"], ["augmentation=text", "cutmix or none"]
+    ),
+    "code in the config": train("optimizer._target_=os.system", words=["os.system", "allowed"]),
+    "code deep in the config": train(
+        "+callbacks.mine={_target_: os.system}", words=["callbacks.mine._target_=os.system"]
+    ),
+    "code that is not told": train("optimizer._target_=${gone}", words=["gone", "not found"]),
+    "unknown modality": train("task.modality=foo", words=["task.modality=foo", "stays text"]),
+    "unknown metric": train(
+        "callbacks.checkpoint.monitor=val/acc", words=["monitor=val/acc", "val/accuracy"]
+    ),
+    "unknown metric to stop by": train(
+        "callbacks.early_stopping.monitor=loss", words=["monitor=loss", "val/loss", "val/macro_f1"]
+    ),
+    "the worst for the best": train(
+        "callbacks.checkpoint.monitor=val/loss", words=["mode=max", "worst val/loss", "mode=min"]
+    ),
+    "other name of the best": train(
+        "callbacks.checkpoint.filename=top", words=["filename=top", "stays best"]
+    ),
+    "other place of the best": train(
+        "callbacks.checkpoint.dirpath=mine", words=["dirpath=mine", "run folder"]
+    ),
+    "other place of the run": train("run_folder=mine", words=["run_folder=mine", "hydra.run.dir"]),
+    "a dry run": train("+trainer.fast_dev_run=true", words=["fast_dev_run=True", "debug=fast"]),
+    "used folder": train(
+        "hydra.run.dir=old", words=["old", "result.json"], files={"old/result.json": b"{}"}
+    ),
+    "folder with checkpoints": train(
+        *("hydra.run.dir=old",),
+        words=["old", "checkpoints"],
+        files={"old/checkpoints/last.ckpt": b"mine"},
+    ),
+    "used folder of a sweep": Bad(
+        ["train.py", "-m", "task=nlp", "seed=1,2", "hydra.sweep.dir=old"],
+        ["old/1", "atlas.zarr"],
+        {"old/1/atlas.zarr/zarr.json": b"{}"},
+    ),
+    "folder that is not told": Bad(
+        ["train.py", "-m", "task=nlp", "seed=1,2", "hydra.sweep.subdir=${hydra.gone}"],
+        ["folder cannot be resolved", "gone"],
+    ),
+    "used folder of an evaluation": Bad(
+        ["evaluate.py", "run=old", "hydra.run.dir=old"],
+        ["old", "result.json"],
+        {"old/result.json": b"{}"},
+    ),
+    "used folder of a baseline": Bad(
+        ["baseline.py", "task=nlp", "hydra.run.dir=old"],
+        ["old", "baseline.json"],
+        {"old/baseline.json": b"{}"},
+    ),
     "other modality": train("data=mnist5k", words=["data=mnist5k", "images", "task=vision"]),
     "other embedding": train("embedding=patches", words=["embedding=patches", "text"]),
     "no checkpoint": train("ckpt_path=gone.ckpt", words=["ckpt_path=gone.ckpt", "not exist"]),
@@ -152,6 +236,16 @@ def test_bad_input_ends_in_a_sentence(name: str, tmp_path: Path) -> None:
         assert word in done.stderr
     assert content(here) == before
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_training_that_ends_before_it_is_validated_ends_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    arguments = ["train.py", "task=vision", "+trainer.max_steps=1"]
+    done = run_script(arguments, tmp_path / "here", ATTENTION_ATLAS_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "before its first validation" in done.stderr
+    assert content(tmp_path / "here") == {}
 
 
 def test_the_traceback_is_shown_on_request(tmp_path: Path) -> None:

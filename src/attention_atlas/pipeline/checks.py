@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from attention_atlas.data.check import check_source, modality_of
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.compose import flat, unknown_key, unresolved
+from attention_atlas.pipeline.instantiate import check_targets
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Rule:
         above: Whether `low` itself is out of range.
         choices: The only values there are.
         optional: Whether null is accepted.
+        items: What each item of a list must follow.
+        length: How many items a list must have.
     """
 
     words: str
@@ -41,6 +44,8 @@ class Rule:
     above: bool = False
     choices: tuple[Any, ...] = ()
     optional: bool = False
+    items: "Rule | None" = None
+    length: int | None = None
 
     def accepts(self, value: Any) -> bool:
         """Whether a resolved value follows the rule."""
@@ -52,6 +57,8 @@ class Rule:
             return False
         if self.choices:
             return value in self.choices
+        if isinstance(value, list) and self.items is not None:
+            return len(value) == self.length and all(self.items.accepts(item) for item in value)
         if isinstance(value, int | float) and not isinstance(value, bool):
             too_low = value <= self.low if self.above else value < self.low
             too_high = value >= self.high if self.below else value > self.high
@@ -86,6 +93,14 @@ def text(words: str, optional: bool = False) -> Rule:
     return Rule(words, (str,), optional=optional)
 
 
+MONITORED = {
+    "val/loss": "min",
+    "val/accuracy": "max",
+    "val/macro_f1": "max",
+    "val/calibration_error": "min",
+}
+"""Metrics that each validation logs, and whether less or more of it is better."""
+
 RULES: dict[str, Rule] = {
     "seed": Rule("a whole number from 0 to 4294967295", (int,), 0, 2**32 - 1),
     "num_threads": whole(1),
@@ -105,6 +120,8 @@ RULES: dict[str, Rule] = {
     "embedding.patch_size": whole(1),
     "embedding.patch_frames": whole(1),
     "embedding.patch_mels": whole(1, optional=True),
+    "embedding.num_pairs": whole(0),
+    "embedding.pair_dropout": share(),
     "embedding.dropout": share(),
     "encoder.embed_dim": whole(1),
     "encoder.num_heads": whole(1),
@@ -120,24 +137,31 @@ RULES: dict[str, Rule] = {
     "optimizer.lr": number(0, above=True),
     "optimizer.weight_decay": number(0),
     "optimizer.momentum": share(),
+    "optimizer.betas": Rule(
+        "two numbers from 0 to below 1, such as [0.9,0.98]", (list,), items=share(), length=2
+    ),
     "schedule.warmup": share(below=False),
     "schedule.final": share(below=False),
     "trainer.accelerator": choice("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
-    "trainer.devices": Rule(
-        "a number of devices, a list of their numbers, or auto", (int, str, list)
-    ),
-    "trainer.precision": choice(
-        "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "bf16", 32, 16, 64
+    "trainer.devices": Rule("1, the number of one device in a list, or auto", (int, str, list)),
+    "trainer.num_nodes": Rule("1", (int,), 1, 1),
+    "trainer.strategy": Rule("auto", (str,), choices=("auto",)),
+    "trainer.precision": choice("32-true", "bf16-mixed"),
+    "trainer.fast_dev_run": Rule(
+        "debug=fast, which runs three batches of each split", (bool,), choices=(False,)
     ),
     "trainer.max_epochs": whole(1),
+    "trainer.check_val_every_n_epoch": whole(1),
     "trainer.gradient_clip_val": number(0, optional=True),
     "trainer.accumulate_grad_batches": whole(1),
     "trainer.log_every_n_steps": whole(1),
     "trainer.limit_train_batches": number(0, above=True, optional=True),
-    "trainer.limit_val_batches": number(0, optional=True),
+    "trainer.limit_val_batches": number(0, above=True, optional=True),
     "trainer.limit_test_batches": number(0, above=True, optional=True),
     "trainer.overfit_batches": number(0),
+    "callbacks.checkpoint.monitor": choice(*MONITORED),
     "callbacks.checkpoint.mode": choice("min", "max"),
+    "callbacks.early_stopping.monitor": choice(*MONITORED),
     "callbacks.early_stopping.mode": choice("min", "max"),
     "callbacks.early_stopping.patience": whole(0),
     "callbacks.ema.decay": share(),
@@ -149,7 +173,30 @@ RULES: dict[str, Rule] = {
 OPEN = ("data", "augmentation", "optimizer", "schedule", "trainer", "callbacks", "logger")
 """Nodes that are passed on to a class, which may take more keywords than the config lists."""
 
-EMBEDDINGS = {"text": ("text",), "image": ("patches",), "audio": ("frames", "time_frequency")}
+FIXED = {
+    "run_folder": "It follows hydra.run.dir, which may be changed.",
+    "task.modality": "It belongs to the task; take another task.",
+    "callbacks.checkpoint.dirpath": "The best checkpoint is looked for in the run folder.",
+    "callbacks.checkpoint.filename": "The best checkpoint is looked for under that name.",
+}
+"""Values that other parts count on, and why they stay."""
+
+RUN_FILES = ("checkpoints", "atlas.zarr", "result.json", "baseline.json")
+"""What a run, an evaluation or a baseline leaves in its folder."""
+
+FITTING = {
+    "embedding": {
+        "text": ("text",),
+        "image": ("patches",),
+        "audio": ("frames", "time_frequency"),
+    },
+    "augmentation": {
+        "text": ("text", "none"),
+        "image": ("image", "image_rand", "mixup", "cutmix", "none"),
+        "audio": ("audio", "none"),
+    },
+}
+"""Options of a group that take the modality of a task."""
 
 PLURALS = {"text": "texts", "image": "images", "audio": "sounds"}
 TASKS = {"text": "nlp", "image": "vision", "audio": "speech"}
@@ -177,8 +224,12 @@ def check_config(
     """
     _check_keys(config, reference)
     _check_values(config, reference)
+    _check_targets(config)
     _check_sizes(config)
-    _check_embedding(config, choices)
+    _check_fitting(config, choices, "embedding")
+    _check_fitting(config, choices, "augmentation")
+    _check_patches(config)
+    _check_monitors(config)
     _check_logger(config)
     check_devices(config)
     if config.callbacks.get("checkpoint") is None:
@@ -196,7 +247,36 @@ def check_data(
     """Check a config of which only the data counts; arguments and errors of `check_config`."""
     _check_keys(config, reference)
     _check_values(config, reference)
+    _check_targets(config)
+    _check_fitting(config, choices, "augmentation")
     _check_source(config)
+
+
+def check_fixed(config: DictConfig, reference: DictConfig) -> None:
+    """Check that values which other parts count on are as they were.
+
+    Raises:
+        InputError: One of them was changed.
+    """
+    given, known = flat(unresolved(config)), flat(unresolved(reference))
+    for key, reason in FIXED.items():
+        if key in given and key in known and given[key] != known[key]:
+            shown = "null" if given[key] is None else given[key]
+            raise InputError(f"{key}={shown} is not possible: it stays {known[key]}. {reason}")
+
+
+def check_run_folder(folder: Path) -> None:
+    """Check that a folder holds no earlier run, with which a new one would be mixed.
+
+    Raises:
+        InputError: It does.
+    """
+    for name in RUN_FILES:
+        if (folder / name).exists():
+            raise InputError(
+                f"The folder {folder} holds {name} of an earlier run, and two runs are not mixed. "
+                "Take another folder, or leave hydra.run.dir and hydra.sweep.dir out."
+            )
 
 
 def _check_source(config: DictConfig) -> None:
@@ -239,9 +319,11 @@ def check_devices(config: DictConfig) -> None:
     accelerator, devices = config.trainer.accelerator, config.trainer.devices
     if isinstance(devices, ListConfig):
         devices = list(devices)
-    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and count_gpus() > 0)
     if sys.platform == "darwin" or accelerator in ("mps", "tpu"):
-        return  # Lightning knows these, and says so before it trains
+        # Which of these are there Lightning knows, and says before it trains.
+        _check_one_device(config, _device_numbers(devices, 1) or [])
+        return
+    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and count_gpus() > 0)
     available = count_gpus() if on_gpu else os.cpu_count() or 1
     kind = "GPU" if on_gpu else "CPU core"
     has = f"this machine has {available} {kind}{'' if available == 1 else 's'}"
@@ -255,7 +337,17 @@ def check_devices(config: DictConfig) -> None:
     if any(index >= available for index in wanted):
         raise InputError(
             f"trainer.devices={config.trainer.devices} is more than there are: {has}. "
-            f"Take at most {available}, or auto."
+            "Take trainer.devices=1."
+        )
+    if on_gpu or devices != "auto":  # auto is one process on the CPU
+        _check_one_device(config, wanted)
+
+
+def _check_one_device(config: DictConfig, wanted: list[int]) -> None:
+    if len(wanted) > 1:
+        raise InputError(
+            f"trainer.devices={config.trainer.devices} asks for {len(wanted)} devices, and "
+            "training on several comes in a later version. Take trainer.devices=1."
         )
 
 
@@ -379,16 +471,63 @@ def _check_sizes(config: DictConfig) -> None:
         )
 
 
-def _check_embedding(config: DictConfig, choices: Mapping[str, str | None]) -> None:
-    """The embedding takes the modality of the task."""
+def _check_targets(config: DictConfig) -> None:
+    """Every class or function that the config names is on the allow list."""
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise InputError(f"The config has no value: {str(error).splitlines()[0]}.") from error
+    check_targets(plain)
+
+
+def _check_fitting(config: DictConfig, choices: Mapping[str, str | None], group: str) -> None:
+    """The chosen option of a group takes the modality of the task."""
     modality = config.task.modality
-    embedding = choices.get("embedding")
-    fitting = EMBEDDINGS[modality]
-    if embedding is not None and embedding not in fitting:
+    option = choices.get(group)
+    fitting = FITTING[group][modality]
+    if option is not None and option not in fitting:
         raise InputError(
-            f"embedding={embedding} does not take {PLURALS[modality]}, which "
-            f"task={config.task.name} works on. Take embedding={' or '.join(fitting)}."
+            f"{group}={option} does not take {PLURALS[modality]}, which "
+            f"task={config.task.name} works on. Take {group}={' or '.join(fitting)}."
         )
+
+
+def _check_patches(config: DictConfig) -> None:
+    """Patches fill what they are cut from, and the convolutional stem can halve down to them."""
+    embedding, data = config.embedding, config.data
+    for key, whole_key in (("patch_size", "image_size"), ("patch_mels", "num_mels")):
+        size, total = embedding.get(key), data.get(whole_key)
+        if size is not None and total is not None and total % size:
+            divisors = [str(part) for part in range(1, total + 1) if total % part == 0]
+            raise InputError(
+                f"embedding.{key}={size} does not divide data.{whole_key}={total}. "
+                f"Take one of {', '.join(divisors)}."
+            )
+    for key in ("patch_size", "patch_frames", "patch_mels"):
+        size = embedding.get(key)
+        if size is not None and embedding.stem == "conv" and size & (size - 1):
+            raise InputError(
+                f"embedding.{key}={size} is no power of two, which embedding.stem=conv needs. "
+                "Take 1, 2, 4, 8 or another power of two, or embedding.stem=linear."
+            )
+
+
+def _check_monitors(config: DictConfig) -> None:
+    """There is something to choose the best checkpoint by, and what is called better is better."""
+    every, epochs = config.trainer.get("check_val_every_n_epoch", 1), config.trainer.max_epochs
+    if every > epochs:
+        raise InputError(
+            f"trainer.check_val_every_n_epoch={every} is more than trainer.max_epochs={epochs}: "
+            "there is no validation to choose the best checkpoint by."
+        )
+    for name in ("checkpoint", "early_stopping"):
+        node = config.callbacks.get(name)
+        mode = None if node is None else MONITORED.get(node.get("monitor"))
+        if mode is not None and node.get("mode") != mode:
+            raise InputError(
+                f"callbacks.{name}.mode={node.get('mode')} takes the worst {node.monitor} for the "
+                f"best. Take callbacks.{name}.mode={mode}."
+            )
 
 
 def _check_logger(config: DictConfig) -> None:

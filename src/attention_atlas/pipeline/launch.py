@@ -12,9 +12,10 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.checks import check_config
+from attention_atlas.pipeline.checks import check_config, check_fixed, check_run_folder
 from attention_atlas.pipeline.compose import (
     compose_config,
     compose_reference,
@@ -28,6 +29,7 @@ from attention_atlas.pipeline.leftovers import Before
 
 INPUT_ERROR_EXIT_CODE = 2
 INTERRUPTED_EXIT_CODE = 130  # as shells have it: 128 + SIGINT
+NOT_VALIDATED = "Early stopping conditioned on metric"  # how Lightning's error opens
 
 Job = Callable[[DictConfig, Path], Any]
 Check = Callable[[DictConfig, DictConfig, Mapping[str, str | None]], None]
@@ -105,15 +107,19 @@ class Command:
     def check_first(self, overrides: list[str], multirun: bool) -> None:
         """Compose and check each job before Hydra makes a folder for the first."""
         with config_folder(self.conf):
-            for job_overrides in one_per_job(overrides) if multirun else [overrides]:
+            jobs = one_per_job(overrides) if multirun else [overrides]
+            for number, job_overrides in enumerate(jobs):
                 config = compose_config(self.config_name, job_overrides)
                 choices = group_choices(config)
                 if multirun and choices["hydra/sweeper"] != "basic":
                     break  # another sweeper draws the values: each job is checked when it starts
+                if multirun:  # as Hydra's launcher does
+                    config.hydra.job.num, config.hydra.job.id = number, f"job_id_for_{number}"
                 HydraConfig.instance().set_config(config)
-                folder = config.hydra.sweep.dir if multirun else config.hydra.run.dir
-                self._before = self._before or Before(Path(folder))
-                self._check_once(without_hydra(config), choices, str(folder))
+                base, folder = _folders(config, multirun)
+                self._before = self._before or Before(base)
+                check_run_folder(folder)
+                self._check_once(without_hydra(config), choices, str(base))
 
     def _check_once(
         self, config: DictConfig, choices: Mapping[str, str | None], run_folder: str
@@ -124,6 +130,7 @@ class Command:
             return
         self._checked.add(key)
         reference = compose_reference(self.config_name, choices)
+        check_fixed(config, reference)
         config = config.copy()
         if "run_folder" in config:  # Hydra knows it only when the job runs
             config.run_folder = reference.run_folder = run_folder
@@ -135,6 +142,7 @@ class Command:
             runtime = HydraConfig.get().runtime
             folder = Path(runtime.output_dir)
             try:
+                check_run_folder(folder)
                 self._check_once(config, dict(runtime.choices), str(folder))
                 return self.job(config, folder)
             except Exception as error:
@@ -143,6 +151,18 @@ class Command:
                 _stop(error)
 
         return run_job
+
+
+def _folders(config: DictConfig, multirun: bool) -> tuple[Path, Path]:
+    """Where Hydra is going to write, and the folder of the job in it."""
+    try:
+        if not multirun:
+            return Path(config.hydra.run.dir), Path(config.hydra.run.dir)
+        base = Path(config.hydra.sweep.dir)
+        return base, base / str(config.hydra.sweep.subdir)
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"The run folder cannot be resolved: {reason}.") from error
 
 
 def sentence_of(error: BaseException) -> str | None:
@@ -156,6 +176,11 @@ def sentence_of(error: BaseException) -> str | None:
         ):
             return f"The config does not fit: {' '.join(str(error.__cause__).split())}"
         return sentence_of(error.__cause__)
+    if isinstance(error, RuntimeError) and str(error).startswith(NOT_VALIDATED):
+        return (
+            "Training ended before its first validation, so there is no best checkpoint. Give it "
+            "more steps (trainer.max_steps), or validate earlier (trainer.val_check_interval)."
+        )
     if isinstance(error, ModuleNotFoundError) and "pip install" in str(error):
         return " ".join(str(error).split())
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, not imported here

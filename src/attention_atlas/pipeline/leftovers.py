@@ -6,6 +6,8 @@ from pathlib import Path
 STARTUP_FILES = {
     ".hydra",
     "tokenizer.json",
+    "token_pairs.npy",
+    "images.json",
     "metrics.csv",
     "hparams.yaml",
     "multirun.yaml",
