@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
+from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build import (
     build_callbacks,
     build_datamodule,
@@ -53,6 +54,11 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     train_seconds = time.perf_counter() - started
 
     best = folder / "checkpoints" / "best.ckpt"
+    if not best.is_file():
+        raise InputError(
+            "Training ended before the first validation, so there is no checkpoint to test; "
+            "train longer, or validate more often with +trainer.val_check_interval."
+        )
     metrics = evaluate_checkpoint(config, best, task, datamodule, folder, loggers)
     result = describe_run(config, task, datamodule, train_seconds) | _validation(trainer) | metrics
     close_loggers(loggers)
