@@ -31,21 +31,24 @@ def main() -> None:
     for task in arguments.tasks:
         runs = [measure(task, seed, arguments) for seed in arguments.seeds]
         rows |= summarise(task, runs)
-    (arguments.out / "results.json").write_text(json.dumps(rows, indent=2) + "\n")
+    name = "-".join(["results", *arguments.tasks])
+    (arguments.out / f"{name}.json").write_text(json.dumps(rows, indent=2) + "\n")
     print_markdown(rows, arguments.seeds)
 
 
 def measure(task: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Baseline and training of one seed, each in a process of its own."""
+    """Training of one seed in a process of its own; its baseline too where it is not known yet."""
     folder = arguments.out / f"{task}-seed-{seed}"
     choice = [f"task={task}", f"seed={seed}", *arguments.overrides]
     run("train.py", *choice, "debug=fast", "capture=off", f"hydra.run.dir={folder}/warm-up")
-    run("baseline.py", *choice, f"hydra.run.dir={folder}/baseline")
     before = cpu_seconds()
     run("train.py", *choice, f"hydra.run.dir={folder}/run")
     spent = cpu_seconds() - before
     result = json.loads((folder / "run" / "result.json").read_text())
-    baseline = json.loads((folder / "baseline" / "baseline.json").read_text())
+    baseline = result["baseline"]
+    if baseline is None:
+        run("baseline.py", *choice, f"hydra.run.dir={folder}/baseline")
+        baseline = json.loads((folder / "baseline" / "baseline.json").read_text())
     line = {"task": task, "seed": seed, "cpu_seconds": round(spent, 1)}
     accuracies = {name: value for name, value in result.items() if name.startswith("test/acc")}
     print(json.dumps(line | accuracies), flush=True)

@@ -8,17 +8,15 @@ from rich.console import Console
 from rich.table import Table
 
 
-def print_summary(
-    result: Mapping[str, Any], folder: Path, baseline: Mapping[str, Any] | None = None
-) -> None:
+def print_summary(result: Mapping[str, Any], folder: Path) -> None:
     """Print accuracy, cost, where the run lies and what to type next.
 
     Args:
-        result: What `result.json` holds.
+        result: What `result.json` holds; its `baseline` is None where that is not known.
         folder: The run folder.
-        baseline: What `baseline.json` holds, where it is known for this data and split.
     """
     console = Console(soft_wrap=True)
+    baseline = result["baseline"]
     title = f"{result['task']} on {result['data']}"
     console.print(accuracy_table(result, ("val", "test"), title, baseline))
     if baseline is None:

@@ -62,8 +62,9 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     metrics = evaluate_checkpoint(config, best, task, datamodule, folder, loggers)
     result = describe_run(config, task, datamodule, train_seconds) | _validation(trainer) | metrics
     close_loggers(loggers)
+    result["baseline"] = known_baseline(config, datamodule)
     write_json(folder / "result.json", result)
-    print_summary(result, folder, known_baseline(config, datamodule))
+    print_summary(result, folder)
     return result
 
 
