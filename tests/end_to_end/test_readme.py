@@ -12,8 +12,10 @@ FAST = ["debug=fast", "trainer.limit_train_batches=2"]
 
 
 def blocks(repository: Path, language: str) -> list[str]:
+    """The content of each fenced block of a language."""
     text = (repository / "README.md").read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [content for name, content in fenced if name == language]
 
 
 def commands(repository: Path) -> list[list[str]]:
