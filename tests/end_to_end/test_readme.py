@@ -28,8 +28,10 @@ def commands(repository: Path) -> list[list[str]]:
 def workplace(repository, reviews, pictures, sounds, tmp_path_factory) -> Path:
     """A folder that looks like a checkout to whoever types commands in it."""
     folder = tmp_path_factory.mktemp("workplace")
-    for name in ("train.py", "evaluate.py", "baseline.py", "conf", "Makefile", "benchmarks"):
-        (folder / name).symlink_to(repository / name)
+    own = {"docs", "outputs", ".venv", ".git"}
+    for path in repository.iterdir():
+        if path.name not in own:
+            (folder / path.name).symlink_to(path)
     (folder / "docs").mkdir()
     (folder / "reviews.csv").symlink_to(reviews)
     (folder / "pictures").symlink_to(pictures)
