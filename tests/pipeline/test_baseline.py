@@ -40,3 +40,11 @@ def test_a_baseline_counts_for_its_samples_and_split_only(
     for change in ("seed=1", "data.image_size=8"):
         other = compose_train([*tiny["vision"], change], tmp_path)
         assert known_baseline(other, build_datamodule(other)) is None
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_the_baselines_that_come_with_the_package_are_found(compose_train, tmp_path: Path) -> None:
+    config = compose_train(["task=vision"], tmp_path)
+    known = known_baseline(config, build_datamodule(config))
+    assert known is not None
+    assert known["model"] == "RBF SVM on pixels"
