@@ -1,11 +1,11 @@
 """What a user may choose about sound, checked before torch is imported."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from attention_atlas.data.augmentation_options import read_augmentation
 from attention_atlas.errors import InputError
 
 NAMES = ("spoken_commands", "speech_commands", "audio_folder")
@@ -105,16 +105,10 @@ class AudioAugmentationOptions:
             )
 
 
-def audio_augmentation_options(config: Mapping[str, Any]) -> AudioAugmentationOptions:
-    """The options that a config node holds.
+def audio_augmentation_options(config: Mapping[str, Any] | None) -> AudioAugmentationOptions:
+    """The options in an `augmentation` config node.
 
     Raises:
         InputError: A key is unknown or a number out of range.
     """
-    known = [field.name for field in fields(AudioAugmentationOptions)]
-    for key in config:
-        if key not in known:
-            close = get_close_matches(key, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
-            raise InputError(f"augmentation.{key} means nothing for sound; {hint}")
-    return AudioAugmentationOptions(**config)
+    return read_augmentation(AudioAugmentationOptions, config, "clips")

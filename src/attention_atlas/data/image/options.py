@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from attention_atlas.data.augmentation_options import read_augmentation
 from attention_atlas.errors import InputError
 
 
@@ -115,12 +115,6 @@ def augmentation_options(config: Mapping[str, Any] | None) -> ImageAugmentationO
     """The options in an `augmentation` config node.
 
     Raises:
-        InputError: The node has a key that images do not know, or a number out of range.
+        InputError: A key is unknown or a number out of range.
     """
-    known = [option.name for option in fields(ImageAugmentationOptions)]
-    for key in config or {}:
-        if key not in known:
-            close = get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"images know {', '.join(known)}."
-            raise InputError(f"augmentation.{key} is no augmentation of images; {hint}")
-    return ImageAugmentationOptions(**(config or {}))
+    return read_augmentation(ImageAugmentationOptions, config, "images")
