@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from attention_atlas.encoder.embeddings import Embedding
 from attention_atlas.encoder.readout import AttentionReadout, ClsReadout, Readout
-from attention_atlas.encoder.tokens import Batch, TokenLayout
+from attention_atlas.encoder.tokens import Batch, TokenLayout, Tokens
 from attention_atlas.encoder.transformer import TransformerEncoder
 
 
@@ -38,8 +38,12 @@ class Classifier(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, C] of a prepared batch."""
-        tokens = self.encoder(self.readout.extend(self.embedding(batch)))
-        logits: Tensor = self.head(self.dropout(self.readout(tokens)))
+        return self.classify(self.embedding(batch))
+
+    def classify(self, tokens: Tokens) -> Tensor:
+        """Logits [B, C] of the tokens that the embedding gave."""
+        encoded = self.encoder(self.readout.extend(tokens))
+        logits: Tensor = self.head(self.dropout(self.readout(encoded)))
         return logits
 
     def token_layout(self, batch: Batch) -> TokenLayout:
