@@ -12,7 +12,7 @@ from attention_atlas.attention import record
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build import build_datamodule, build_task
 from attention_atlas.pipeline.capture import _kept, choose_samples
-from attention_atlas.pipeline.evaluate import load_weights
+from attention_atlas.pipeline.loading import load_weights
 
 CHOSEN = 6
 

@@ -17,9 +17,10 @@ from attention_atlas.pipeline.build import (
     build_trainer,
     close_loggers,
 )
-from attention_atlas.pipeline.evaluate import evaluate_checkpoint, load_weights
+from attention_atlas.pipeline.evaluate import evaluate_checkpoint
 from attention_atlas.pipeline.known_baselines import known_baseline
 from attention_atlas.pipeline.learning_rate import find_learning_rate
+from attention_atlas.pipeline.loading import load_weights
 from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.result import describe_run, write_json
 from attention_atlas.pipeline.summary import print_summary

@@ -1,0 +1,145 @@
+"""A finished run, rebuilt from its folder: its config, its data and its best weights."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.data.loader import Batch
+from attention_atlas.encoder import Classifier
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.build import build_datamodule, build_task
+from attention_atlas.pipeline.process import prepare_process
+from attention_atlas.pipeline.rerun import best_checkpoint, read_run
+from attention_atlas.tasks import ClassificationTask
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """What a run was trained with, and what came of it.
+
+    Attributes:
+        folder: The run folder.
+        config: As the run was composed, or as an evaluation changed it.
+        datamodule: Set up, with what it learned from the training data of the run.
+        task: With the weights that were best on the validation split, in evaluation mode.
+    """
+
+    folder: Path
+    config: DictConfig
+    datamodule: AtlasDataModule
+    task: ClassificationTask
+
+    @property
+    def model(self) -> Classifier:
+        """The classifier of the task."""
+        return self.task.model
+
+    def batches(
+        self, sample_ids: Sequence[str], batch_size: int, split: str = "test"
+    ) -> Iterator[Batch]:
+        """Prepared batches of some samples of a split, samples of like length together.
+
+        Raises:
+            InputError: The split has no sample of such an id.
+        """
+        dataset = self.datamodule.datasets[split]
+        places = {sample_id: index for index, sample_id in enumerate(dataset.sample_ids)}
+        for sample_id in sample_ids:
+            if sample_id not in places:
+                raise InputError(f"The {split} split of {self.folder} has no sample {sample_id!r}.")
+        order = [places[sample_id] for sample_id in sample_ids]
+        if dataset.lengths is not None:
+            order.sort(key=dataset.lengths.__getitem__)
+        for start in range(0, len(order), batch_size):
+            raw = dataset.__getitems__(order[start : start + batch_size])
+            yield self.datamodule.prepare(raw, training=False)
+
+    def fresh_model(self, seed: int) -> Classifier:
+        """A model of the same config with new random weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build_task(self.config, self.datamodule).eval().model
+
+
+def load_run(folder: Path, config: DictConfig | None = None) -> LoadedRun:
+    """Rebuild a run from its folder.
+
+    Args:
+        folder: The run folder.
+        config: That of the run with other data or devices; by default the run's own.
+
+    Raises:
+        InputError: The folder, its checkpoint or its data cannot be used.
+    """
+    config = read_run(folder) if config is None else config
+    prepare_process(config)
+    content = read_checkpoint(best_checkpoint(folder))
+    datamodule = build_datamodule(config, folder)
+    _check_classes(datamodule, folder)
+    # What inputs are normalised by belongs to the model, also where the data is other data.
+    datamodule.load_state_dict(content.get(type(datamodule).__qualname__, {}))
+    task = build_task(config, datamodule)
+    load_weights(task, best_checkpoint(folder))
+    return LoadedRun(folder, config, datamodule, task.eval())
+
+
+def load_weights(task: ClassificationTask, checkpoint: Path) -> None:
+    """Put the weights of a checkpoint into a task.
+
+    Raises:
+        InputError: The file is no checkpoint, or its weights do not fit the model.
+    """
+    weights = read_checkpoint(checkpoint)["state_dict"]
+    own = task.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        if name not in weights or name not in own or weights[name].shape != own[name].shape:
+            raise InputError(
+                f"{checkpoint} does not fit the config: {name} is {_shape(weights.get(name))} in "
+                f"the checkpoint and {_shape(own.get(name))} in the model. "
+                "Take the data, embedding, encoder and attention that it was trained with."
+            )
+    task.load_state_dict(weights)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU.
+
+    Raises:
+        InputError: The file is none.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, OSError, EOFError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"{path} cannot be read as a checkpoint: {reason}.") from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise InputError(f"{path} is no checkpoint of train.py: it holds no state_dict.")
+    return content
+
+
+def _check_classes(datamodule: AtlasDataModule, run_folder: Path) -> None:
+    """The data has the classes that the run was trained on, in the same order."""
+    path = run_folder / "result.json"
+    if not path.is_file():
+        return  # the run was interrupted; a wrong number of classes is found with the weights
+    classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
+    if datamodule.classes != classes:
+        raise InputError(
+            f"data={datamodule.name} has the classes {_listed(datamodule.classes)}, and "
+            f"{run_folder} was trained on {_listed(classes)}. They must be the same."
+        )
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _shape(tensor: torch.Tensor | None) -> str:
+    return "missing" if tensor is None else str(list(tensor.shape))
