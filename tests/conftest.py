@@ -3,7 +3,9 @@
 import csv
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Tests run side by side: a second thread in each would only get in the way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -11,6 +13,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -102,3 +107,53 @@ def tiny(reviews: Path, pictures: Path, sounds: Path) -> dict[str, list[str]]:
             *TINY,
         ],
     }
+
+
+@pytest.fixture(scope="session")
+def compose_train(repository: Path) -> Callable[..., DictConfig]:
+    """Compose the config that `python train.py` would run."""
+
+    def compose_config(overrides: list[str], folder: Path) -> DictConfig:
+        with initialize_config_dir(str(repository / "conf"), version_base="1.3"):
+            return compose("train", [*overrides, f"run_folder={folder}"])
+
+    return compose_config
+
+
+@pytest.fixture(scope="session")
+def run_training(compose_train: Callable[..., DictConfig]) -> Callable[..., dict[str, Any]]:
+    """Train in this process and give what result.json holds."""
+
+    def run(overrides: list[str], folder: Path) -> dict[str, Any]:
+        from attention_atlas.pipeline.train import train  # torch, which few tests need
+
+        folder.mkdir(parents=True, exist_ok=True)
+        return train(compose_train(overrides, folder), folder)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained_runs(
+    tiny: dict[str, list[str]],
+    run_training: Callable[..., dict[str, Any]],
+    compose_train: Callable[..., DictConfig],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Path]:
+    """The run folder of a tiny model of each task, with full maps of all test samples.
+
+    Read them only: all processes of a test session share them.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    runs = {task: shared / "trained_runs" / task for task in tiny}
+    with FileLock(shared / "trained_runs.lock"):
+        for task, folder in runs.items():
+            if not (folder / "result.json").is_file():
+                overrides = [*tiny[task], "capture=full"]
+                run_training(overrides, folder)
+                # As Hydra leaves it in the folder of a run.
+                (folder / ".hydra").mkdir(exist_ok=True)
+                config = OmegaConf.to_yaml(compose_train(overrides, folder))
+                (folder / ".hydra" / "config.yaml").write_text(config, encoding="utf-8")
+    return runs
