@@ -1,0 +1,24 @@
+"""What the heads of a run do over a data set: statistics, similarity, agreement of layers.
+
+What is imported here reads an atlas, without torch. `heads.figure`, which needs matplotlib, and
+`heads.importance`, which runs the model, are imported by themselves.
+"""
+
+from attention_atlas.analysis.heads.agreement import layer_agreement
+from attention_atlas.analysis.heads.similarity import MEASURES, head_similarity
+from attention_atlas.analysis.heads.statistics import (
+    STATISTICS,
+    Described,
+    HeadStatistics,
+    head_statistics,
+)
+
+__all__ = [
+    "MEASURES",
+    "STATISTICS",
+    "Described",
+    "HeadStatistics",
+    "head_similarity",
+    "head_statistics",
+    "layer_agreement",
+]

@@ -1,0 +1,78 @@
+"""Statistics of the maps of one sample, with few passes over them and no logarithm.
+
+Shapes: L layers, H heads, Q queries, K keys.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.analysis.heads.places import distances
+
+Maps = npt.NDArray[np.float32]
+PerHead = npt.NDArray[np.float32]
+
+
+def as_shares(weights: npt.NDArray[Any], signed: bool) -> Maps:
+    """Return weights [..., K] as float32 that are not negative.
+
+    Signed weights become abs(A) / sum abs(A), as in the statistics of a recording; others stay as
+    they are, so that a row with a null key keeps summing to 1 minus its share.
+    """
+    shares = weights.astype(np.float32)
+    if not signed:
+        return shares
+    np.abs(shares, out=shares)
+    total = shares.sum(axis=-1, keepdims=True)
+    total[total == 0] = 1
+    shares /= total
+    return shares
+
+
+def maximum(maps: Maps) -> PerHead:
+    """Return the largest weight of a row, mean over the queries: [L, H, Q, K] to [L, H].
+
+    It is the confidence of a head in Voita et al. 2019 (arXiv 1905.09418, section 4).
+    """
+    return _mean(maps.max(axis=-1, initial=0), axis=-1)
+
+
+def sink_score(maps: Maps) -> PerHead:
+    """Return the most attention that any one key receives: [L, H, Q, K] to [L, H].
+
+    max_k 1/Q sum_i A_ik, over all valid queries i and keys k. Gu et al. 2024 (arXiv 2410.10781,
+    section 3) average the column of a key over the queries that may see it; under a causal mask
+    these are those behind it, in an encoder they are all. Where they ask for the first key, we
+    take the largest, since in an encoder any key may be the sink. It lies between 1/K and 1.
+    """
+    received: PerHead = _mean(maps, axis=-2).max(axis=-1, initial=0)
+    return received
+
+
+def distance(maps: Maps, places: npt.NDArray[np.float32]) -> PerHead:
+    """Return the expected distance of a query to the keys it attends to: [L, H, Q, K] to [L, H].
+
+    sum_j A_ij |p_i - p_j| / sum_j A_ij over the keys j that have a place, mean over the queries i
+    that have one (Dosovitskiy et al. 2021, arXiv 2010.11929, figure 7). A query that attends to no
+    such key counts as 0. NaN if no token has a place.
+
+    Args:
+        maps: Not negative.
+        places: [K, axes], NaN for nowhere.
+    """
+    placed = ~np.isnan(places).any(axis=1)
+    if not placed.any():
+        return np.full(maps.shape[:2], np.nan, dtype=np.float32)
+    if not placed.all():
+        maps, places = maps[:, :, placed][..., placed], places[placed]
+    expected = np.einsum("lhqk,qk->lhq", maps, distances(places))
+    total = maps.sum(axis=-1)
+    np.divide(expected, total, out=expected, where=total > 0)
+    return _mean(expected, axis=-1)
+
+
+def _mean(values: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
+    """Average; 0 over nothing, as for a sample without tokens."""
+    mean: npt.NDArray[np.float32] = values.sum(axis=axis) / max(values.shape[axis], 1)
+    return mean

@@ -1,0 +1,170 @@
+"""How alike two heads are: Jensen-Shannon divergence, or linear CKA, of their maps."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.analysis.heads.of_maps import as_shares
+from attention_atlas.atlas import Atlas, Sample
+from attention_atlas.errors import InputError
+
+MAX_ROWS = 32  # rows of a map that are compared
+_SMALLEST = np.finfo(np.float32).tiny
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def head_similarity(
+    atlas: Atlas,
+    measure: str = "jensen_shannon",
+    epoch: int | None = None,
+    max_rows: int | None = MAX_ROWS,
+    progress: Callable[[int, int], None] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Return how alike each pair of heads is, [L*H, L*H], head h of layer l at l * H + h.
+
+    - `jensen_shannon`: the divergence of their rows, in bits (divided by log 2): 0 where two heads
+      attend alike, 1 where they share no key; mean over rows and samples.
+    - `cka`: linear CKA of their maps, mean over samples; see `linear_cka`. 1 where two heads attend
+      alike.
+
+    Args:
+        atlas: Its samples with full maps are read.
+        measure: A key of `MEASURES`.
+        epoch: None for the last.
+        max_rows: Evenly spaced rows of each map that are compared, None for all. Rows of one map
+            are much alike, so a few tell nearly as much and cost less. CKA takes all.
+        progress: Called with the number of samples done, and of all.
+
+    Raises:
+        InputError: If there is no such measure or epoch, or no sample keeps full maps.
+    """
+    if measure not in MEASURES:
+        raise InputError(f"There is no measure {measure!r}: take {' or '.join(MEASURES)}.")
+    compare, samples = MEASURES[measure], mapped_samples(atlas, epoch)
+    if measure == "cka":
+        max_rows = None
+    total: npt.NDArray[np.float64] | None = None
+    for done, sample in enumerate(samples, start=1):
+        rows = rows_of(sample, max_rows)
+        pairs = compare(rows.reshape(-1, *rows.shape[2:]))
+        total = pairs if total is None else total + pairs
+        if progress is not None:
+            progress(done, len(samples))
+    assert total is not None
+    return total / len(samples)
+
+
+def mapped_samples(atlas: Atlas, epoch: int | None = None) -> list[Sample]:
+    """Return the samples of an epoch whose full maps are kept; InputError if there is none."""
+    samples = [sample for sample in atlas.samples(epoch) if sample.has_maps and sample.length]
+    if not samples or not atlas.layers:
+        what = "no sample with full maps" if atlas.layers else "no layers"
+        raise InputError(
+            f"The atlas {atlas.path} has {what}, so there are no maps of heads to compare: record "
+            "them with capture=full."
+        )
+    return samples
+
+
+def rows_of(sample: Sample, max_rows: int | None = None) -> npt.NDArray[np.float32]:
+    """Return evenly spaced rows of the maps of a sample as distributions, [L, H, Q, K + 1].
+
+    The last key is the null key, with what a row lacks to 1 where the mechanism has one, else 0.
+    Signed weights are abs(A) / sum abs(A).
+    """
+    chosen = evenly(sample.length, max_rows)
+    return distributions(sample.read_maps()[:, :, chosen], sample)
+
+
+def distributions(weights: npt.NDArray[Any], sample: Sample) -> npt.NDArray[np.float32]:
+    """Return rows of weights [..., K] as distributions over K + 1 keys, the null key last."""
+    shares = as_shares(weights, sample.signed)
+    total = shares.sum(axis=-1, keepdims=True)
+    if sample.null_share is None:
+        # Rounding to float16 leaves a row a little off 1.
+        np.divide(shares, total, out=shares, where=total > 0)
+        null = np.zeros_like(total)
+    else:
+        null = np.maximum(1 - total, 0)
+    return np.concatenate([shares, null], axis=-1)
+
+
+def evenly(count: int, most: int | None) -> npt.NDArray[np.intp]:
+    """Return at most so many evenly spaced indexes below `count`, the middles of equal parts."""
+    if most is None or count <= most:
+        return np.arange(count)
+    return (2 * np.arange(most) + 1) * count // (2 * most)
+
+
+def jensen_shannon(first: Floats, second: Floats) -> Floats:
+    """Return the Jensen-Shannon divergence of distributions [..., K], in bits: [...].
+
+    H((p + q) / 2) - (H(p) + H(q)) / 2 over log 2 (Lin 1991): 0 where they are equal, 1 where they
+    share no key. Clark et al. 2019 (arXiv 1906.04341, section 6) compare heads by it.
+    """
+    mixed = _negative_entropy((first + second) / 2)
+    parts = (_negative_entropy(first) + _negative_entropy(second)) / 2
+    bits: Floats = np.maximum(parts - mixed, 0) / np.log(2)
+    return bits
+
+
+def jensen_shannon_pairs(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the mean divergence over rows of each pair of heads, [N, Q, K] to [N, N], in bits."""
+    count = len(rows)
+    own = _negative_entropy(rows).mean(axis=-1)
+    pairs = np.zeros((count, count))
+    for head in range(count - 1):
+        mixed = _negative_entropy((rows[head] + rows[head + 1 :]) / 2).mean(axis=-1)
+        pairs[head, head + 1 :] = (own[head] + own[head + 1 :]) / 2 - mixed
+    np.maximum(pairs, 0, out=pairs)
+    both: npt.NDArray[np.float64] = (pairs + pairs.T) / np.log(2)
+    return both
+
+
+def linear_cka(first: Floats, second: Floats) -> float:
+    """Return the linear centred kernel alignment of two matrices [n, p] and [n, q].
+
+    |Y'X|^2 / (|X'X| |Y'Y|) of the columns less their means, by Frobenius norms (Kornblith et al.
+    2019, arXiv 1905.00414, section 3): 1 for the same up to rotation and scale, and 0 where no
+    column of one is correlated with one of the other. 0 by convention where a matrix is constant.
+    """
+    pair = cka_pairs(_same_width(first, second))
+    return float(pair[0, 1])
+
+
+def cka_pairs(matrices: Floats) -> npt.NDArray[np.float64]:
+    """Return the linear CKA of each pair of matrices, [N, n, p] to [N, N].
+
+    Queries are the examples n, and keys the features p. With as many features as examples,
+    unrelated matrices of noise come out near 1/2 and not near 0: compare pairs with one another.
+    """
+    centred = matrices.astype(np.float64) - matrices.mean(axis=1, keepdims=True, dtype=np.float64)
+    grams = (centred @ centred.transpose(0, 2, 1)).reshape(len(matrices), -1)
+    products = grams @ grams.T  # <XX', YY'> = |Y'X|^2
+    norms = np.sqrt(np.diagonal(products))
+    norms = np.where(norms > 0, norms, 1)
+    aligned: npt.NDArray[np.float64] = products / np.outer(norms, norms)
+    return aligned
+
+
+def _same_width(first: Floats, second: Floats) -> Floats:
+    """Stack two matrices [n, p] and [n, q]; columns of zeros do not change a Gram matrix."""
+    width = max(first.shape[1], second.shape[1])
+    return np.stack([np.pad(m, ((0, 0), (0, width - m.shape[1]))) for m in (first, second)])
+
+
+def _negative_entropy(shares: Floats) -> Floats:
+    """sum p log p over the last axis."""
+    logs = np.log(np.maximum(shares, _SMALLEST))
+    total: Floats = np.einsum("...k,...k->...", shares, logs)
+    return total
+
+
+MEASURES: dict[str, Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float64]]] = {
+    "jensen_shannon": jensen_shannon_pairs,
+    "cka": cka_pairs,
+}
+"""By name, what compares the heads of one sample: rows [N, Q, K] to [N, N]."""

@@ -1,0 +1,226 @@
+"""Statistics of every head over the samples of an atlas.
+
+Entropies and shares of the null key are kept of every sample; the rest is computed from the
+samples whose full maps are kept, one sample at a time.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.analysis.heads import of_maps
+from attention_atlas.analysis.heads.moments import Moments
+from attention_atlas.analysis.heads.places import INPUT_UNITS, input_places, token_places
+from attention_atlas.atlas import Atlas, Sample
+from attention_atlas.atlas.schema import plain_json
+
+SINK_THRESHOLD = 0.3  # epsilon of Gu et al. 2024
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a statistic is: words for tables and figures."""
+
+    title: str
+    unit: str
+    meaning: str
+
+
+STATISTICS: dict[str, Described] = {
+    "entropy": Described("entropy", "nats", "entropy of a row, mean over the queries"),
+    "relative_entropy": Described(
+        "relative entropy", "", "entropy over log K, that of the uniform map: 1 is uniform"
+    ),
+    "maximum": Described("maximum", "", "largest weight of a row, mean over the queries"),
+    "distance_tokens": Described(
+        "distance", "tokens", "expected distance from a query to what it attends to"
+    ),
+    "distance_characters": Described("distance", "characters", "the same between span centres"),
+    "distance_pixels": Described("distance", "pixels", "the same between patch centres"),
+    "distance_seconds": Described("distance", "seconds", "the same between box centres"),
+    "sink_score": Described(
+        "sink score", "", "mean attention received by the key that receives the most"
+    ),
+    "sink_rate": Described(
+        "sink rate", "", f"share of samples whose sink score is above {SINK_THRESHOLD}"
+    ),
+    "null_share": Described("null share", "", "share of the null key, mean over the queries"),
+}
+"""Every statistic, in the order of tables; which ones an atlas has depends on what it keeps."""
+
+
+@dataclass(frozen=True)
+class HeadStatistics:
+    """Means and deviations over samples, of each head.
+
+    Attributes:
+        layers: Names of the L layers.
+        mean: By name of the statistic, [L, H].
+        deviation: Standard deviation over samples, by name, [L, H].
+        num_samples: Samples that each statistic is of, by name.
+        readout_mean: By name, [R], of the row of the readout's query; empty where the readout has
+            no attention. The query has no place, so there is no distance.
+        readout_deviation: By name, [R].
+        epoch: That was read.
+        notes: Sentences on what the numbers do not say.
+    """
+
+    layers: list[str]
+    mean: dict[str, npt.NDArray[np.float64]]
+    deviation: dict[str, npt.NDArray[np.float64]]
+    num_samples: dict[str, int]
+    readout_mean: dict[str, npt.NDArray[np.float64]]
+    readout_deviation: dict[str, npt.NDArray[np.float64]]
+    epoch: int
+    notes: list[str] = field(default_factory=list)
+
+    def overall(self) -> dict[str, float]:
+        """Return the mean over all layers and heads of each statistic."""
+        return {name: float(np.mean(values)) for name, values in self.mean.items() if values.size}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "epoch": self.epoch,
+            "layers": self.layers,
+            "statistics": {
+                name: {
+                    "unit": STATISTICS[name].unit,
+                    "meaning": STATISTICS[name].meaning,
+                    "num_samples": self.num_samples[name],
+                    "mean": plain_json(self.mean[name]),
+                    "deviation": plain_json(self.deviation[name]),
+                }
+                for name in self.mean
+            },
+            "readout": {
+                name: {
+                    "mean": plain_json(self.readout_mean[name]),
+                    "deviation": plain_json(self.readout_deviation[name]),
+                }
+                for name in self.readout_mean
+            },
+            "notes": self.notes,
+        }
+
+
+def head_statistics(
+    atlas: Atlas, epoch: int | None = None, progress: Progress | None = None
+) -> HeadStatistics:
+    """Return statistics of every head over the samples of an epoch, by default the last.
+
+    A row of signed weights counts as abs(A) / sum abs(A); one with a null key sums to 1 minus its
+    share. What a window hides has the weight 0. The entropies are those that the run kept, over
+    all queries or as many as `capture.entropy_queries` says. Each statistic is the mean over the
+    samples of its mean over the queries of a sample. Samples of one token have no relative entropy
+    (0 / 0), and are left out of it.
+
+    Args:
+        atlas: To read.
+        epoch: None for the last.
+        progress: Called with the number of samples done, and of all.
+
+    Raises:
+        InputError: If there is no such epoch, or the atlas is damaged.
+    """
+    samples = list(atlas.samples(epoch))
+    of_heads: dict[str, Moments] = {}
+    of_readout: dict[str, Moments] = {}
+    for done, sample in enumerate(samples, start=1):
+        _add(of_heads, _kept(sample))
+        _add(of_readout, _of_readout(sample))
+        if sample.has_maps and len(sample.entropy):
+            _add(of_heads, dict(_from_maps(sample, atlas.attributes.token_layout)))
+        if progress is not None:
+            progress(done, len(samples))
+    heads = {name: of_heads[name] for name in STATISTICS if name in of_heads}
+    readout = {name: of_readout[name] for name in STATISTICS if name in of_readout}
+    return HeadStatistics(
+        layers=atlas.layers,
+        mean={name: moments.mean for name, moments in heads.items()},
+        deviation={name: moments.deviation for name, moments in heads.items()},
+        num_samples={name: int(moments.count.max(initial=0)) for name, moments in heads.items()},
+        readout_mean={name: moments.mean for name, moments in readout.items()},
+        readout_deviation={name: moments.deviation for name, moments in readout.items()},
+        epoch=samples[0].epoch,
+        notes=_notes(atlas, samples, heads),
+    )
+
+
+def _add(moments: dict[str, Moments], values: dict[str, npt.NDArray[Any]]) -> None:
+    for name, value in values.items():
+        moments.setdefault(name, Moments(value.shape)).add(value)
+
+
+def _kept(sample: Sample) -> dict[str, npt.NDArray[Any]]:
+    """What is kept of every sample, maps or not: [L, H]."""
+    kept = {
+        "entropy": sample.entropy,
+        "relative_entropy": _relative(sample.entropy, sample.length),
+    }
+    if sample.null_share is not None:
+        kept["null_share"] = sample.null_share
+    return kept
+
+
+def _of_readout(sample: Sample) -> dict[str, npt.NDArray[Any]]:
+    """The statistics of the readout row, [R]."""
+    if not len(sample.readout):
+        return {}
+    rows = of_maps.as_shares(sample.readout, sample.signed)
+    found = {
+        "entropy": sample.readout_entropy,
+        "relative_entropy": _relative(sample.readout_entropy, sample.length),
+        "maximum": rows.max(axis=-1, initial=0),
+    }
+    if sample.readout_null_share is not None:
+        found["null_share"] = sample.readout_null_share
+    return found
+
+
+def _from_maps(sample: Sample, token_layout: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """The statistics that need the maps, [L, H]."""
+    maps = of_maps.as_shares(sample.read_maps(), sample.signed)
+    boxes = sample.boxes
+    yield "maximum", of_maps.maximum(maps)
+    yield "distance_tokens", of_maps.distance(maps, token_places(boxes))
+    unit = INPUT_UNITS[token_layout]
+    yield f"distance_{unit}", of_maps.distance(maps, input_places(boxes, token_layout))
+    score = of_maps.sink_score(maps)
+    yield "sink_score", score
+    yield "sink_rate", (score > SINK_THRESHOLD).astype(np.float32)
+
+
+def _relative(entropy: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:
+    """Entropy over that of the uniform map of so many keys; NaN for one key."""
+    return entropy / np.log(length) if length > 1 else np.full(entropy.shape, np.nan)
+
+
+def _notes(atlas: Atlas, samples: list[Sample], heads: dict[str, Moments]) -> list[str]:
+    if not atlas.layers:
+        return ["The encoder has no layers, so there are no heads but those of the readout."]
+    notes = []
+    if "maximum" not in heads:
+        notes.append(
+            "No sample keeps full maps, so maximum, distance and sink score are not known: record "
+            "them with capture=full."
+        )
+    short = sum(sample.length < 1 / SINK_THRESHOLD for sample in samples)
+    if short and "sink_rate" in heads:
+        notes.append(
+            f"{short} of {len(samples)} samples have 3 tokens or fewer, whose sink score is above "
+            f"{SINK_THRESHOLD} whatever a head does."
+        )
+    if atlas.attributes.mechanism.get("window"):
+        notes.append(
+            "The relative entropy is measured against all keys; within its window a head cannot "
+            "reach 1."
+        )
+    if atlas.attributes.signed:
+        notes.append("Weights are signed: the statistics are of abs(A) / sum abs(A).")
+    return notes
