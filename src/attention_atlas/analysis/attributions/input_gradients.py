@@ -1,0 +1,71 @@
+"""Gradients by the tokens that the embedding gives, by captum."""
+
+import torch
+from captum.attr import InputXGradient, IntegratedGradients
+from torch import Tensor
+from torch.nn import functional as F
+
+from attention_atlas.analysis.attributions.recorded import Recorded
+from attention_atlas.encoder import Tokens
+
+NUM_STEPS = 50
+# How many tokens go through the model at once: the steps of the integral are more samples.
+TOKENS_AT_ONCE = 2**13
+
+
+def input_gradient(recorded: Recorded) -> Tensor:
+    """Input x gradient (Shrikumar et al. 2016, arXiv 1605.01713): [B, K].
+
+    a_j = sum_d x_jd dy/dx_jd, where x [B, K, D] is what the embedding gives, positions included,
+    and y the target logit. The sign is kept. A CLS token is no part of the input and has 0.
+    """
+    method = InputXGradient(_Logits(recorded))
+    values = recorded.tokens.values.detach().requires_grad_()
+    with torch.enable_grad():
+        products = method.attribute(values, recorded.target, _padding(recorded))
+    return _over_layout(recorded, products)
+
+
+def integrated_gradients(recorded: Recorded, num_steps: int = NUM_STEPS) -> Tensor:
+    """Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365, equation 1): [B, K].
+
+    a_j = sum_d (x - b)_jd integral_0^1 dy/dx_jd (b + t (x - b)) dt, where x [B, K, D] is what the
+    embedding gives, y the target logit and the baseline b the embedding of the input with every
+    token removed; zeros without one. The attributions of a sample sum to y(x) - y(b). The integral
+    is a Gauss-Legendre sum of `num_steps` terms. The sign is kept. A CLS token is no part of the
+    input and has 0.
+    """
+    values = recorded.tokens.values
+    baseline = torch.zeros_like(values) if recorded.reference is None else recorded.reference
+    batch, num_tokens = values.shape[:2]
+    method = IntegratedGradients(_Logits(recorded))
+    with torch.enable_grad():
+        products = method.attribute(
+            values,
+            baseline,
+            recorded.target,
+            _padding(recorded),
+            n_steps=num_steps,
+            internal_batch_size=max(batch, TOKENS_AT_ONCE // max(num_tokens, 1)),
+        )
+    return _over_layout(recorded, products)
+
+
+class _Logits:
+    """The logits [N, C] of tokens [N, K, D], for captum, which repeats samples."""
+
+    def __init__(self, recorded: Recorded) -> None:
+        self.model, self.grid = recorded.model, recorded.tokens.grid
+
+    def __call__(self, values: Tensor, padding: Tensor | None = None) -> Tensor:
+        return self.model.classify(Tokens(values, padding, self.grid))
+
+
+def _padding(recorded: Recorded) -> Tensor | None:
+    return recorded.tokens.key_padding_mask
+
+
+def _over_layout(recorded: Recorded, products: Tensor) -> Tensor:
+    """Sum over D, [B, K, D] to [B, K], with 0 for the tokens that the readout put first."""
+    sums = products.detach().sum(dim=-1)
+    return F.pad(sums, (recorded.valid.shape[1] - sums.shape[1], 0))

@@ -1,0 +1,154 @@
+"""The methods by name."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from torch import Tensor
+
+from attention_atlas.analysis.attributions import applies
+from attention_atlas.analysis.attributions.attention_gradient import attention_gradient
+from attention_atlas.analysis.attributions.baselines import random, uniform
+from attention_atlas.analysis.attributions.flow import flow
+from attention_atlas.analysis.attributions.gradient_rollout import gradient_rollout
+from attention_atlas.analysis.attributions.input_gradients import (
+    input_gradient,
+    integrated_gradients,
+)
+from attention_atlas.analysis.attributions.raw import raw, readout
+from attention_atlas.analysis.attributions.recorded import Recorded, attention_modules
+from attention_atlas.analysis.attributions.rollout import rollout
+from attention_atlas.analysis.attributions.value_norms import value_norms
+from attention_atlas.encoder import Classifier
+from attention_atlas.errors import InputError
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to say how much each token mattered.
+
+    Attributes:
+        name: A key of `METHODS`, or `raw:LAYER` or `raw:LAYER.HEAD`.
+        title: For figures and tables.
+        paper: Author and year; empty for baselines.
+        signed: Whether a token may speak against the class, and so be negative. (Maps of
+            differential attention are signed whatever the method.)
+        needs_gradients: Whether it looks at gradients by the maps.
+        explain: Gives [B, K] of a recorded pass.
+        refuse: Says why it does not apply to a model; None where it does.
+    """
+
+    name: str
+    title: str
+    paper: str
+    signed: bool
+    needs_gradients: bool
+    explain: Callable[[Recorded], Tensor]
+    refuse: Callable[[Classifier], str | None]
+
+
+_LISTED = [
+    Method("readout", "readout row", "Lee 2019", False, False, readout, applies.needs_readout_row),
+    Method("raw", "raw attention", "Jain & Wallace 2019", False, False, raw, applies.needs_layers),
+    Method(
+        "rollout", "rollout", "Abnar & Zuidema 2020", False, False, rollout, applies.needs_paths
+    ),
+    Method(
+        "flow", "attention flow", "Abnar & Zuidema 2020", False, False, flow, applies.needs_paths
+    ),
+    Method(
+        "gradient_rollout",
+        "gradient rollout",
+        "Chefer 2021",
+        False,
+        True,
+        gradient_rollout,
+        applies.needs_positive_relevance,
+    ),
+    Method(
+        "attention_gradient",
+        "attention × gradient",
+        "Serrano & Smith 2019",
+        True,
+        True,
+        attention_gradient,
+        applies.needs_leading_map,
+    ),
+    Method(
+        "value_norms",
+        "value norms",
+        "Kobayashi 2020",
+        False,
+        False,
+        value_norms,
+        applies.needs_linear_values,
+    ),
+    Method(
+        "input_gradient",
+        "input × gradient",
+        "Shrikumar 2016",
+        True,
+        False,
+        input_gradient,
+        applies.always,
+    ),
+    Method(
+        "integrated_gradients",
+        "integrated gradients",
+        "Sundararajan 2017",
+        True,
+        False,
+        integrated_gradients,
+        applies.always,
+    ),
+    Method("random", "random", "", False, False, random, applies.always),
+    Method("uniform", "uniform", "", False, False, uniform, applies.always),
+]
+
+METHODS: dict[str, Method] = {method.name: method for method in _LISTED}
+"""All methods, in the order of tables and figures."""
+
+
+def find_method(name: str) -> Method:
+    """The method of that name, `raw:LAYER` and `raw:LAYER.HEAD` included.
+
+    Layers and heads count from 0. Raises InputError if there is none.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    base, _, place = name.partition(":")
+    if base == "raw":
+        return _raw_at(name, place)
+    close = difflib.get_close_matches(name, METHODS, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    raise InputError(f"There is no attribution {name!r}; there is {', '.join(METHODS)}.{hint}")
+
+
+def _raw_at(name: str, place: str) -> Method:
+    """Raw attention of a layer, or of one of its heads."""
+    numbers = place.split(".")
+    if len(numbers) > 2 or not all(number.isascii() and number.isdigit() for number in numbers):
+        raise InputError(
+            f"{name!r} names no layer: write raw:LAYER or raw:LAYER.HEAD, such as raw:0 or "
+            "raw:1.3, counted from 0."
+        )
+    layer = int(numbers[0])
+    head = int(numbers[1]) if len(numbers) == 2 else None
+    return replace(
+        METHODS["raw"],
+        name=name,
+        title=f"layer {layer}" + ("" if head is None else f", head {head}"),
+        explain=partial(raw, layer=layer, head=head),
+        refuse=partial(_refuse_place, name, layer, head),
+    )
+
+
+def _refuse_place(name: str, layer: int, head: int | None, model: Classifier) -> str | None:
+    """Why there is no such layer or head."""
+    modules = [attention_modules(model)[name] for name in model.attention_layers]
+    if layer >= len(modules):
+        return f"the encoder has {len(modules)} layers, counted from 0"
+    if head is not None and head >= modules[layer].num_heads:
+        return f"layer {layer} has {modules[layer].num_heads} heads, counted from 0"
+    return None

@@ -1,0 +1,71 @@
+"""Norms of the weighted, transformed values: what attention really adds to a token."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from attention_atlas.analysis.attributions.recorded import Recorded
+from attention_atlas.attention import Attention
+from attention_atlas.attention.heads import share_heads
+
+
+def norms(
+    maps: Tensor, values: Tensor, output: Tensor, weights: Tensor, gates: Tensor | None = None
+) -> Tensor:
+    """How long the vector is that each token sends to a query, pooled over the queries: [B, K].
+
+    Args:
+        maps: [B, H, Q, K].
+        values: [B, H, K, E], with their bias.
+        output: The weight [D, D] of the output projection, as in `nn.Linear`.
+        weights: [B, Q], of the queries.
+        gates: [B, Q, H, E] or [B, Q, H, 1], what the outputs of the heads are multiplied by.
+    """
+    pooled = torch.zeros_like(maps[:, 0, 0])
+    for query in range(maps.shape[2]):  # one at a time: each has K vectors of width D
+        sent = maps[:, :, query, :, None] * values
+        if gates is not None:
+            sent = sent * gates[:, query, :, None]
+        sent = sent.transpose(1, 2).flatten(2) @ output.T
+        pooled += weights[:, query, None] * sent.norm(dim=-1)
+    return pooled
+
+
+def value_norms(recorded: Recorded) -> Tensor:
+    """Norms of weighted values (Kobayashi et al. 2020, arXiv 2004.10102, equations 2 to 4): [B, K].
+
+    a_j = sum_i w_i || sum_h A^h_ij f^h(x_j) || with f^h(x) = (x W_V^h + b_V^h) W_O^h, of the row of
+    the readout or of the CLS token in the last layer; with a mean as readout, the mean over the
+    valid queries of the last layer. A gate multiplies what a head sends, and is part of f. The null
+    key sends nothing, as its value is zero.
+    """
+    name = recorded.leading_module
+    module = recorded.model.get_submodule(name)
+    assert isinstance(module, Attention)
+    query_tokens, value_tokens = recorded.attended[name]
+    maps = recorded.map(name)
+    with torch.no_grad():
+        values, gates = _values(module, value_tokens), _gates(module, query_tokens)
+        return norms(
+            maps,
+            values.to(maps.dtype),
+            module.out_proj.weight.to(maps.dtype),
+            recorded.leading_weights.to(maps.dtype),
+            None if gates is None else gates.to(maps.dtype),
+        )
+
+
+def _values(module: Attention, tokens: Tensor) -> Tensor:
+    """x W_V + b_V of each head, [B, H, K, E]; heads that share values repeat them."""
+    weight, bias = module.in_proj_weight[-module.kv_width :], module.in_proj_bias
+    values = F.linear(tokens, weight, None if bias is None else bias[-module.kv_width :])
+    values = values.view(*values.shape[:2], module.num_kv_heads, module.head_width)
+    return share_heads(values.transpose(1, 2), module.num_heads)
+
+
+def _gates(module: Attention, tokens: Tensor) -> Tensor | None:
+    """What the outputs of the heads are multiplied by, [B, Q, H, E or 1]."""
+    if module.gate_proj is None:
+        return None
+    gates: Tensor = module.gate_proj(tokens).sigmoid()
+    return gates.view(*gates.shape[:2], module.num_heads, -1)
