@@ -1,0 +1,54 @@
+"""The command line as a whole: its commands, and how bad input ends."""
+
+import os
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from attention_atlas.cli.commands.gallery import gallery
+from attention_atlas.cli.commands.info import info
+from attention_atlas.cli.commands.list_runs import list_runs
+from attention_atlas.cli.commands.show import show
+from attention_atlas.errors import InputError
+
+BAD_INPUT = 2  # exit code
+
+
+class _Group(TyperGroup):
+    """Ends bad input in one sentence; HYDRA_FULL_ERROR=1 shows where it was found."""
+
+    def invoke(self, ctx: Any) -> Any:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            typer.echo(str(error), err=True)
+        except OSError as error:
+            if error.filename is None:  # such as a closed pipe, which is no bad input
+                raise
+            typer.echo(f"{error.filename}: {error.strerror}.", err=True)
+        raise typer.Exit(BAD_INPUT)
+
+
+app = typer.Typer(
+    help="Look at the attention maps that runs have recorded.",
+    cls=_Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("list", epilog="Example: atlas list outputs/nlp")(list_runs)
+app.command(epilog="Example: atlas info outputs/nlp/2026-01-31_12-00-00")(info)
+app.command(epilog="Example: atlas show outputs/nlp/2026-01-31_12-00-00 3 --layer 0 --head 1")(show)
+app.command(epilog="Example: atlas gallery outputs/nlp/A outputs/vision/B --save maps.png")(gallery)
+
+
+def main() -> None:
+    """Run the command; bad input ends in one sentence and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # A sign that the terminal cannot show is no reason to stop.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    app()

@@ -1,0 +1,123 @@
+"""`atlas info`: what a run recorded."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from attention_atlas.cli.console import print_json
+from attention_atlas.cli.options import AsJson, Run
+from attention_atlas.cli.results import folder_size, read_accuracy
+from attention_atlas.cli.runs import FEW, open_run
+from attention_atlas.cli.words import in_words, percent, size_in_words
+from attention_atlas.combinations import describe_mechanism
+
+if TYPE_CHECKING:
+    from attention_atlas.atlas import Atlas
+
+TOKEN_LAYOUTS_IN_WORDS = {
+    "character_span": "character spans",
+    "patch_box": "patch boxes",
+    "time_frequency_box": "time-frequency boxes",
+}
+
+
+def info(
+    run: Run,
+    mapped: Annotated[
+        bool, typer.Option("--mapped", help="List the ids of all samples with full maps instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run recorded: data, mechanism, layers, samples, versions."""
+    atlas = open_run(run)
+    if mapped:
+        ids = atlas.mapped_sample_ids
+        if as_json:
+            print_json(ids)
+        else:
+            print("\n".join(ids))
+        return
+    facts = _facts(atlas)
+    if as_json:
+        print_json(facts)
+        return
+    from attention_atlas.cli.tables import print_facts
+
+    print_facts(_worded(facts))
+
+
+def _facts(atlas: "Atlas") -> dict[str, Any]:
+    from attention_atlas.atlas import SCHEMA_VERSION
+    from attention_atlas.atlas.stores import local_path
+
+    attributes = atlas.attributes
+    samples = list(atlas)
+    lengths = sorted(sample.length for sample in samples)
+    correct = sum(sample.label == sample.prediction for sample in samples)
+    mapped = atlas.mapped_sample_ids
+    folder = local_path(atlas.path)
+    return {
+        "atlas": str(atlas.path),
+        "task": atlas.task,
+        "data": atlas.data,
+        "classes": atlas.classes,
+        "mechanism": attributes.mechanism,
+        "signed_maps": attributes.signed,
+        "layers": atlas.layers,
+        "heads": samples[0].entropy.shape[1],
+        "readout_heads": len(samples[0].readout),
+        "token_layout": attributes.token_layout,
+        "tokens_per_sample": {
+            "least": lengths[0],
+            "median": lengths[len(lengths) // 2],
+            "most": lengths[-1],
+        },
+        "samples": len(samples),
+        "with_full_maps": len(mapped),
+        "mapped_sample_ids": mapped,
+        "splits": dict(Counter(sample.split for sample in samples)),
+        "epochs": atlas.epochs,
+        "accuracy_of_samples": round(correct / len(samples), 4),
+        "test_accuracy": None if folder is None else read_accuracy(folder.parent),
+        "repeated_rows_dropped": atlas.num_repeated,
+        "finished": atlas.finished,
+        "bytes": None if folder is None else folder_size(folder),
+        "checkpoint_digest": attributes.checkpoint_digest,
+        "schema_version": SCHEMA_VERSION,
+        "versions": attributes.versions,
+    }
+
+
+def _worded(facts: dict[str, Any]) -> list[tuple[str, str | list[str]]]:
+    """Return the facts in words, with units, and examples of long lists."""
+    ids = facts["mapped_sample_ids"]
+    more = [f"… (--mapped lists all {len(ids)})"] if len(ids) > FEW else []
+    options = facts["mechanism"]
+    changes: dict[str, str | list[str]] = {
+        "token_layout": TOKEN_LAYOUTS_IN_WORDS[facts["token_layout"]],
+        "mechanism": describe_mechanism(options),
+        "mapped_sample_ids": [*ids[:FEW], *more] or "none",
+        "accuracy_of_samples": percent(facts["accuracy_of_samples"]),
+    }
+    if facts["bytes"] is not None:
+        changes["bytes"] = size_in_words(facts["bytes"])
+    if facts["test_accuracy"] is not None:
+        changes["test_accuracy"] = percent(facts["test_accuracy"])
+    renamed = {"mapped_sample_ids": "such as", "bytes": "size"}
+    worded: list[tuple[str, str | list[str]]] = []
+    for name, value in facts.items():
+        shown = changes.get(name, _items(value))
+        worded.append((renamed.get(name, name.replace("_", " ")), shown))
+        if name == "mechanism":
+            worded += [(f"  {option}", in_words(value)) for option, value in options.items()]
+    return worded
+
+
+def _items(value: Any) -> str | list[str]:
+    """Return a value in words, item by item, so that a line is broken between two items."""
+    if isinstance(value, dict) and value:
+        return [f"{name} {in_words(item)}" for name, item in value.items()]
+    if isinstance(value, list) and value:
+        return [in_words(item) for item in value]
+    return in_words(value)

@@ -1,0 +1,80 @@
+"""What goes to the terminal: parts of rich, JSON, and the progress of long work."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+PLAIN_WIDTH = 100  # columns of pictures where the output is no terminal
+
+Progress = Callable[[int, int], None]
+"""Told how much is done, and of how much."""
+
+
+def fixed_width() -> int | None:
+    """Return the columns that a line may have; None where the output is read by a program."""
+    if "COLUMNS" in os.environ:
+        return int(os.environ["COLUMNS"]) if os.environ["COLUMNS"].isdigit() else None
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+
+
+def make_console(width: int | None = None) -> "Console":
+    """Return a console on stdout that prints what it is given and nothing of its own."""
+    from rich.console import Console
+
+    width = width or fixed_width() or PLAIN_WIDTH
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def print_parts(*parts: "RenderableType", console: "Console | None" = None) -> None:
+    """Print parts of rich one below the other."""
+    console = console or make_console()
+    for part in parts:
+        console.print(part)
+
+
+def print_json(value: Any) -> None:
+    """Print valid JSON: NaN and infinity are null, arrays are lists."""
+    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    print(json.dumps(plain(value), indent=2, ensure_ascii=not is_unicode, allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    """Return a value built of what JSON holds."""
+    if hasattr(value, "tolist"):  # numpy
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Progress | None]:
+    """Show a bar on stderr while the block works; None where nobody looks at one."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield show

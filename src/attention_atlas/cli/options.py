@@ -1,0 +1,55 @@
+"""Arguments and options that several commands have, and how the shell completes them."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from attention_atlas.cli.runs import OUTPUTS, find_runs, open_run
+from attention_atlas.errors import InputError
+
+MOST_COMPLETED = 200  # sample ids that are offered at once
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Return the runs below `outputs` that begin with what was typed."""
+    return [run for run in map(str, find_runs(OUTPUTS)) if run.startswith(incomplete)]
+
+
+def complete_sample(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the ids of samples of the run that was typed before."""
+    run: Any = ctx.params.get("run")
+    if not isinstance(run, str):
+        return []
+    try:
+        ids = open_run(run).sample_ids
+    except InputError:
+        return []
+    return [name for name in ids if name.startswith(incomplete)][:MOST_COMPLETED]
+
+
+Run = Annotated[
+    str,
+    typer.Argument(
+        help="Run folder, an atlas.zarr, or the URL of either.",
+        show_default=False,
+        autocompletion=complete_run,
+    ),
+]
+LocalRun = Annotated[
+    Path,
+    typer.Argument(help="Run folder.", show_default=False, autocompletion=complete_run),
+]
+SampleName = Annotated[
+    str | None,
+    typer.Argument(
+        help="Sample id, or its number counted from 0; without it the first with full maps.",
+        show_default=False,
+        autocompletion=complete_sample,
+    ),
+]
+Epoch = Annotated[int | None, typer.Option(help="Epoch; without it the last.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+SaveFigure = Annotated[
+    Path | None, typer.Option(help="Write a figure here too (.png, .pdf, .svg).")
+]

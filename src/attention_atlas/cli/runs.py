@@ -1,0 +1,120 @@
+"""Find runs, open their atlas, and choose a sample; each mistake names what would be right."""
+
+import difflib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attention_atlas.errors import InputError
+
+if TYPE_CHECKING:
+    from attention_atlas.atlas import Atlas, Sample
+
+OUTPUTS = Path("outputs")
+ATLAS_FOLDER = "atlas.zarr"
+FEW = 3  # sample ids that are named as examples
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Return the folders at or below this one that hold an atlas."""
+    runs = []
+    for parent, folders, _ in os.walk(folder):
+        if ATLAS_FOLDER in folders:
+            folders.remove(ATLAS_FOLDER)
+            runs.append(Path(parent))
+        folders.sort()
+    return runs
+
+
+def open_run(run: str) -> "Atlas":
+    """Open the atlas of a run; if there is none, name the closest run."""
+    from attention_atlas.atlas import open_atlas
+    from attention_atlas.atlas.stores import is_url
+
+    if not is_url(run):
+        must_exist(run)
+    return open_atlas(run)
+
+
+def local_run(run: str) -> Path:
+    """Return the folder of a run whose model is needed too.
+
+    Raises:
+        InputError: If it is a URL, an atlas alone, or there is no such run.
+    """
+    from attention_atlas.atlas.stores import is_url
+
+    if is_url(run):
+        raise InputError(f"{run!r} is a URL: a folder is needed, because its model is run.")
+    must_exist(run)
+    folder = Path(run)
+    if folder.name == ATLAS_FOLDER:
+        folder = folder.parent
+    if not (folder / "checkpoints").is_dir():
+        raise InputError(
+            f"The run {str(folder)!r} has no checkpoint, so its model cannot be run: "
+            "give the folder of a run of train.py."
+        )
+    return folder
+
+
+def must_exist(run: str) -> None:
+    """Say which run is the closest where this one is not there."""
+    if Path(run).exists():
+        return
+    known = [str(folder) for folder in find_runs(OUTPUTS)]
+    close = difflib.get_close_matches(run, known, n=1)
+    hint = f"the closest is {close[0]!r}" if close else "`atlas list` shows all"
+    raise InputError(f"There is no run {run!r}: {hint}.")
+
+
+def choose_sample(atlas: "Atlas", name: str | None, epoch: int | None = None) -> "Sample":
+    """Find a sample by its id or, where no id is such, by its number; by default a mapped one."""
+    if name is None:
+        return default_sample(atlas, epoch)
+    samples = list(atlas.samples(epoch))
+    if name not in {entry.sample_id for entry in samples}:
+        try:
+            number = int(name)
+        except ValueError:
+            return atlas.sample(name, epoch)  # says which id is the closest
+        if not -len(samples) <= number < len(samples):
+            raise InputError(
+                f"There is no sample {number}: the run has {len(samples)}, counted from 0."
+            )
+        return samples[number]
+    return atlas.sample(name, epoch)
+
+
+def default_sample(atlas: "Atlas", epoch: int | None = None) -> "Sample":
+    """Return the first sample with full maps, so that every layer can be looked at."""
+    samples = list(atlas.samples(epoch))
+    return next((sample for sample in samples if sample.has_maps), samples[0])
+
+
+def presentable_sample(atlas: "Atlas") -> "Sample":
+    """Return the first sample that was predicted right and, if it is a text, fills a panel."""
+    is_text = atlas.attributes.token_layout == "character_span"
+    least, most = (16, 28) if is_text else (1, sys.maxsize)
+    right = [s for s in atlas if s.label == s.prediction and (len(s.readout) or s.has_maps)]
+    fitting = (s for s in right if least <= s.length <= most)
+    return next(fitting, right[0] if right else default_sample(atlas))
+
+
+def must_have_maps(atlas: "Atlas", sample: "Sample", run: str) -> None:
+    """Say which samples keep full maps where this one does not.
+
+    A run without layers has no maps to miss: `pick` says so.
+    """
+    if sample.has_maps or not len(sample.entropy):
+        return
+    mapped = [other.sample_id for other in atlas.samples(sample.epoch) if other.has_maps]
+    if not mapped:
+        raise InputError(
+            f"No sample of {run} keeps full maps, which this needs: record them with capture=full."
+        )
+    raise InputError(
+        f"Sample {sample.sample_id!r} keeps its readout row only, no full maps. Samples that keep "
+        f"them: {', '.join(mapped[:FEW])} (`atlas info {run} --mapped` lists all {len(mapped)})."
+    )
