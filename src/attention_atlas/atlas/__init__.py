@@ -1,11 +1,17 @@
 """The store of what a run recorded: maps, statistics, inputs, labels and predictions.
 
-`AtlasWriter` writes it, `open_atlas` reads it; neither imports torch.
+`AtlasWriter` writes it, `open_atlas` reads it; neither imports torch, and reading from a folder not
+even zarr, so that the command answers at once.
 """
 
-from attention_atlas.atlas.reader import Atlas, Sample, find_atlas, open_atlas
+from typing import TYPE_CHECKING, Any
+
+from attention_atlas.atlas.reader import Atlas, find_atlas, open_atlas
+from attention_atlas.atlas.samples import Sample
 from attention_atlas.atlas.schema import SCHEMA_VERSION, AtlasAttributes, CapturedSample
-from attention_atlas.atlas.writer import AtlasWriter
+
+if TYPE_CHECKING:
+    from attention_atlas.atlas.writer import AtlasWriter
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -17,3 +23,12 @@ __all__ = [
     "find_atlas",
     "open_atlas",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the writer, and zarr with it, where it is used."""
+    if name != "AtlasWriter":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from attention_atlas.atlas.writer import AtlasWriter
+
+    return AtlasWriter

@@ -8,7 +8,7 @@ import xarray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from attention_atlas.atlas.reader import Sample
+from attention_atlas.atlas.samples import Sample
 from attention_atlas.atlas.schema import NULL_KEY_ARRAYS, TOKEN_LAYOUTS, AtlasAttributes
 
 

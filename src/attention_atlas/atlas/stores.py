@@ -48,6 +48,18 @@ def join(location: Location, name: str) -> Location:
     return f"{first}{divider}{name}{mark}{rest}"
 
 
+def parent(location: Location) -> Location:
+    """Return the folder that a location lies in."""
+    path = local_path(location)
+    if path is not None:
+        return path.parent
+    first, mark, rest = str(location).partition("::")
+    if mark and "://" not in first:
+        return f"{first}::{parent(rest)}"
+    scheme, inside = first.split("://", 1)
+    return f"{scheme}://{inside.rstrip('/').rpartition('/')[0]}{mark}{rest}"
+
+
 def exists(location: Location) -> bool:
     """Whether there is a file or folder.
 
