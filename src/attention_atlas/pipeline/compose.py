@@ -74,17 +74,25 @@ def without_hydra(config: DictConfig) -> DictConfig:
 def one_per_job(overrides: list[str]) -> list[list[str]]:
     """The overrides of each job of a sweep, as Hydra's basic sweeper multiplies them out.
 
+    Of two overrides of one key the later one counts.
+
     Raises:
         InputError: An override cannot be read.
     """
-    values = []
+    values = {}
     for override in parse(overrides):
+        key = override.get_key_element()
         if override.is_discrete_sweep():
-            key = override.get_key_element()
-            values.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
         else:
-            values.append([str(override.input_line)])
-    return [list(job) for job in itertools.product(*values)]
+            values[key] = [str(override.input_line)]
+    return [list(job) for job in itertools.product(*values.values())]
+
+
+def swept_by_config(config: DictConfig) -> list[str]:
+    """What an experiment sweeps by itself, as overrides of the command line would."""
+    params = config.hydra.sweeper.get("params") or {}
+    return [f"{key}={value}" for key, value in params.items()]
 
 
 def parse(overrides: list[str]) -> list[Override]:

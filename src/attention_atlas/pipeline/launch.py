@@ -11,6 +11,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -23,6 +24,7 @@ from attention_atlas.pipeline.compose import (
     group_choices,
     group_options,
     one_per_job,
+    swept_by_config,
     without_hydra,
 )
 from attention_atlas.pipeline.leftovers import Before
@@ -107,7 +109,10 @@ class Command:
     def check_first(self, overrides: list[str], multirun: bool) -> None:
         """Compose and check each job before Hydra makes a folder for the first."""
         with config_folder(self.conf):
-            jobs = one_per_job(overrides) if multirun else [overrides]
+            first = compose_config(self.config_name, one_per_job(overrides)[0])
+            multirun = multirun or first.hydra.mode == RunMode.MULTIRUN
+            swept = swept_by_config(first)
+            jobs = one_per_job(swept + overrides) if multirun else [overrides]
             for number, job_overrides in enumerate(jobs):
                 config = compose_config(self.config_name, job_overrides)
                 choices = group_choices(config)

@@ -51,6 +51,13 @@ def test_no_movie_review_stands_on_both_sides(movie_reviews: TextCorpus) -> None
     assert sum(map(len, movie_reviews.splits.values())) == len(movie_reviews.texts)
 
 
+def test_the_sentences_can_be_taken_alone(movie_reviews: TextCorpus) -> None:
+    sentences = load("rotten_tomatoes")
+    assert len(sentences.texts) == 8_530
+    assert set(sentences.groups["source"]) == {"rotten_tomatoes"}
+    assert set(sentences.sample_ids) < set(movie_reviews.sample_ids)
+
+
 def test_another_seed_draws_another_split_of_the_same_samples(movie_reviews: TextCorpus) -> None:
     other = load("movie_reviews", seed=1)
     assert other.sample_ids == movie_reviews.sample_ids
@@ -273,5 +280,5 @@ def test_a_bad_config_is_told(key: str, value: object, message: str) -> None:
 
 
 def test_good_configs_pass() -> None:
-    assert set(READERS) == {"movie_reviews", "sst2", "imdb", "csv"}
+    assert set(READERS) == {"movie_reviews", "rotten_tomatoes", "sst2", "imdb", "csv"}
     check({"name": "movie_reviews", "batch_size": 8, "augmentation": {"crop_length": None}})

