@@ -1,5 +1,6 @@
 """Turn the samples of an atlas into one xarray dataset with named dimensions and coordinates."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,59 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from attention_atlas.atlas.samples import Sample
-from attention_atlas.atlas.schema import NULL_KEY_ARRAYS, TOKEN_LAYOUTS, AtlasAttributes
+from attention_atlas.atlas.schema import (
+    NULL_KEY_ARRAYS,
+    SCHEMA_VERSION,
+    TOKEN_LAYOUTS,
+    AtlasAttributes,
+    array_specs,
+)
+
+_UNITS = {
+    "entropy": "nat",
+    "readout_entropy": "nat",
+    "mel": "Hz",
+    "frame": "s",
+    "height": "pixel",
+    "width": "pixel",
+}
+_BOX_UNITS = {
+    "character_span": "character",
+    "patch_box": "pixel",
+    "time_frequency_box": "s, Hz, s, Hz",
+}
 
 
 def to_dataset(attributes: AtlasAttributes, samples: list[Sample]) -> xarray.Dataset:
-    """Return a dataset of these samples; `maps` is read from the store when it is used."""
+    """Return a dataset of these samples; `maps` is read from the store when it is used.
+
+    netCDF has no float16: what is kept so says by its encoding to be written as float32.
+    """
+    mapped = [sample for sample in samples if sample.has_maps]
+    variables = _per_sample(attributes, samples)
+    if mapped:
+        # As wide as the longest sample of all, because the dimension `key` is shared.
+        maps = _Maps(mapped, longest=max(sample.length for sample in samples))
+        variables["maps"] = (
+            ("mapped_sample", "layer", "head", "query", "key"),
+            indexing.LazilyIndexedArray(maps),
+        )
+    dataset = xarray.Dataset(variables, attrs=_attributes(attributes))
+    dataset = dataset.assign_coords(_coordinates(attributes, samples, mapped, dict(dataset.sizes)))
+    specs = array_specs(attributes, "float16")
+    for name, variable in dataset.variables.items():
+        if name in specs:
+            variable.attrs["meaning"] = specs[str(name)].meaning
+        if name in _UNITS:
+            variable.attrs["units"] = _UNITS[str(name)]
+        if variable.dtype == np.float16:
+            variable.encoding["dtype"] = "float32"
+    dataset["boxes"].attrs["units"] = _BOX_UNITS[attributes.token_layout]
+    return dataset
+
+
+def _per_sample(attributes: AtlasAttributes, samples: list[Sample]) -> dict[str, Any]:
+    """Return the variables that every sample has, by name with their dimensions."""
     layout = TOKEN_LAYOUTS[attributes.token_layout]
     variables: dict[str, Any] = {
         "logits": (("sample", "class"), np.stack([sample.logits for sample in samples])),
@@ -37,18 +86,14 @@ def to_dataset(attributes: AtlasAttributes, samples: list[Sample]) -> xarray.Dat
     else:
         spectrograms = _pad([sample.spectrogram for sample in samples])
         variables["spectrogram"] = (("sample", "mel", "frame"), spectrograms)
-    mapped = [sample for sample in samples if sample.has_maps]
-    if mapped:
-        # As wide as the longest sample of all, because the dimension `key` is shared.
-        maps = _Maps(mapped, longest=max(sample.length for sample in samples))
-        variables["maps"] = xarray.Variable(
-            ("mapped_sample", "layer", "head", "query", "key"), indexing.LazilyIndexedArray(maps)
-        )
-    return xarray.Dataset(variables, _coordinates(attributes, samples, mapped))
+    return variables
 
 
 def _coordinates(
-    attributes: AtlasAttributes, samples: list[Sample], mapped: list[Sample]
+    attributes: AtlasAttributes,
+    samples: list[Sample],
+    mapped: list[Sample],
+    sizes: dict[Any, int],
 ) -> dict[str, Any]:
     names = sorted({name for sample in samples for name in sample.groups})
     coordinates: dict[str, Any] = {
@@ -60,8 +105,11 @@ def _coordinates(
         "epoch": ("sample", [sample.epoch for sample in samples]),
         "class": _texts(attributes.classes),
         "layer": _texts(attributes.layers),
-        "box": list(TOKEN_LAYOUTS[attributes.token_layout].box_names),
+        "box": _texts(list(TOKEN_LAYOUTS[attributes.token_layout].box_names)),
     }
+    for name in ("head", "readout_head", "query", "key", "height", "width", "channel"):
+        if name in sizes:
+            coordinates[name] = np.arange(sizes[name])
     for name in names:
         coordinates[f"group_{name}"] = (
             "sample",
@@ -69,9 +117,24 @@ def _coordinates(
         )
     if mapped:
         coordinates["mapped_sample"] = _texts([sample.sample_id for sample in mapped])
-    if attributes.mel_frequencies is not None:
+        coordinates["mapped_epoch"] = ("mapped_sample", [sample.epoch for sample in mapped])
+    if "frame" in sizes:
         coordinates["mel"] = attributes.mel_frequencies
+        coordinates["frame"] = np.arange(sizes["frame"]) * (attributes.frame_seconds or 0.0)
     return coordinates
+
+
+def _attributes(attributes: AtlasAttributes) -> dict[str, Any]:
+    """Return what holds for all samples, as texts and numbers, which netCDF can hold too."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": attributes.task,
+        "data": attributes.data,
+        "token_layout": attributes.token_layout,
+        "mechanism": json.dumps(attributes.mechanism, ensure_ascii=False),
+        "signed": int(attributes.signed),
+        "checkpoint_digest": attributes.checkpoint_digest or "",
+    }
 
 
 class _Maps(BackendArray):
@@ -80,7 +143,7 @@ class _Maps(BackendArray):
     def __init__(self, samples: list[Sample], longest: int) -> None:
         self._samples = samples
         self._longest = longest
-        first = samples[0].maps
+        first = samples[0].view_maps()
         self.shape = (len(samples), *first.shape[:2], longest, longest)
         self.dtype = first.dtype
 
@@ -99,7 +162,7 @@ class _Maps(BackendArray):
 
     def _padded(self, sample: Sample) -> npt.NDArray[Any]:
         padded = np.full(self.shape[1:], np.nan, dtype=self.dtype)
-        padded[:, :, : sample.length, : sample.length] = sample.read_maps()
+        padded[:, :, : sample.length, : sample.length] = sample.view_maps()
         return padded
 
 
