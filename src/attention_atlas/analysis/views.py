@@ -12,6 +12,8 @@ import numpy.typing as npt
 from attention_atlas.atlas import AtlasAttributes, Sample
 from attention_atlas.errors import InputError
 
+ATTENTION = "attention weight"
+
 
 @dataclass(frozen=True)
 class View:
@@ -22,23 +24,34 @@ class View:
         description: Such as `readout, mean of 4 heads`.
         null_share: Weight of the null key, on top of the weights; None without a null key.
         signed: Whether weights of this mechanism may be negative.
+        query: Token whose row it is; None for the readout and for a mean of rows.
+        unit: What the weights are, for the label of a scale.
     """
 
     weights: npt.NDArray[np.float32]
     description: str
     null_share: float | None = None
     signed: bool = False
+    query: int | None = None
+    unit: str = ATTENTION
+
+    @property
+    def is_attention(self) -> bool:
+        """Whether the weights are a share of attention, and not another attribution."""
+        return self.unit == ATTENTION
 
     @property
     def darkest(self) -> float:
-        """Weight that has the darkest colour; see `darkest_of`."""
-        return darkest_of(self.weights)
+        """Weight that has the darkest colour: see `darkest_of`; the largest of an attribution."""
+        if self.is_attention:
+            return darkest_of(self.weights)
+        return float(np.abs(self.weights).max(initial=0.0)) or 1.0
 
     @property
     def notes(self) -> list[str]:
         """What to say beside a picture of weights that do not sum to 1."""
         notes = [] if self.null_share is None else [f"null key: {self.null_share:.2f}"]
-        if self.signed:
+        if self.signed and self.is_attention:
             notes.append(f"signed weights, which sum to {self.weights.sum():.2f}")
         return notes
 
@@ -76,6 +89,7 @@ def pick(
         rows, shares, place = sample.readout, sample.readout_null_share, "readout"
     else:
         rows, shares, place = _rows_of_layer(sample, -1 if layer is None else layer, query)
+        query = None if query is None else query % sample.length
         if layer is None:
             place = f"no attention in the readout, so {place}"
     if head is None:
@@ -91,6 +105,7 @@ def pick(
         f"{place}, {which}",
         None if shares is None else float(shares[heads].mean()),
         sample.signed,
+        query,
     )
 
 

@@ -1,0 +1,22 @@
+"""Figures of samples: text, image or spectrogram with the weights of its tokens.
+
+The colours run from light (no weight) to dark and differ in lightness throughout, so they survive
+print and colour blindness. Signed weights have two hues, which part at zero. A query is framed in
+black and white, which stands out from all of them.
+"""
+
+from attention_atlas.analysis.figures.comparison import comparison_figure
+from attention_atlas.analysis.figures.gallery import gallery_figure
+from attention_atlas.analysis.figures.sample import sample_figure
+from attention_atlas.analysis.figures.saving import FIGURE_SUFFIXES, save_figure
+from attention_atlas.analysis.figures.scale import COLOURS, SIGNED_COLOURS
+
+__all__ = [
+    "COLOURS",
+    "FIGURE_SUFFIXES",
+    "SIGNED_COLOURS",
+    "comparison_figure",
+    "gallery_figure",
+    "sample_figure",
+    "save_figure",
+]

@@ -1,0 +1,85 @@
+"""Draw any sample into a panel: its input, its weights, their colour bar, and words for them."""
+
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import FigureBase
+from matplotlib.image import AxesImage
+
+from attention_atlas.analysis.figures.image import draw_image_weights, draw_pixels, label_pixels
+from attention_atlas.analysis.figures.scale import bar_label
+from attention_atlas.analysis.figures.sound import (
+    draw_sound_weights,
+    draw_spectrogram,
+    label_sound,
+)
+from attention_atlas.analysis.figures.text import draw_text, letters_per_line, lines_per_panel
+from attention_atlas.analysis.views import View
+from attention_atlas.atlas import AtlasAttributes, Sample
+
+HEADING_HEIGHT = 0.75  # inches of the title
+COLOUR_BAR_WIDTH = 1.0  # inches with its label
+
+
+def draw_panel(
+    panel: FigureBase,
+    attributes: AtlasAttributes,
+    sample: Sample,
+    view: View,
+    size: tuple[float, float],
+    text_size: float,
+) -> None:
+    """Draw a sample into a panel of this size in inches; `text_size` in points is of a text."""
+    if attributes.token_layout == "character_span":
+        columns = letters_per_line(size[0] - COLOUR_BAR_WIDTH, text_size)
+        room = lines_per_panel(size[1] - HEADING_HEIGHT, text_size)
+        text_axes = panel.subplots()
+        drawn: ScalarMappable = draw_text(text_axes, sample, view, columns, room, text_size)
+        axes = [text_axes]
+    elif attributes.token_layout == "patch_box":
+        drawn, axes = _draw_image(panel, sample, view)
+    else:
+        drawn, axes = _draw_sound(panel, attributes, sample, view)
+    if attributes.token_layout == "patch_box":
+        # Images keep their shape, and a bar inside their axes stays as high as they are.
+        bar = panel.colorbar(drawn, cax=axes[-1].inset_axes((1.04, 0.0, 0.05, 1.0)))
+    else:
+        bar = panel.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02, aspect=30)
+    bar.set_label(bar_label(view), fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+
+
+def words_of_view(sample: Sample, view: View) -> str:
+    """Say what weights are shown, and how much of them no picture can show."""
+    hidden = sum(
+        float(w) for w, token in zip(view.weights, sample.tokens, strict=True) if not token
+    )
+    share = f"{hidden:.2f}" if view.signed else f"{hidden:.0%}"
+    elsewhere = f" ({share} on special tokens)" if hidden and view.is_attention else ""
+    return "; ".join([view.description + elsewhere, *view.notes])
+
+
+def shortened(line: str, columns: int) -> str:
+    """Return the line, or its beginning and an ellipsis."""
+    return line if len(line) <= columns else line[: columns - 1] + "…"
+
+
+def _draw_image(panel: FigureBase, sample: Sample, view: View) -> tuple[AxesImage, list[Axes]]:
+    """Draw the image, and beside it the map with the outlines of the image."""
+    left, right = panel.subplots(1, 2, sharex=True, sharey=True)
+    draw_pixels(left, sample, view)
+    drawn = draw_image_weights(right, sample, view)
+    label_pixels(left)
+    label_pixels(right, rows=False)
+    return drawn, [left, right]
+
+
+def _draw_sound(
+    panel: FigureBase, attributes: AtlasAttributes, sample: Sample, view: View
+) -> tuple[AxesImage, list[Axes]]:
+    """Draw the spectrogram, and below it the map with the outlines of the sound."""
+    upper, lower = panel.subplots(2, 1, sharex=True, sharey=True)
+    draw_spectrogram(upper, attributes, sample, view)
+    drawn = draw_sound_weights(lower, attributes, sample, view)
+    label_sound(upper, attributes, seconds=False)
+    label_sound(lower, attributes)
+    return drawn, [upper, lower]

@@ -1,0 +1,47 @@
+"""The colours of weights, and the colour bar that tells them."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.image import AxesImage
+
+from attention_atlas.analysis.views import View, darkest_of
+
+COLOURS = "YlGnBu"
+SIGNED_COLOURS = "RdBu"  # much weight is dark blue in both
+FRAME: tuple[dict[str, Any], ...] = (
+    {"color": "white", "linewidth": 2.6},
+    {"color": "black", "linewidth": 1.1},
+)
+
+
+def scale_of_view(view: View) -> dict[str, Any]:
+    """Return `norm` and `cmap` for the weights of a view."""
+    return _scale(view.darkest, view.signed)
+
+
+def scale_of_rows(rows: npt.NDArray[Any], signed: bool) -> dict[str, Any]:
+    """Return `norm` and `cmap` for rows of a map [..., K]."""
+    return _scale(darkest_of(rows), signed)
+
+
+def _scale(darkest: float, signed: bool) -> dict[str, Any]:
+    lightest = -darkest if signed else 0.0  # that of signed weights is centred at zero
+    colours: Colormap = colormaps[SIGNED_COLOURS if signed else COLOURS]
+    return {"norm": Normalize(lightest, darkest), "cmap": colours}
+
+
+def bar_label(view: View) -> str:
+    """Say what a colour bar measures."""
+    return f"{view.unit}{' (red: negative)' if view.signed else ''}"
+
+
+def few_ticks(drawn: AxesImage) -> list[float]:
+    """Return zero and the round numbers that are nearest to the ends of a scale, within it."""
+    low, high = drawn.get_clim()
+    step = 10.0 ** np.floor(np.log10(high))
+    top = float(step * np.floor(high / step))
+    return [-top, 0.0, top] if low < 0 else [0.0, top]

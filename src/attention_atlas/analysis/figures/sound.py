@@ -1,0 +1,77 @@
+"""Draw a spectrogram and the weights of its tokens, on axes in seconds and hertz."""
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+
+from attention_atlas.analysis.figures.marks import frame_box, outline
+from attention_atlas.analysis.figures.scale import scale_of_view
+from attention_atlas.analysis.views import View, over_spectrogram
+from attention_atlas.atlas import AtlasAttributes, Sample
+
+HERTZ_TICKS = (0, 250, 500, 1000, 2000, 4000, 8000, 16000)
+
+
+def draw_spectrogram(
+    axes: Axes, attributes: AtlasAttributes, sample: Sample, view: View | None = None
+) -> None:
+    """Draw a log-mel spectrogram as it is; with a view its query is framed."""
+    axes.imshow(
+        sample.spectrogram.astype(np.float32),
+        cmap="gray_r",
+        extent=_extent(attributes, sample),
+        origin="lower",
+        aspect="auto",
+    )
+    if view is not None:
+        _frame_query(axes, attributes, sample, view)
+
+
+def draw_sound_weights(
+    axes: Axes, attributes: AtlasAttributes, sample: Sample, view: View
+) -> AxesImage:
+    """Draw the weights over bands and frames, with the sound's outlines and its query framed."""
+    drawn = axes.imshow(
+        over_spectrogram(sample, view.weights, attributes),
+        extent=_extent(attributes, sample),
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        **scale_of_view(view),
+    )
+    outline(axes, sample.spectrogram.astype(np.float32), attributes.frame_seconds or 0.0)
+    _frame_query(axes, attributes, sample, view)
+    return drawn
+
+
+def label_sound(axes: Axes, attributes: AtlasAttributes, seconds: bool = True) -> None:
+    """Label mel bands, which are evenly spaced on the axis, in hertz, and frames in seconds."""
+    frequencies = np.asarray(attributes.mel_frequencies)
+    ticks = [hertz for hertz in HERTZ_TICKS if frequencies[0] <= hertz <= frequencies[-1]]
+    axes.set_yticks(_bands(ticks, frequencies), [str(hertz) for hertz in ticks])
+    axes.set_ylabel("frequency (Hz)", fontsize=8)
+    axes.tick_params(labelsize=7)
+    if seconds:
+        axes.set_xlabel("time (s)", fontsize=8)
+
+
+def _extent(attributes: AtlasAttributes, sample: Sample) -> tuple[float, float, float, float]:
+    bands, frames = sample.spectrogram.shape
+    return (0.0, frames * (attributes.frame_seconds or 0.0), -0.5, bands - 0.5)
+
+
+def _bands(hertz: list[int] | list[float], frequencies: npt.NDArray[np.float64]) -> list[float]:
+    """Return where frequencies lie on the axis, whose unit is one band."""
+    bands: list[float] = np.interp(hertz, frequencies, np.arange(len(frequencies))).tolist()
+    return bands
+
+
+def _frame_query(axes: Axes, attributes: AtlasAttributes, sample: Sample, view: View) -> None:
+    if view.query is None or np.isnan(sample.boxes[view.query]).any():
+        return
+    start, low, end, high = sample.boxes[view.query].tolist()
+    frequencies = np.asarray(attributes.mel_frequencies)
+    covered = np.flatnonzero((frequencies >= low) & (frequencies < high))
+    if len(covered):
+        frame_box(axes, start, end, covered[0] - 0.5, covered[-1] + 0.5)

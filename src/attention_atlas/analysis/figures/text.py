@@ -1,0 +1,100 @@
+"""Draw a text whose tokens are shaded by their weights."""
+
+import textwrap
+
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from rich.cells import cell_len
+
+from attention_atlas.analysis.figures.scale import FRAME, scale_of_view
+from attention_atlas.analysis.views import View, shown_text
+from attention_atlas.atlas import Sample
+
+TEXT_SIZE = 10.0  # points
+LINE_HEIGHT = 0.025  # inches for each point of the letters
+
+Pieces = list[tuple[str, int | None]]
+
+
+def draw_text(
+    axes: Axes, sample: Sample, view: View, columns: int, room: int, size: float = TEXT_SIZE
+) -> ScalarMappable:
+    """Draw the text of a sample and return what a colour bar needs.
+
+    Args:
+        axes: Its box is `columns` letters wide and `room` lines high.
+        sample: With character spans.
+        view: Weights of its tokens.
+        columns: Letters in a line.
+        room: Lines; a longer text ends in an ellipsis.
+        size: Of the letters, in points.
+    """
+    scale = scale_of_view(view)
+    lines = break_lines(shown_text(sample), columns)
+    if len(lines) > room:
+        lines = [*lines[: room - 1], [("…", None)]]
+    for row, line in enumerate(lines):
+        column = 0
+        for piece, token in line:
+            width, ink = cell_len(piece), "black"
+            if token is not None:
+                background = scale["cmap"](scale["norm"](view.weights[token]))
+                ink = "white" if _lightness(background) < 0.5 else "black"
+                axes.barh(row, width, left=column, height=0.92, color=background)
+            if token is not None and token == view.query:
+                for line_style in FRAME:
+                    axes.barh(
+                        row,
+                        width - 0.2,
+                        left=column + 0.1,
+                        height=0.84,
+                        fill=False,
+                        edgecolor=line_style["color"],
+                        linewidth=line_style["linewidth"],
+                    )
+            axes.text(
+                column + width / 2,
+                row,
+                piece.replace("$", r"\$"),
+                color=ink,
+                ha="center",
+                va="center",
+                family="monospace",
+                fontsize=size,
+            )
+            column += width
+    axes.set_xlim(0, columns)
+    margin = (room - len(lines)) / 2  # lines above and below, so that the text stands centred
+    axes.set_ylim(len(lines) - 0.5 + margin, -0.5 - margin)
+    axes.set_axis_off()
+    return ScalarMappable(**scale)
+
+
+def letters_per_line(width: float, size: float = TEXT_SIZE) -> int:
+    """Return how many letters of the fixed-width font, 0.62 of its size wide, fit these inches."""
+    return int(width * 72 / (0.62 * size))
+
+
+def lines_per_panel(height: float, size: float = TEXT_SIZE) -> int:
+    """Return how many lines fit these inches."""
+    return max(int(height / (LINE_HEIGHT * size)), 1)
+
+
+def break_lines(pieces: Pieces, columns: int) -> list[Pieces]:
+    """Break pieces into lines of at most so many columns; a piece longer than a line is cut."""
+    lines: list[Pieces] = [[]]
+    used = 0
+    for piece, token in pieces:
+        for part in textwrap.wrap(piece, columns, drop_whitespace=False) or [piece]:
+            if used and used + cell_len(part) > columns:
+                lines.append([])
+                used = 0
+            if used or not part.isspace():
+                lines[-1].append((part, token))
+                used += cell_len(part)
+    return lines
+
+
+def _lightness(colour: tuple[float, ...]) -> float:
+    red, green, blue = colour[:3]
+    return 0.299 * red + 0.587 * green + 0.114 * blue
