@@ -21,17 +21,15 @@ FROM_0_TO_1 = ("relative_entropy", "maximum", "sink_score", "sink_rate", "null_s
 def heads_figure(statistics: HeadStatistics) -> Figure:
     """Return a figure with a heat map of layers x heads for each statistic, with its unit.
 
-    The readout, where it has attention, is a row of its own below the layers; it is blank where it
-    has no such statistic.
+    The readout, where it has attention and such a statistic, is a row of its own below the layers.
 
     Raises:
         InputError: If there is neither a layer nor a readout with attention.
     """
-    names = [name for name in STATISTICS if name in statistics.mean or name in _readout(statistics)]
-    names = [name for name in names if len(_rows(statistics, name))]
+    names = [name for name in STATISTICS if len(_rows(statistics, name))]
     if not names:
         raise InputError("There is no head to draw: the encoder has no layers.")
-    rows, columns = max(len(_rows(statistics, n)) for n in names), _heads(statistics)
+    rows, columns = max(len(_rows(statistics, name)) for name in names), _heads(statistics)
     width = min(max(columns * CELL + 1.6, 2.4), LARGEST_PANEL)
     height = min(max(rows * CELL + 0.9, 1.5), LARGEST_PANEL)
     across = min(COLUMNS, len(names))
@@ -44,10 +42,6 @@ def heads_figure(statistics: HeadStatistics) -> Figure:
     for axes in panels[len(names) :]:
         axes.set_axis_off()
     return figure
-
-
-def _readout(statistics: HeadStatistics) -> dict[str, npt.NDArray[np.float64]]:
-    return statistics.readout_mean
 
 
 def _heads(statistics: HeadStatistics) -> int:
@@ -64,8 +58,8 @@ def _rows(statistics: HeadStatistics, name: str) -> npt.NDArray[np.float64]:
         np.pad(row, (0, heads - len(row)), constant_values=np.nan)
         for row in statistics.mean.get(name, np.zeros((0, heads)))
     ]
-    if statistics.readout_mean:
-        readout = statistics.readout_mean.get(name, np.full(heads, np.nan))
+    if name in statistics.readout_mean:
+        readout = statistics.readout_mean[name]
         rows.append(np.pad(readout, (0, heads - len(readout)), constant_values=np.nan))
     return np.array(rows).reshape(len(rows), heads)
 

@@ -19,7 +19,8 @@ def stands_in_input(boxes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         boxes: [K, 2] or [K, 4], as an atlas keeps them: NaN, or an empty span, for nowhere.
     """
     axes = boxes.shape[1] // 2
-    return np.all(boxes[:, axes:] > boxes[:, :axes], axis=1)
+    filled: npt.NDArray[np.bool_] = np.all(boxes[:, axes:] > boxes[:, :axes], axis=1)
+    return filled
 
 
 def token_places(boxes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -76,19 +76,20 @@ def rows_of(sample: Sample, max_rows: int | None = None) -> npt.NDArray[np.float
     Signed weights are abs(A) / sum abs(A).
     """
     chosen = evenly(sample.length, max_rows)
-    return distributions(sample.read_maps()[:, :, chosen], sample)
+    return distributions(sample, sample.read_maps()[:, :, chosen])
 
 
-def distributions(weights: npt.NDArray[Any], sample: Sample) -> npt.NDArray[np.float32]:
-    """Return rows of weights [..., K] as distributions over K + 1 keys, the null key last."""
+def distributions(sample: Sample, weights: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return weights [..., K] of a sample as distributions over K + 1 keys, the null key last."""
     shares = as_shares(weights, sample.signed)
     total = shares.sum(axis=-1, keepdims=True)
-    if sample.null_share is None:
-        # Rounding to float16 leaves a row a little off 1.
-        np.divide(shares, total, out=shares, where=total > 0)
-        null = np.zeros_like(total)
-    else:
-        null = np.maximum(1 - total, 0)
+    null = np.zeros_like(total)
+    if sample.null_share is not None:
+        np.maximum(1 - total, 0, out=null)
+        total += null
+    # Rounding to float16 leaves a row a little off 1.
+    np.divide(shares, total, out=shares, where=total > 0)
+    np.divide(null, total, out=null, where=total > 0)
     return np.concatenate([shares, null], axis=-1)
 
 

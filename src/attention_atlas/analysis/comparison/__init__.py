@@ -1,0 +1,37 @@
+"""Lay runs side by side, and compare two of them sample by sample; without torch.
+
+`comparison.figure`, which needs matplotlib, is imported by itself.
+"""
+
+from attention_atlas.analysis.comparison.groups import (
+    Comparison,
+    Difference,
+    Group,
+    compare_runs,
+)
+from attention_atlas.analysis.comparison.intervals import Interval
+from attention_atlas.analysis.comparison.markdown import comparison_markdown
+from attention_atlas.analysis.comparison.quantities import describe_quantity
+from attention_atlas.analysis.comparison.runs import ComparedRun, read_run
+from attention_atlas.analysis.comparison.samples import (
+    SampleComparison,
+    SampleDifference,
+    compare_samples,
+    why_not_samples,
+)
+
+__all__ = [
+    "ComparedRun",
+    "Comparison",
+    "Difference",
+    "Group",
+    "Interval",
+    "SampleComparison",
+    "SampleDifference",
+    "compare_runs",
+    "compare_samples",
+    "comparison_markdown",
+    "describe_quantity",
+    "read_run",
+    "why_not_samples",
+]

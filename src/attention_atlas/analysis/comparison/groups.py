@@ -1,0 +1,301 @@
+"""Lay runs side by side: runs that differ in their seed alone make a group, with intervals."""
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attention_atlas.analysis.comparison.intervals import (
+    Interval,
+    difference_of_intervals,
+    difference_over_seeds,
+    over_seeds,
+)
+from attention_atlas.analysis.comparison.quantities import describe_quantity
+from attention_atlas.analysis.comparison.runs import ComparedRun, read_run
+from attention_atlas.atlas.schema import plain_json
+from attention_atlas.errors import InputError
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone.
+
+    Attributes:
+        label: The mechanism, and what else tells it from other groups of its data.
+        task: Of all its runs.
+        data: Of all its runs.
+        runs: In the order given.
+        intervals: Mean and interval of each quantity, over the runs that have it.
+    """
+
+    label: str
+    task: str
+    data: str
+    runs: list[ComparedRun]
+    intervals: dict[str, Interval]
+
+    def values(self, quantity: str) -> list[float]:
+        """Return a quantity of each run that has it."""
+        return [run.values[quantity] for run in self.runs if quantity in run.values]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more of a quantity the second of two groups has, on the same task and data.
+
+    Attributes:
+        task: Of both.
+        data: Of both.
+        quantity: Its name.
+        first: Label of a group.
+        second: Label of a group.
+        interval: Second less first.
+    """
+
+    task: str
+    data: str
+    quantity: str
+    first: str
+    second: str
+    interval: Interval
+
+    @property
+    def is_tie(self) -> bool:
+        """Whether the interval includes 0, so that the data do not tell the two apart."""
+        low, high = self.interval.low, self.interval.high
+        return low is not None and high is not None and low <= 0 <= high
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    Attributes:
+        groups: In the order in which their first runs were given.
+        differences: Of each pair of groups on the same task and data, for each quantity that both
+            have with an interval. With m groups there are m (m - 1) / 2 pairs, and of every 20
+            intervals one misses the truth: they are not corrected for that.
+        notes: Sentences on what the numbers do not say.
+    """
+
+    groups: list[Group]
+    differences: list[Difference]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def runs(self) -> list[ComparedRun]:
+        """All runs, group by group."""
+        return [run for group in self.groups for run in group.runs]
+
+    @property
+    def quantities(self) -> list[str]:
+        """Names of all quantities that a run has, in the order of tables."""
+        return list(dict.fromkeys(name for group in self.groups for name in group.intervals))
+
+    @property
+    def tasks(self) -> list[tuple[str, str]]:
+        """Task and data of the groups, each pair once."""
+        return list(dict.fromkeys((group.task, group.data) for group in self.groups))
+
+    def of_task(self, task: str, data: str) -> list[Group]:
+        """Return the groups of a task and data."""
+        return [group for group in self.groups if (group.task, group.data) == (task, data)]
+
+    def difference(self, first: Group, second: Group, quantity: str) -> Difference | None:
+        """Return second less first; None where it has no interval."""
+        same = (first.task, first.data) == (second.task, second.data)
+        return _difference(first, second, quantity) if same else None
+
+    def best(self, task: str, data: str, quantity: str) -> list[str]:
+        """Return the label of the best group of a task and data, and of those that tie with it.
+
+        The best comes first. Nobody is best where neither way is better, where there is one group
+        only, or where a difference to the best cannot be judged, for want of an interval.
+        """
+        higher = describe_quantity(quantity).higher_is_better
+        groups = [group for group in self.of_task(task, data) if quantity in group.intervals]
+        if higher is None or len(groups) < 2:
+            return []
+        sign = -1 if higher else 1
+        groups.sort(key=lambda group: sign * group.intervals[quantity].mean)
+        differences = [_difference(groups[0], other, quantity) for other in groups[1:]]
+        ties = [
+            other.label
+            for other, difference in zip(groups[1:], differences, strict=True)
+            if difference is not None and difference.is_tie
+        ]
+        return [groups[0].label, *ties] if None not in differences else []
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        groups = [
+            {
+                "label": group.label,
+                "task": group.task,
+                "data": group.data,
+                "intervals": {name: asdict(value) for name, value in group.intervals.items()},
+                "runs": [_run_to_json(run) for run in group.runs],
+            }
+            for group in self.groups
+        ]
+        differences = [
+            {**asdict(difference), "is_tie": difference.is_tie} for difference in self.differences
+        ]
+        content = {"groups": groups, "differences": differences, "notes": self.notes}
+        return dict(plain_json(content))
+
+
+def compare_runs(
+    runs: Sequence[str | Path], progress: Callable[[int, int], None] | None = None
+) -> Comparison:
+    """Read runs and lay them side by side.
+
+    Runs whose configs differ in the seed alone make a group. Of a group of two runs or more, each
+    quantity has its mean and the t interval over the runs; of one run, the accuracy has Wilson's
+    interval and faithfulness that of its bootstrap, both over samples. The difference of two groups
+    has Welch's interval where both have two runs or more, else one made of the intervals of the two
+    (see `intervals`). An interval that includes 0 is a tie. All intervals are of 95 %. Runs of
+    different tasks or data are listed, and no differences are taken between them.
+
+    Args:
+        runs: Folders, each once.
+        progress: Called with runs done, and all.
+
+    Raises:
+        InputError: If no run is given, one is given twice, or one cannot be read.
+    """
+    _check(runs)
+    found = []
+    for done, run in enumerate(runs, start=1):
+        found.append(read_run(run))
+        if progress is not None:
+            progress(done, len(runs))
+    groups = _groups(found)
+    differences = [
+        difference
+        for first, second in itertools.combinations(groups, 2)
+        if (first.task, first.data) == (second.task, second.data)
+        for quantity in first.intervals
+        if quantity in second.intervals
+        and (difference := _difference(first, second, quantity)) is not None
+    ]
+    return Comparison(groups, differences, _notes(groups))
+
+
+def _check(runs: Sequence[str | Path]) -> None:
+    if not runs:
+        raise InputError("There is no run to compare: give the folders of two or more.")
+    places = [Path(run).resolve() for run in runs]
+    for run, place in zip(runs, places, strict=True):
+        if places.count(place) > 1:
+            raise InputError(f"The run {str(run)!r} is given twice: give each run once.")
+
+
+def _groups(runs: list[ComparedRun]) -> list[Group]:
+    by_key: dict[str, list[ComparedRun]] = {}
+    for run in runs:
+        by_key.setdefault(_key(run), []).append(run)
+    members = list(by_key.values())
+    labels = _labels(members)
+    return [
+        Group(label, group[0].task, group[0].data, group, _intervals(group))
+        for label, group in zip(labels, members, strict=True)
+    ]
+
+
+def _key(run: ComparedRun) -> str:
+    """What runs that differ in their seed alone have in common; a repeated seed stays one run."""
+    if run.config is None:
+        return str(run.folder.resolve())
+    return json.dumps([run.task, run.data, run.split, run.config], sort_keys=True, default=str)
+
+
+def _intervals(runs: list[ComparedRun]) -> dict[str, Interval]:
+    names = dict.fromkeys(name for run in runs for name in run.values)
+    intervals = {}
+    for name in names:
+        having = [run for run in runs if name in run.values]
+        if len(having) == 1 and name in having[0].intervals:
+            intervals[name] = having[0].intervals[name]
+        else:
+            intervals[name] = over_seeds([run.values[name] for run in having])
+    return intervals
+
+
+def _difference(first: Group, second: Group, quantity: str) -> Difference | None:
+    one, other = first.values(quantity), second.values(quantity)
+    interval: Interval | None
+    if len(one) > 1 and len(other) > 1:
+        interval = difference_over_seeds(one, other)
+    elif one and other:
+        interval = difference_of_intervals(first.intervals[quantity], second.intervals[quantity])
+    else:
+        interval = None
+    if interval is None:
+        return None
+    return Difference(first.task, first.data, quantity, first.label, second.label, interval)
+
+
+def _labels(members: list[list[ComparedRun]]) -> list[str]:
+    """Name each group by its mechanism, and by what else differs where that is the same."""
+    labels = []
+    for group in members:
+        run = group[0]
+        alike = [
+            other[0]
+            for other in members
+            if (other[0].task, other[0].data, other[0].mechanism)
+            == (run.task, run.data, run.mechanism)
+        ]
+        labels.append(run.mechanism + (_what_differs(run, alike) if len(alike) > 1 else ""))
+    return labels
+
+
+def _what_differs(run: ComparedRun, alike: list[ComparedRun]) -> str:
+    if any(other.config is None for other in alike):
+        return f" ({run.folder})"
+    configs = [dict(_flat(other.config)) for other in alike]
+    own = dict(_flat(run.config))
+    names = sorted({name for config in configs for name in config})
+    differing = [n for n in names if len({str(config.get(n)) for config in configs}) > 1]
+    # A recipe is where other options take their values from: it would name everything twice.
+    short = [n for n in differing if not n.startswith("task.recipe.")] or differing
+    words = [f"{name}={own.get(name)}" for name in short[:3]]
+    if run.split != "test":
+        words.append(run.split)
+    return f" ({', '.join(words)})" if words else f" ({run.folder})"
+
+
+def _flat(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(config, dict):
+        return [(prefix, config)]
+    return [
+        pair
+        for name, value in config.items()
+        for pair in _flat(value, f"{prefix}.{name}" if prefix else str(name))
+    ]
+
+
+def _run_to_json(run: ComparedRun) -> dict[str, Any]:
+    kept = asdict(run)
+    del kept["config"]
+    return {**kept, "folder": str(run.folder)}
+
+
+def _notes(groups: list[Group]) -> list[str]:
+    runs = [run for group in groups for run in group.runs]
+    notes = [f"{run.folder}: {note}" for run in runs for note in run.notes]
+    if len({(group.task, group.data) for group in groups}) > 1:
+        notes.append(
+            "These runs are of different tasks or data: they are listed side by side, and "
+            "differences are taken within the same task and data only."
+        )
+    if any(len(group.runs) == 1 for group in groups):
+        notes.append(
+            "Where a run stands alone, intervals are over its test samples: they say nothing about "
+            "another seed."
+        )
+    return notes

@@ -1,0 +1,48 @@
+"""The numbers that runs are compared by: their names, titles, units, and which way is better."""
+
+from dataclasses import dataclass
+
+from attention_atlas.analysis.faithfulness import METRICS
+from attention_atlas.analysis.heads import STATISTICS
+
+HEADS, READOUT, FAITHFULNESS = "heads", "readout", "faithfulness"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a number of a run is.
+
+    Attributes:
+        name: `accuracy`, `cpu_seconds`, `train_seconds`, `num_parameters`, or with its part first:
+            `heads.entropy`, `readout.entropy`, `faithfulness.rollout.comprehensiveness`.
+        title: For tables and figures.
+        unit: `%` where the number is a share that is shown times 100; empty where it has none.
+        higher_is_better: None where neither way is.
+    """
+
+    name: str
+    title: str
+    unit: str = ""
+    higher_is_better: bool | None = None
+
+
+_OF_RUNS = {
+    "accuracy": Quantity("accuracy", "accuracy", "%", True),
+    "cpu_seconds": Quantity("cpu_seconds", "CPU time", "s", False),
+    "train_seconds": Quantity("train_seconds", "training time", "s", False),
+    "num_parameters": Quantity("num_parameters", "parameters", "", False),
+}
+
+
+def describe_quantity(name: str) -> Quantity:
+    """Return what the quantity of that name is; KeyError if there is none."""
+    if name in _OF_RUNS:
+        return _OF_RUNS[name]
+    part, _, rest = name.partition(".")
+    if part in (HEADS, READOUT):
+        described = STATISTICS[rest]
+        title = described.title if part == HEADS else f"readout {described.title}"
+        return Quantity(name, title, described.unit)
+    method, _, metric = rest.rpartition(".")
+    measured = METRICS[metric]
+    return Quantity(name, f"{measured.title} of {method}", "", measured.higher_is_better)

@@ -1,0 +1,190 @@
+"""Read what a finished run says of itself: its result, its heads, its faithfulness."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attention_atlas.analysis.comparison.intervals import Interval, of_accuracy
+from attention_atlas.analysis.comparison.quantities import FAITHFULNESS, HEADS, READOUT
+from attention_atlas.analysis.faithfulness import Faithfulness
+from attention_atlas.analysis.heads import head_statistics
+from attention_atlas.atlas import Atlas, find_atlas, open_atlas
+from attention_atlas.errors import InputError
+
+RESULT, FAITHFULNESS_FILE = "result.json", "faithfulness.json"
+CONFIG = Path(".hydra") / "config.yaml"
+# Where a run stands and what it keeps of itself; not what is trained, nor how.
+NOT_COMPARED = {"seed", "run_folder", "dirpath", "capture", "logger", "num_threads", "hydra"}
+_COSTS = ("cpu_seconds", "train_seconds", "num_parameters")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One run, as it is listed beside others.
+
+    Attributes:
+        folder: Of the run.
+        task: Such as `nlp`.
+        data: Name of the data set.
+        mechanism: In words, such as `cosine, rotary`.
+        encoder: Name of its size.
+        seed: None where the result does not say.
+        split: That the accuracy is of.
+        num_samples: Of that split.
+        values: By name of the quantity (see `Quantity`); what a run lacks is not there.
+        intervals: Those of them that have an interval of their own, over samples.
+        config: What was trained and how, without seed and folders; None where the run kept none.
+        notes: Sentences on what is missing, and why.
+    """
+
+    folder: Path
+    task: str
+    data: str
+    mechanism: str
+    encoder: str
+    seed: int | None
+    split: str
+    num_samples: int
+    values: dict[str, float]
+    intervals: dict[str, Interval]
+    config: dict[str, Any] | None
+    notes: list[str] = field(default_factory=list)
+
+
+def read_run(folder: str | Path, progress: Progress | None = None) -> ComparedRun:
+    """Return what a run folder says of its run.
+
+    Args:
+        folder: Of a run, or of an evaluation of one: it holds `result.json`.
+        progress: Called with samples done, and all, while the atlas is read.
+
+    Raises:
+        InputError: If there is no such run, it has no result, or a file in it is damaged.
+    """
+    folder = Path(folder)
+    result = _read_result(folder)
+    split = str(result.get("split", "test"))
+    values = {name: float(result[name]) for name in _COSTS if result.get(name) is not None}
+    intervals: dict[str, Interval] = {}
+    num_samples = int(result.get(f"num_{split}_samples") or 0)
+    accuracy = result.get(f"{split}/accuracy")
+    if accuracy is not None:
+        values = {"accuracy": float(accuracy), **values}
+        if num_samples:
+            intervals["accuracy"] = of_accuracy(float(accuracy), num_samples)
+    notes: list[str] = []
+    atlas = _atlas_of(folder, notes)
+    if atlas is not None:
+        values |= _head_values(atlas, progress)
+    faithfulness = read_faithfulness(folder)
+    if faithfulness is not None:
+        measured = _faithfulness_intervals(faithfulness)
+        intervals |= measured
+        values |= {name: interval.mean for name, interval in measured.items()}
+    return ComparedRun(
+        folder=folder,
+        task=str(result.get("task", "?")),
+        data=str(result.get("data", "?")),
+        mechanism=str(result.get("attention", "?")),
+        encoder=str(result.get("encoder", "?")),
+        seed=result.get("seed"),
+        split=split,
+        num_samples=num_samples,
+        values=values,
+        intervals=intervals,
+        config=_config_of(folder, atlas),
+        notes=notes,
+    )
+
+
+def read_faithfulness(folder: Path) -> Faithfulness | None:
+    """Return what `atlas faithfulness` left in a run folder; None where it was not measured.
+
+    Raises:
+        InputError: If the file is damaged or of a newer version; it names the file.
+    """
+    path = folder / FAITHFULNESS_FILE
+    if not path.is_file():
+        return None
+    content = _read_json(path)
+    try:
+        return Faithfulness.from_json(content)
+    except InputError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def _read_result(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise InputError(f"There is no run {str(folder)!r}: give a run folder.")
+    if not (folder / RESULT).is_file():
+        raise InputError(
+            f"{folder} has no {RESULT}, so it is no finished run: give the folder of one, not of "
+            "its atlas."
+        )
+    return _read_json(folder / RESULT)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: it is no JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} cannot be read: it holds no JSON object.")
+    return content
+
+
+def _atlas_of(folder: Path, notes: list[str]) -> Atlas | None:
+    """Return the atlas of a run; None, with the reason in the notes, where it has none."""
+    try:
+        find_atlas(folder)
+    except InputError as error:
+        notes.append(str(error))
+        return None
+    return open_atlas(folder)
+
+
+def _head_values(atlas: Atlas, progress: Progress | None) -> dict[str, float]:
+    statistics = head_statistics(atlas, progress=progress)
+    heads = {f"{HEADS}.{name}": value for name, value in statistics.overall().items()}
+    readout = {f"{READOUT}.{n}": float(mean.mean()) for n, mean in statistics.readout_mean.items()}
+    return heads | readout
+
+
+def _faithfulness_intervals(faithfulness: Faithfulness) -> dict[str, Interval]:
+    return {
+        f"{FAITHFULNESS}.{method}.{metric}": Interval(e.mean, e.low, e.high, 1, "bootstrap")
+        for method, metrics in faithfulness.estimates.items()
+        for metric, e in metrics.items()
+    }
+
+
+def _config_of(folder: Path, atlas: Atlas | None) -> dict[str, Any] | None:
+    """Return the resolved config of a run, without what does not tell runs apart."""
+    if atlas is not None and atlas.config:
+        return _comparable(atlas.config)
+    if not (folder / CONFIG).is_file():
+        return None
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        # Hydra alone knows the folder.
+        config = OmegaConf.merge(OmegaConf.load(folder / CONFIG), {"run_folder": ""})
+        plain = OmegaConf.to_container(config, resolve=True)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise InputError(f"{folder / CONFIG} cannot be read: {error}") from error
+    return _comparable(plain)
+
+
+def _comparable(config: Any) -> dict[str, Any]:
+    """Leave out of a config, at any depth, what does not tell runs apart."""
+    return {
+        str(name): _comparable(value) if isinstance(value, dict) else value
+        for name, value in config.items()
+        if name not in NOT_COMPARED
+    }
