@@ -1,0 +1,10 @@
+"""How much an attribution tells about what the model used.
+
+Nothing is imported here but what a result is made of, so that a saved one is read without torch:
+`removal` and `measure` run a model, `figures` draws with matplotlib.
+"""
+
+from attention_atlas.analysis.faithfulness.metrics import METRICS, Metric
+from attention_atlas.analysis.faithfulness.result import Estimate, Faithfulness
+
+__all__ = ["METRICS", "Estimate", "Faithfulness", "Metric"]

@@ -1,0 +1,97 @@
+"""Ask a model about the samples of a batch without some of their tokens.
+
+Shapes: B batch, K tokens of the layout.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.analysis.faithfulness.metrics import Values, needed_counts, ranking
+from attention_atlas.analysis.faithfulness.probe import Probe
+
+Order = npt.NDArray[np.int64]
+
+
+@dataclass
+class Curve:
+    """The probability of the class of one sample by the number of top tokens.
+
+    Attributes:
+        removed: While these tokens are removed.
+        kept: While all others are removed.
+    """
+
+    removed: dict[int, float] = field(default_factory=dict)
+    kept: dict[int, float] = field(default_factory=dict)
+
+
+def leave_one_out(probe: Probe, chosen: Sequence[Order]) -> Values:
+    """[B, K]: how much the probability drops without each token alone; NaN of tokens not chosen.
+
+    Args:
+        probe: Of the batch.
+        chosen: Of each sample, the tokens that are left out one at a time.
+    """
+    drops: Values = np.full(probe.removable.shape, np.nan)
+    rows = np.repeat(np.arange(len(chosen)), [len(tokens) for tokens in chosen])
+    tokens = np.concatenate(chosen).astype(np.int64)
+    removed = np.zeros((len(rows), drops.shape[1]), dtype=bool)
+    removed[np.arange(len(rows)), tokens] = True
+    drops[rows, tokens] = probe.whole[rows] - probe(rows, removed)
+    return drops
+
+
+def curves(
+    probe: Probe,
+    attributions: Mapping[str, Values],
+    ties: Sequence[Values],
+    thresholds: Sequence[float],
+    steps: int,
+) -> dict[str, list[Curve | None]]:
+    """What is left of the probability while tokens go, by method and sample.
+
+    Args:
+        probe: Of the batch.
+        attributions: By method, [B, K]; a sample with a NaN has no curve.
+        ties: Of each sample, what orders its removable tokens where a method does not.
+        thresholds: As `needed_counts` takes them.
+        steps: As `needed_counts` takes them.
+    """
+    asked: list[tuple[dict[int, float], int]] = []
+    rows, masks = [], []
+    found: dict[str, list[Curve | None]] = {method: [] for method in attributions}
+    for sample, (whole, every) in enumerate(zip(probe.whole, _without_any(probe), strict=True)):
+        tokens = np.flatnonzero(probe.removable[sample])
+        counts = needed_counts(thresholds, steps, len(tokens))
+        for method, attribution in attributions.items():
+            values = attribution[sample, tokens]
+            if not len(tokens) or np.isnan(values).any():
+                found[method].append(None)
+                continue
+            order = tokens[ranking(values, ties[sample])]
+            curve = Curve({0: whole, len(tokens): every}, {0: every, len(tokens): whole})
+            found[method].append(curve)
+            for count in counts:
+                for part, gone in ((curve.removed, order[:count]), (curve.kept, order[count:])):
+                    asked.append((part, count))
+                    rows.append(sample)
+                    masks.append(_mask(gone, probe.removable.shape[1]))
+    if asked:
+        for (part, count), value in zip(asked, probe(np.array(rows), np.stack(masks)), strict=True):
+            part[count] = float(value)
+    return found
+
+
+def _without_any(probe: Probe) -> Iterable[float]:
+    """The probability [B] with everything removed."""
+    without: list[float] = probe(np.arange(len(probe.whole)), probe.removable).tolist()
+    return without
+
+
+def _mask(tokens: Order, size: int) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(size, dtype=bool)
+    mask[tokens] = True
+    return mask

@@ -1,0 +1,135 @@
+"""The attributions that are measured: those of the library and the caller's own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from attention_atlas.analysis.attributions import attribute, find_method, why_not
+from attention_atlas.analysis.faithfulness.metrics import Values
+from attention_atlas.analysis.faithfulness.removal import Removal
+from attention_atlas.analysis.faithfulness.result import BASELINE
+from attention_atlas.attention import Attention
+from attention_atlas.encoder import Classifier, TokenLayout
+from attention_atlas.errors import InputError
+
+Batch = dict[str, Any]
+Explain = Callable[[Classifier, Batch, Tensor], Tensor]
+"""An attribution of one's own: model, batch, classes [B] to [B, K]; positive is for the class."""
+
+GRADIENT = "input_gradient"
+"""The attribution that others are compared with (Jain & Wallace 2019)."""
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Attribution methods that a model allows.
+
+    Attributes:
+        names: Of the library's methods.
+        own: Others, by name.
+        refused: Methods that do not apply, and why.
+        removal: Makes the input without any token, the baseline of integrated gradients.
+        seed: Of random attributions.
+    """
+
+    names: list[str]
+    own: Mapping[str, Explain]
+    refused: dict[str, str]
+    removal: Removal
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        model: Classifier,
+        methods: Sequence[str],
+        own: Mapping[str, Explain],
+        removal: Removal,
+        seed: int,
+    ) -> "Explainer":
+        """Sort out the methods that do not apply to the model; random is always among the rest.
+
+        Raises:
+            InputError: A method is unknown.
+        """
+        wanted = list(dict.fromkeys([*methods, BASELINE]))
+        reasons = {method: why_not(method, model) for method in wanted}
+        refused = {method: reason for method, reason in reasons.items() if reason is not None}
+        names = [method for method in wanted if method not in refused]
+        return cls(names, own, refused, removal, seed)
+
+    @property
+    def methods(self) -> list[str]:
+        """All that are measured."""
+        return [*self.names, *self.own]
+
+    def __call__(
+        self, model: Classifier, batch: Batch, layout: TokenLayout, target: Tensor
+    ) -> dict[str, Values]:
+        """Each attribution [B, K], the gradient's in any case; NaN where a sample is too long."""
+        reference = self.removal.all(batch, layout)
+
+        def ask(names: list[str], rows: slice) -> dict[str, Values]:
+            part = (_rows(given, rows) for given in (batch, reference))
+            found = attribute(
+                model, next(part), names, target[rows], reference=next(part), seed=self.seed
+            )
+            return {name: _array(values) for name, values in found.items()}
+
+        found = _ask_in_parts(ask, list(dict.fromkeys([*self.names, GRADIENT])), layout)
+        return found | {
+            name: _array(explain(model, batch, target)) for name, explain in self.own.items()
+        }
+
+    def is_signed(self, method: str, model: Classifier) -> bool:
+        """Whether an attribution may speak against the class too.
+
+        With signed maps every method does.
+        """
+        if method in self.own or find_method(method).signed:
+            return True
+        return any(isinstance(part, Attention) and part.is_signed for part in model.modules())
+
+    def title(self, method: str) -> str:
+        """How figures and sentences call a method."""
+        return method.replace("_", " ") if method in self.own else find_method(method).title
+
+
+def _ask_in_parts(
+    ask: Callable[[list[str], slice], dict[str, Values]], names: list[str], layout: TokenLayout
+) -> dict[str, Values]:
+    """All methods of all samples at once; what is refused, method by method, sample by sample.
+
+    A method may refuse an input that is too long for it, which is then NaN.
+    """
+    size = layout.valid.shape
+    try:
+        return ask(names, slice(size[0]))
+    except InputError:
+        found = {}
+        for name in names:
+            values: Values = np.full(size, np.nan)
+            try:
+                values = ask([name], slice(size[0]))[name]
+            except InputError:
+                for row in range(size[0]):
+                    with suppress(InputError):
+                        values[row] = ask([name], slice(row, row + 1))[name][0]
+            found[name] = values
+        return found
+
+
+def _rows(batch: Batch, rows: slice) -> Batch:
+    """Some samples of a batch."""
+    return {
+        name: values[rows] for name, values in batch.items() if isinstance(values, (Tensor, list))
+    }
+
+
+def _array(values: Tensor) -> Values:
+    array: Values = values.detach().cpu().double().numpy()
+    return array

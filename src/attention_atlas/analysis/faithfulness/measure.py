@@ -1,0 +1,184 @@
+"""Measure how much attributions tell about what a model used.
+
+Letters of shapes: B batch, K tokens of the layout, N samples.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from attention_atlas.analysis.faithfulness.explain import Explain, Explainer
+from attention_atlas.analysis.faithfulness.probe import MAX_TOKENS, Probe, evaluating
+from attention_atlas.analysis.faithfulness.randomisation import likeness_to_untrained
+from attention_atlas.analysis.faithfulness.removal import Removal
+from attention_atlas.analysis.faithfulness.result import Faithfulness
+from attention_atlas.analysis.faithfulness.scores import (
+    LEAVE_ONE_OUT,
+    Options,
+    Scores,
+    score_batch,
+)
+from attention_atlas.encoder import Classifier
+from attention_atlas.errors import InputError
+
+Batch = dict[str, Any]
+
+
+def measure(
+    model: Classifier,
+    batches: Iterable[Batch],
+    methods: Sequence[str],
+    removal: Removal,
+    *,
+    thresholds: Sequence[float] = (0.01, 0.05, 0.1, 0.2, 0.5),
+    steps: int = 10,
+    fresh_model: Callable[[int], Classifier] | None = None,
+    seed: int = 0,
+    num_resamples: int = 1000,
+    own: Mapping[str, Explain] | None = None,
+    max_left_out: int = 256,
+    randomised_samples: int = 16,
+    max_tokens: int = MAX_TOKENS,
+    progress: Callable[[int, int], None] | None = None,
+) -> Faithfulness:
+    """Measure attribution methods on some samples, for the class that the model predicts.
+
+    Args:
+        model: Put into evaluation mode meanwhile.
+        batches: Prepared; samples of like length together cost least.
+        methods: Names as `attribute` takes them. Random and leave-one-out are always measured.
+        removal: Takes tokens out of the input.
+        thresholds: Fractions of the tokens, for comprehensiveness and sufficiency.
+        steps: Equal fractions of the tokens, for deletion and insertion.
+        fresh_model: Gives an untrained model of the same config for a seed; without it there is no
+            randomisation check.
+        seed: Of random attributions, untrained weights, the order of ties, and resamples.
+        num_resamples: Of the bootstrap.
+        own: Attributions of one's own by name.
+        max_left_out: Tokens of a sample that are left out one at a time. Of a longer sample so many
+            are drawn for the correlation, and leave-one-out is no method for it.
+        randomised_samples: On how many samples the randomisation check is made, evenly spaced.
+        max_tokens: Tokens of one pass through the model, padding included.
+        progress: Called with the samples done and all samples; a sample of the randomisation check
+            counts twice.
+
+    Raises:
+        InputError: A method is unknown, an option is out of range, or there are no samples.
+    """
+    _check(thresholds, steps)
+    batches = list(batches)
+    ids = [sample_id for batch in batches for sample_id in batch["sample_id"]]
+    if not ids:
+        raise InputError("There are no samples to measure faithfulness on.")
+    again = _evenly(ids, randomised_samples) if fresh_model else set()
+    tick = _counter(progress, len(ids) + len(again))
+    options = Options(tuple(thresholds), steps, seed, max_left_out)
+    explainer = Explainer.of(model, methods, own or {}, removal, seed)
+    scores: Scores = {}
+    likeness: Scores = {}
+    copies = 0
+    with evaluating(model):
+        for batch in batches:
+            probe = Probe(model, batch, removal, max_tokens)
+            _extend(scores, score_batch(probe, explainer, options))
+            copies += probe.num_copies
+            tick(len(batch["sample_id"]))
+        if fresh_model:
+            untrained = fresh_model(seed).to(probe.target.device).eval()
+            for batch in _select(batches, again):
+                probe = Probe(model, batch, removal, max_tokens)
+                _extend(likeness, likeness_to_untrained(probe, explainer, untrained))
+                tick(len(batch["sample_id"]))
+    for method, by_stage in likeness.items():
+        in_order = (sample_id for sample_id in ids if sample_id in again)
+        last = dict(zip(in_order, by_stage["embedding"], strict=True))
+        scores[method]["randomisation_correlation"] = [last.get(sample_id) for sample_id in ids]
+    titles = {
+        method: explainer.title(method) for method in [*explainer.methods, *explainer.refused]
+    }
+    titles[LEAVE_ONE_OUT] = "leave-one-out"
+    return Faithfulness(
+        removal=removal.name,
+        removal_description=removal.description,
+        sample_ids=ids,
+        values=scores,
+        titles=titles,
+        thresholds=list(thresholds),
+        steps=steps,
+        seed=seed,
+        num_resamples=num_resamples,
+        randomisation={
+            method: {stage: _mean(values) for stage, values in by_stage.items()}
+            for method, by_stage in likeness.items()
+        },
+        refused=explainer.refused,
+        notes=_notes(scores, len(ids), max_left_out, len(again)),
+        num_forward_passes=copies,
+    )
+
+
+def _check(thresholds: Sequence[float], steps: int) -> None:
+    if not thresholds or not all(0 < part <= 1 for part in thresholds):
+        raise InputError(
+            f"thresholds={list(thresholds)} is not possible: give fractions of the tokens, above 0 "
+            "and at most 1."
+        )
+    if steps < 1:
+        raise InputError(f"steps={steps} is not possible: take 1 or more.")
+
+
+def _evenly(ids: Sequence[str], count: int) -> set[str]:
+    """So many ids at equal distances, or all."""
+    count = min(count, len(ids))
+    return {ids[place * len(ids) // count] for place in range(count)}
+
+
+def _select(batches: Iterable[Batch], ids: set[str]) -> Iterator[Batch]:
+    """The samples of these ids, batch by batch."""
+    for batch in batches:
+        places = [place for place, name in enumerate(batch["sample_id"]) if name in ids]
+        if places:
+            part = {
+                name: values[places] for name, values in batch.items() if isinstance(values, Tensor)
+            }
+            yield part | {"sample_id": [batch["sample_id"][place] for place in places]}
+
+
+def _extend(scores: Scores, more: Scores) -> None:
+    for method, columns in more.items():
+        for name, values in columns.items():
+            scores.setdefault(method, {}).setdefault(name, []).extend(values)
+
+
+def _counter(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    return tick
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _notes(scores: Scores, num_samples: int, max_left_out: int, num_again: int) -> list[str]:
+    """What was measured on fewer samples, and why."""
+    notes = []
+    whole = sum(value is not None for value in scores[LEAVE_ONE_OUT]["comprehensiveness"])
+    if whole < num_samples:
+        notes.append(
+            f"Leave-one-out as a method was measured on {whole} of {num_samples} samples: those "
+            f"with at most {max_left_out} tokens; of the others, {max_left_out} tokens drawn at "
+            "random were left out, for the correlation."
+        )
+    if 0 < num_again < num_samples:
+        notes.append(f"The randomisation check was made on {num_again} of {num_samples} samples.")
+    return notes

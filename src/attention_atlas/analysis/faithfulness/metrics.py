@@ -1,0 +1,173 @@
+"""What is measured of one attribution of one sample, as plain numbers.
+
+Letters of shapes: K tokens that can be removed, F fractions of them. Everything here is about the
+class that is explained, p is its probability, and a positive attribution speaks for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import kendalltau, rankdata
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number per attribution and sample.
+
+    Attributes:
+        name: As in tables and files.
+        title: As in figures and sentences.
+        higher_is_better: Which way is better.
+        paper: Where it comes from.
+        meaning: In one sentence.
+    """
+
+    name: str
+    title: str
+    higher_is_better: bool
+    paper: str
+    meaning: str
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "comprehensiveness",
+            "comprehensiveness",
+            True,
+            "DeYoung et al. 2020, ERASER",
+            "How much p drops without the top tokens, mean over the thresholds.",
+        ),
+        Metric(
+            "sufficiency",
+            "sufficiency",
+            False,
+            "DeYoung et al. 2020, ERASER",
+            "How much p drops with the top tokens alone, mean over the thresholds.",
+        ),
+        Metric(
+            "deletion_auc",
+            "deletion AUC",
+            False,
+            "Petsiuk et al. 2018, RISE",
+            "Area under p while the tokens are removed, the top ones first.",
+        ),
+        Metric(
+            "insertion_auc",
+            "insertion AUC",
+            True,
+            "Petsiuk et al. 2018, RISE",
+            "Area under p while the tokens are put back, the top ones first.",
+        ),
+        Metric(
+            "leave_one_out_correlation",
+            "agreement with leave-one-out",
+            True,
+            "Jain & Wallace 2019",
+            "Kendall's tau-b with how much p drops without each token alone.",
+        ),
+        Metric(
+            "gradient_correlation",
+            "agreement with the gradient",
+            True,
+            "Jain & Wallace 2019",
+            "Kendall's tau-b with input x gradient.",
+        ),
+        Metric(
+            "randomisation_correlation",
+            "likeness under random weights",
+            False,
+            "Adebayo et al. 2018",
+            "Spearman's correlation with the attribution of the same model with new weights: "
+            "1 means that the attribution does not depend on what the model has learned.",
+        ),
+    )
+}
+
+
+def ranking(attribution: Values, ties: Values) -> npt.NDArray[np.int64]:
+    """The tokens [K] from the one that speaks most for the class to the one that does least.
+
+    Args:
+        attribution: [K].
+        ties: [K] numbers that order equal attributions: the same for all methods of a sample, so
+            that no method gains by the order of the tokens.
+    """
+    return np.lexsort((ties, -attribution))
+
+
+def count_of(fraction: float, num_tokens: int) -> int:
+    """How many tokens a fraction of them is: the nearest, half up, and at least one.
+
+    Of a fraction of zero, and of no tokens, it is none.
+    """
+    if fraction <= 0 or num_tokens == 0:
+        return 0
+    return min(max(int(fraction * num_tokens + 0.5), 1), num_tokens)
+
+
+def needed_counts(thresholds: Sequence[float], steps: int, num_tokens: int) -> list[int]:
+    """The numbers of top tokens that the metrics ask for, between none and all."""
+    fractions = [*thresholds, *(step / steps for step in range(1, steps))]
+    counts = {count_of(fraction, num_tokens) for fraction in fractions}
+    return sorted(counts - {0, num_tokens})
+
+
+def mean_drop(
+    whole: float, curve: Mapping[int, float], thresholds: Sequence[float], num_tokens: int
+) -> float:
+    """Mean over the thresholds of p(whole input) - p(changed input), the AOPC of DeYoung 2020.
+
+    With the top tokens removed this is the comprehensiveness, with all others removed the
+    sufficiency.
+
+    Args:
+        whole: p of the whole input.
+        curve: p by the number of top tokens that were removed, or kept.
+        thresholds: Fractions of the tokens.
+        num_tokens: K.
+    """
+    return float(np.mean([whole - curve[count_of(part, num_tokens)] for part in thresholds]))
+
+
+def area(curve: Mapping[int, float], steps: int, num_tokens: int) -> float:
+    """Area under p over the share of tokens that were removed, or kept, by trapezoids.
+
+    The shares are `steps` equal ones (Petsiuk 2018), each rounded to whole tokens and taken as it
+    then is.
+
+    Args:
+        curve: p by the number of tokens, none and all among them.
+        steps: How many.
+        num_tokens: K.
+    """
+    counts = [count_of(step / steps, num_tokens) for step in range(steps + 1)]
+    values = [curve[count] for count in counts]
+    return float(np.trapezoid(values, np.array(counts) / max(num_tokens, 1)))
+
+
+def kendall(first: Values, second: Values) -> float:
+    """Kendall's tau-b of two attributions [K]; 0 where one of them ranks nothing.
+
+    Tokens without a number (NaN) in one of the two are left out.
+    """
+    known = ~(np.isnan(first) | np.isnan(second))
+    tau = float(kendalltau(first[known], second[known]).statistic) if known.sum() > 1 else 0.0
+    return 0.0 if np.isnan(tau) else tau
+
+
+def spearman(first: Values, second: Values) -> float:
+    """Spearman's rank correlation of two attributions [K].
+
+    An attribution that ranks nothing is like itself (1) and unlike all others (0).
+    """
+    if np.array_equal(first, second):
+        return 1.0
+    a, b = (rankdata(values) - (len(values) + 1) / 2 for values in (first, second))
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale else 0.0

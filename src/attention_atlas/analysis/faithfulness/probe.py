@@ -1,0 +1,107 @@
+"""What a model says of many changed copies of the samples of a batch, a few passes for all.
+
+Shapes: B batch, K tokens of the layout, P copies.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from attention_atlas.analysis.faithfulness.removal import Removal, removable
+from attention_atlas.encoder import Classifier, TokenLayout
+
+Batch = dict[str, Any]
+MAX_TOKENS = 16_384
+"""Tokens of one pass, padding included."""
+
+
+class Probe:
+    """A batch whose samples are asked about with some of their tokens removed.
+
+    Args:
+        model: In evaluation mode.
+        batch: Prepared.
+        removal: Takes tokens out.
+        max_tokens: Most tokens of one pass.
+
+    Attributes:
+        layout: Of the tokens that the model sees.
+        removable: bool [B, K], the tokens that can be removed.
+        target: [B], the class that is explained: the predicted one.
+        whole: [B], its probability for the input as it is.
+        num_copies: Inputs that the model has seen so far.
+    """
+
+    def __init__(
+        self, model: Classifier, batch: Batch, removal: Removal, max_tokens: int = MAX_TOKENS
+    ) -> None:
+        self.model = model
+        self.batch = batch
+        self.removal = removal
+        self.layout = model.token_layout(batch)
+        self.removable: npt.NDArray[np.bool_] = removable(self.layout).cpu().numpy()
+        self.copies_per_pass = max(max_tokens // self.layout.boxes.shape[1], 1)
+        with torch.no_grad():
+            logits = model(batch)
+            self.target: Tensor = logits.argmax(dim=1)
+            self.whole = self._chosen(logits, self.target)
+            self._replacement = removal.replacement(batch, self.layout)
+        self.num_copies = len(logits)
+
+    def __call__(
+        self, rows: npt.NDArray[np.int64], removed: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float64]:
+        """The probability [P] of each copy's class.
+
+        Args:
+            rows: [P], which sample of the batch each copy is of.
+            removed: bool [P, K], its tokens that are taken out.
+        """
+        found = [
+            self._pass(
+                rows[start : start + self.copies_per_pass],
+                removed[start : start + self.copies_per_pass],
+            )
+            for start in range(0, len(rows), self.copies_per_pass)
+        ]
+        self.num_copies += len(rows)
+        return np.concatenate(found) if found else np.zeros(0)
+
+    @torch.no_grad()
+    def _pass(
+        self, rows: npt.NDArray[np.int64], removed: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float64]:
+        device = self.target.device
+        chosen = torch.from_numpy(rows).to(device)
+        copies = {
+            name: values[chosen]
+            for name, values in self.batch.items()
+            if isinstance(values, Tensor)
+        }
+        boxes = self.layout.boxes.to(device)[chosen]
+        layout = TokenLayout(self.layout.kind, boxes, self.layout.valid.to(device)[chosen])
+        gone = torch.from_numpy(removed).to(device)
+        changed = self.removal.remove(copies, gone, layout, self._replacement[chosen])
+        return self._chosen(self.model(changed), self.target[chosen])
+
+    @staticmethod
+    def _chosen(logits: Tensor, target: Tensor) -> npt.NDArray[np.float64]:
+        chances = logits.double().softmax(dim=1).gather(1, target[:, None])[:, 0]
+        array: npt.NDArray[np.float64] = chances.cpu().numpy()
+        return array
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode for a while."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

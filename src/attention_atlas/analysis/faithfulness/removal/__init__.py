@@ -1,0 +1,43 @@
+"""Take tokens out of an input: what stands in their place, for text, images and sound.
+
+Special tokens (CLS) stand for no part of the input and are never removed.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from attention_atlas.analysis.faithfulness.removal.base import Removal, removable
+from attention_atlas.analysis.faithfulness.removal.image import BlurRemoval, MeanRemoval
+from attention_atlas.analysis.faithfulness.removal.sound import mean_spectrum, silence
+from attention_atlas.analysis.faithfulness.removal.text import MaskRemoval, PadRemoval
+from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.errors import InputError
+
+__all__ = ["REMOVALS", "Removal", "build_removal", "removable"]
+
+REMOVALS: dict[str, dict[str, Callable[[Any], Removal]]] = {
+    "text": {"mask": MaskRemoval.of, "pad": PadRemoval.of},
+    "image": {"blur": BlurRemoval.of, "mean": MeanRemoval.of},
+    "audio": {"mean": mean_spectrum, "silence": silence},
+}
+"""How tokens can be removed, by modality and name; the first is the default."""
+
+
+def build_removal(datamodule: AtlasDataModule, name: str | None = None) -> Removal:
+    """The removal of that name for the data at hand.
+
+    Args:
+        datamodule: Set up.
+        name: One of `REMOVALS` of its modality; None takes the first.
+
+    Raises:
+        InputError: There is no such removal for this modality.
+    """
+    known = REMOVALS[datamodule.modality]
+    chosen = next(iter(known)) if name is None else name
+    if chosen not in known:
+        raise InputError(
+            f"removal={chosen} is not possible for {datamodule.modality}: "
+            f"take {' or '.join(known)}."
+        )
+    return known[chosen](datamodule)

@@ -1,0 +1,87 @@
+"""What all removals share. Shapes: B batch, K tokens of the layout."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from attention_atlas.encoder import TokenLayout
+
+Batch = dict[str, Any]
+
+
+class Removal(ABC):
+    """One way to remove tokens from prepared batches.
+
+    Attributes:
+        name: As in a config.
+        description: What stands in the place of a removed token.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+
+    @classmethod
+    def of(cls, datamodule: Any) -> Self:
+        """The removal for some data; by default there is nothing to learn from it."""
+        return cls()
+
+    @abstractmethod
+    def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
+        """What `inputs` would be with everything removed, of the same shape."""
+
+    @abstractmethod
+    def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
+        """Which values of `inputs` the removed tokens stand for: bool, of a shape that fits."""
+
+    def remove(
+        self,
+        batch: Batch,
+        removed: Tensor,
+        layout: TokenLayout,
+        replacement: Tensor | None = None,
+    ) -> Batch:
+        """The batch without some tokens.
+
+        Args:
+            batch: Prepared.
+            removed: bool [B, K]; what cannot be removed stays.
+            layout: Of the tokens that the model sees.
+            replacement: As `replacement` gave it, so that it is computed once for many copies.
+        """
+        if replacement is None:
+            replacement = self.replacement(batch, layout)
+        covered = self.covered(batch, removed & removable(layout).to(removed.device), layout)
+        return batch | {"inputs": torch.where(covered, replacement, batch["inputs"])}
+
+    def all(self, batch: Batch, layout: TokenLayout) -> Batch:
+        """The batch with every token removed that can be."""
+        return self.remove(batch, removable(layout).to(batch["inputs"].device), layout)
+
+
+def removable(layout: TokenLayout) -> Tensor:
+    """[B, K], True where a token stands for some part of the input: its box is not empty."""
+    half = layout.boxes.shape[-1] // 2
+    inside = (layout.boxes[..., half:] > layout.boxes[..., :half]).all(-1)  # False of NaN
+    return inside & layout.valid.to(inside.device)
+
+
+def in_boxes(removed: Tensor, boxes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Which points of a grid lie in the box of a removed token.
+
+    Args:
+        removed: bool [B, K].
+        boxes: [B, K, 4]: first row, first column, end of rows, end of columns.
+        rows: [Y] of the grid, in the units of the boxes.
+        columns: [X] of the grid, in the units of the boxes.
+
+    Returns:
+        bool [B, Y, X].
+    """
+    top, left, bottom, right = (side[..., None] for side in boxes.to(removed.device).unbind(-1))
+    rows, columns = rows.to(removed.device), columns.to(removed.device)
+    in_row = (rows >= top) & (rows < bottom) & removed[..., None]
+    in_column = (columns >= left) & (columns < right)
+    counts = torch.bmm(in_row.float().transpose(1, 2), in_column.float())
+    return counts > 0

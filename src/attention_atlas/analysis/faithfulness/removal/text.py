@@ -1,0 +1,51 @@
+"""Remove tokens from texts. Shapes: B batch, K tokens of the layout, T token ids of the input."""
+
+import torch
+from torch import Tensor
+
+from attention_atlas.analysis.faithfulness.removal.base import Batch, Removal, removable
+from attention_atlas.data.text.tokenizer import MASK, PAD
+from attention_atlas.encoder import TokenLayout
+
+
+class MaskRemoval(Removal):
+    """A token becomes [MASK], which a model knows that was trained with word dropout."""
+
+    name = "mask"
+    description = "the token [MASK]"
+
+    def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
+        """[B, T], all of them [MASK]."""
+        return torch.full_like(batch["inputs"], MASK)
+
+    def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
+        """[B, T]; special tokens stand before those of the input."""
+        return removed[:, -batch["inputs"].shape[1] :]
+
+
+class PadRemoval(MaskRemoval):
+    """A token becomes padding, to which nothing attends; what follows moves up to its place."""
+
+    name = "pad"
+    description = "nothing: the tokens behind it move up"
+
+    def remove(
+        self,
+        batch: Batch,
+        removed: Tensor,
+        layout: TokenLayout,
+        replacement: Tensor | None = None,
+    ) -> Batch:
+        """The texts as if the tokens had never been there, padded to the size that they had."""
+        ids = batch["inputs"]
+        gone = self.covered(batch, removed & removable(layout).to(removed.device), layout)
+        steps = torch.arange(ids.shape[1], device=ids.device)
+        kept = ~gone & (steps < batch["lengths"][:, None])
+        order = torch.argsort(~kept, dim=1, stable=True)
+        lengths = kept.sum(dim=1)
+        behind = steps >= lengths[:, None]
+        changed = {"inputs": ids.gather(1, order).masked_fill(behind, PAD), "lengths": lengths}
+        if "spans" in batch:
+            spans = batch["spans"].gather(1, order[:, :, None].expand(-1, -1, 2))
+            changed["spans"] = spans.masked_fill(behind[:, :, None], 0)
+        return batch | changed

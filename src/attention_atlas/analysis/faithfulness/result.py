@@ -1,0 +1,204 @@
+"""What was measured of a model's attributions, with intervals, to keep and to read.
+
+Letters of shapes: N samples.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.analysis.faithfulness.metrics import METRICS
+from attention_atlas.analysis.faithfulness.verdict import verdict
+from attention_atlas.errors import InputError
+
+FORMAT = 1
+CONFIDENCE = 0.95
+BASELINE = "random"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over samples and its bootstrap interval of 95 %.
+
+    Attributes:
+        mean: Over the samples.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        num_samples: That have a value.
+    """
+
+    mean: float
+    low: float
+    high: float
+    num_samples: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Metrics of attribution methods on samples of one model.
+
+    Attributes:
+        removal: How tokens were removed.
+        removal_description: What stood in their place.
+        sample_ids: [N].
+        values: By method and metric, [N] numbers; None where it was not measured.
+        titles: Of the methods, for figures and sentences.
+        thresholds: Of comprehensiveness and sufficiency, as fractions of the tokens.
+        steps: Of deletion and insertion.
+        seed: Of everything random.
+        num_resamples: Of the bootstrap.
+        randomisation: By method and stage, how an attribution resembles that of the model with new
+            weights from the output down to this stage: the mean over the samples.
+        refused: Methods that do not apply, and why.
+        notes: What was left out, and why, in sentences.
+        num_forward_passes: Inputs that the model has seen for the removals.
+    """
+
+    removal: str
+    removal_description: str
+    sample_ids: list[str]
+    values: dict[str, dict[str, list[float | None]]]
+    titles: dict[str, str]
+    thresholds: list[float]
+    steps: int
+    seed: int = 0
+    num_resamples: int = 1000
+    randomisation: dict[str, dict[str, float]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    num_forward_passes: int = 0
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods that were measured, in order."""
+        return list(self.values)
+
+    @cached_property
+    def estimates(self) -> dict[str, dict[str, Estimate]]:
+        """By method and metric, the mean over the samples."""
+        return {
+            method: {
+                metric: estimate
+                for metric, values in metrics.items()
+                if (estimate := self._estimate(_numbers(values))) is not None
+            }
+            for method, metrics in self.values.items()
+        }
+
+    @cached_property
+    def differences(self) -> dict[str, dict[str, Estimate]]:
+        """By method and metric, how much more it is than that of random, sample by sample."""
+        baseline = self.values.get(BASELINE, {})
+        return {
+            method: {
+                metric: estimate
+                for metric, values in metrics.items()
+                if metric in baseline
+                and (estimate := self._estimate(_numbers(values) - _numbers(baseline[metric])))
+                is not None
+            }
+            for method, metrics in self.values.items()
+            if method != BASELINE
+        }
+
+    def _estimate(self, values: npt.NDArray[np.float64]) -> Estimate | None:
+        return bootstrap(values, self.num_resamples, self.seed)
+
+    def better_than_random(self, method: str, metric: str) -> bool | None:
+        """Whether a method is better than random (True), worse (False), or neither (None)."""
+        difference = self.differences.get(method, {}).get(metric)
+        if difference is None or difference.low <= 0 <= difference.high:
+            return None
+        return (difference.mean > 0) == METRICS[metric].higher_is_better
+
+    @property
+    def verdict(self) -> str:
+        """What a reader should know, in one or two sentences."""
+        return verdict(self)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per method and metric, for a table."""
+        return [
+            {"method": method, "metric": metric}
+            | asdict(estimate)
+            | _of_difference(self.differences.get(method, {}).get(metric))
+            for method, metrics in self.estimates.items()
+            for metric, estimate in metrics.items()
+        ]
+
+    def scores(self, sample_id: str, metric: str = "comprehensiveness") -> dict[str, float]:
+        """The metric of one sample by method.
+
+        Raises:
+            InputError: The sample was not measured.
+        """
+        if sample_id not in self.sample_ids:
+            raise InputError(f"Faithfulness was not measured on the sample {sample_id!r}.")
+        place = self.sample_ids.index(sample_id)
+        return {
+            method: value
+            for method, metrics in self.values.items()
+            if (value := metrics.get(metric, [None] * (place + 1))[place]) is not None
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain containers: all that was measured, and the estimates and the verdict to read."""
+        return {
+            "format": FORMAT,
+            "verdict": self.verdict,
+            "summary": self.rows(),
+            **asdict(self),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Faithfulness":
+        """What `to_json` gave.
+
+        Raises:
+            InputError: It is something else, or from a newer version.
+        """
+        if content.get("format") != FORMAT:
+            raise InputError(
+                f"This is no faithfulness of format {FORMAT}: its format is "
+                f"{content.get('format')!r}. Measure again with this version."
+            )
+        kept = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
+        try:
+            return cls(**kept)
+        except TypeError as error:
+            raise InputError(f"This is no complete faithfulness: {error}.") from None
+
+
+def bootstrap(values: npt.NDArray[np.float64], num_resamples: int, seed: int) -> Estimate | None:
+    """The mean of values [N] with its percentile interval (Efron 1979); None where there are none.
+
+    Values that are missing (NaN) are left out. The seed makes resamples that are the same for all
+    methods.
+    """
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return None
+    generator = np.random.default_rng(seed)
+    places = generator.integers(len(known), size=(num_resamples, len(known)))
+    edge = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(known[places].mean(axis=1), [edge, 100 - edge])
+    return Estimate(float(known.mean()), float(low), float(high), len(known))
+
+
+def _numbers(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _of_difference(difference: Estimate | None) -> dict[str, float | None]:
+    return {
+        "difference": None if difference is None else difference.mean,
+        "difference_low": None if difference is None else difference.low,
+        "difference_high": None if difference is None else difference.high,
+    }

@@ -1,0 +1,97 @@
+"""Score the attributions of one batch. Shapes: B batch, K tokens of the layout."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.analysis.faithfulness.curves import Curve, curves, leave_one_out
+from attention_atlas.analysis.faithfulness.explain import GRADIENT, Explainer
+from attention_atlas.analysis.faithfulness.metrics import Values, area, kendall, mean_drop
+from attention_atlas.analysis.faithfulness.probe import Probe
+from attention_atlas.data.splits import stable_hash
+
+LEAVE_ONE_OUT = "leave_one_out"
+Scores = dict[str, dict[str, list[float | None]]]
+"""By method and metric, a number for each sample; None where there is none."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How attributions are scored; as in `measure`."""
+
+    thresholds: tuple[float, ...]
+    steps: int
+    seed: int
+    max_left_out: int
+
+
+def score_batch(probe: Probe, explainer: Explainer, options: Options) -> Scores:
+    """Comprehensiveness, sufficiency, both areas and both correlations of each method and sample.
+
+    A sample of which no token can be removed has none. An attribution without signs tells how much
+    a token matters and not which way, so it is compared with the size of what leave-one-out and the
+    gradient say (as in Jain & Wallace 2019), a signed one with their value.
+    """
+    attributions = explainer(probe.model, probe.batch, probe.layout, probe.target)
+    tokens = [np.flatnonzero(row) for row in probe.removable]
+    draws = [
+        np.random.default_rng(stable_hash("faithfulness", options.seed, sample_id))
+        for sample_id in probe.batch["sample_id"]
+    ]
+    ties = [draw.random(len(own)) for draw, own in zip(draws, tokens, strict=True)]
+    chosen = [
+        own[np.sort(np.argsort(tie)[: options.max_left_out])]
+        for tie, own in zip(ties, tokens, strict=True)
+    ]
+    left_out = leave_one_out(probe, chosen)
+    gradient = attributions[GRADIENT]
+    judged = {method: attributions[method] for method in explainer.methods}
+    judged[LEAVE_ONE_OUT] = left_out
+    found = curves(probe, judged, ties, options.thresholds, options.steps)
+    scores: Scores = {}
+    for method, attribution in judged.items():
+        signed = method == LEAVE_ONE_OUT or explainer.is_signed(method, probe.model)
+        per_sample = [
+            _curve_scores(curve, probe.whole[sample], options, len(tokens[sample]))
+            | {
+                "leave_one_out_correlation": None
+                if method == LEAVE_ONE_OUT
+                else _correlation(attribution, left_out, signed, sample, tokens[sample]),
+                "gradient_correlation": None
+                if method == GRADIENT
+                else _correlation(attribution, gradient, signed, sample, tokens[sample]),
+            }
+            for sample, curve in enumerate(found[method])
+        ]
+        scores[method] = {
+            metric: [of_sample[metric] for of_sample in per_sample] for metric in per_sample[0]
+        }
+    return scores
+
+
+def _curve_scores(
+    curve: Curve | None, whole: float, options: Options, num_tokens: int
+) -> dict[str, float | None]:
+    if curve is None:
+        return dict.fromkeys(("comprehensiveness", "sufficiency", "deletion_auc", "insertion_auc"))
+    thresholds, steps = options.thresholds, options.steps
+    return {
+        "comprehensiveness": mean_drop(whole, curve.removed, thresholds, num_tokens),
+        "sufficiency": mean_drop(whole, curve.kept, thresholds, num_tokens),
+        "deletion_auc": area(curve.removed, steps, num_tokens),
+        "insertion_auc": area(curve.kept, steps, num_tokens),
+    }
+
+
+def _correlation(
+    attribution: Values,
+    reference: Values,
+    signed: bool,
+    sample: int,
+    tokens: npt.NDArray[np.int64],
+) -> float | None:
+    if not len(tokens):
+        return None
+    other = reference[sample, tokens]
+    return kendall(attribution[sample, tokens], other if signed else np.abs(other))
