@@ -1,7 +1,7 @@
 """Draw a sample with the weights of its tokens in a terminal, with colours or without."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,28 +11,31 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from attention_atlas.analysis.views import View, over_image, over_spectrogram, printable, shown_text
+from attention_atlas.analysis.colours import (
+    GREYS,
+    Palette,
+    colour_of,
+    colours_of,
+    is_dark,
+    palette_of,
+)
+from attention_atlas.analysis.views import (
+    View,
+    over_image,
+    over_spectrogram,
+    printable,
+    resample,
+    shown_text,
+)
 from attention_atlas.atlas import AtlasAttributes, Sample
 
-
-class Palette(NamedTuple):
-    """Colours of values from `lowest` to 1, evenly spaced."""
-
-    lowest: float
-    colours: tuple[str, ...]
-
-
-# The colours of the figures, ColorBrewer's YlGnBu and RdBu: zero is light, much weight is dark.
-YLGNBU = ("ffffd9", "edf8b1", "c7e9b4", "7fcdbb", "41b6c4", "1d91c0", "225ea8", "253494", "081d58")
-RDBU = ("b2182b", "d6604d", "f4a582", "fddbc7", "f7f7f7", "d1e5f0", "92c5de", "4393c3", "2166ac")
-HEAT = Palette(0.0, YLGNBU)
-SIGNED_HEAT = Palette(-1.0, RDBU)
-GREYS = Palette(0.0, ("000000", "ffffff"))
 SHADES = " ░▒▓█"
 NEGATIVE_SHADES = " .-=#"
 SIGNS_IN_COLOURS = "positive weights are blue, negative ones red"
 SIGNS_IN_SHADES = f"positive weights are{SHADES}, negative ones{NEGATIVE_SHADES}"
 HALF_BLOCK = "▀"
+QUERY_COLOUR, QUERY_SIGN = (255, 0, 255), "+"  # in none of the palettes, and none of the shades
+QUERY_IN_A_TEXT = ("»", "«")
 LARGEST_HEIGHT = 24  # lines of one picture
 TOP_TOKENS = 10
 BAR_WIDTH = 20
@@ -50,6 +53,8 @@ def draw(
         yield Text(note)
     if view.signed:
         yield Text(SIGNS_IN_COLOURS if colours else SIGNS_IN_SHADES)
+    if view.query is not None:
+        yield Text(_words_of_query(attributes, sample, view.query, colours))
     yield Text()
     if attributes.token_layout == "character_span":
         yield _shaded_text(sample, view)
@@ -58,9 +63,10 @@ def draw(
         heat = over_image(sample, view.weights) / view.darkest
         width = min(heat.shape[1], (console.width - 3) // 2, 2 * LARGEST_HEIGHT)
         height = max(round(width * heat.shape[0] / heat.shape[1]), 1)
+        query = None if view.query is None else over_image(sample, _only(sample, view.query))
         yield _side_by_side(
-            ("image", _picture(grey, width, height, GREYS, colours)),
-            ("weights", _picture(heat, width, height, _palette(view), colours)),
+            ("image", _picture(grey, width, height, GREYS, colours, query)),
+            ("weights", _picture(heat, width, height, palette_of(view.signed), colours)),
         )
     else:
         yield from _spectrogram(console, attributes, sample, view, colours)
@@ -68,8 +74,20 @@ def draw(
     yield _top_tokens(sample, view)
 
 
-def _palette(view: View) -> Palette:
-    return SIGNED_HEAT if view.signed else HEAT
+def _words_of_query(attributes: AtlasAttributes, sample: Sample, query: int, colours: bool) -> str:
+    token = printable(sample.tokens[query])
+    if not token:
+        return "the query is a special token, which stands for no part of the input"
+    if attributes.token_layout == "character_span":
+        return f"the query is marked: {token.join(QUERY_IN_A_TEXT)}"
+    return f"the query is framed{' in magenta' if colours else f' by {QUERY_SIGN}'}: {token}"
+
+
+def _only(sample: Sample, token: int) -> npt.NDArray[np.float64]:
+    """Weights [K] that are 1 for one token."""
+    weights = np.zeros(sample.length)
+    weights[token] = 1
+    return weights
 
 
 def _shaded_text(sample: Sample, view: View) -> Text:
@@ -78,9 +96,12 @@ def _shaded_text(sample: Sample, view: View) -> Text:
         if token is None:
             text.append(piece)
             continue
-        red, green, blue = _colour(float(view.weights[token]) / view.darkest, _palette(view))
-        ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 127 else "bright_white"
-        text.append(piece, Style(color=ink, bgcolor=Color.from_rgb(red, green, blue)))
+        colour = colour_of(float(view.weights[token]) / view.darkest, palette_of(view.signed))
+        ink = "bright_white" if is_dark(colour) else "black"
+        before, behind = QUERY_IN_A_TEXT if token == view.query else ("", "")
+        text.append(before)
+        text.append(piece, Style(color=ink, bgcolor=Color.from_rgb(*colour)))
+        text.append(behind)
     return text
 
 
@@ -96,11 +117,14 @@ def _spectrogram(
     width = min(frames, console.width - margin)
     height = min(bands, LARGEST_HEIGHT)
     frequencies = np.asarray(attributes.mel_frequencies)
-    for name, values, palette in (
-        ("spectrogram", spectrogram, GREYS),
-        ("weights", heat, _palette(view)),
+    query = None
+    if view.query is not None:
+        query = over_spectrogram(sample, _only(sample, view.query), attributes)[::-1]
+    for name, values, palette, framed in (
+        ("spectrogram", spectrogram, GREYS, query),
+        ("weights", heat, palette_of(view.signed), None),
     ):
-        lines = _picture(values[::-1], width, height, palette, colours)
+        lines = _picture(values[::-1], width, height, palette, colours, framed)
         yield Text(f"{'':{margin}}{name}")
         for number, line in enumerate(lines):
             band = (1 - (number + 0.5) / len(lines)) * (bands - 1)
@@ -111,7 +135,12 @@ def _spectrogram(
 
 
 def _picture(
-    values: npt.NDArray[Any], width: int, height: int, palette: Palette, colours: bool
+    values: npt.NDArray[Any],
+    width: int,
+    height: int,
+    palette: Palette,
+    colours: bool,
+    framed: npt.NDArray[Any] | None = None,
 ) -> list[Text]:
     """Return lines of half blocks, two pixels each, or of shades where there are no colours.
 
@@ -121,47 +150,53 @@ def _picture(
         height: In pixels, of which a line has two.
         palette: Colours of the values.
         colours: Whether the terminal has any.
+        framed: [rows, columns], above zero in an area that gets a frame.
     """
-    pixels = _resample(values, height + height % 2, width)
+    pixels = resample(values, height + height % 2, width)
+    frame = _frame(framed, *pixels.shape)
+    if colours:
+        rgb = colours_of(pixels, palette)
+        rgb[frame] = QUERY_COLOUR
+        return _half_blocks(rgb, np.isnan(pixels) & ~frame)
     lines = []
-    for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
+    means = np.nan_to_num(pixels.reshape(-1, 2, width)).mean(axis=1)
+    marked = frame.reshape(-1, 2, width).any(axis=1)
+    for values_of_line, marks in zip(means.tolist(), marked.tolist(), strict=True):
+        lines.append(Text("".join(map(_shade, values_of_line, marks))))
+    return lines
+
+
+def _half_blocks(rgb: npt.NDArray[np.uint8], blank: npt.NDArray[np.bool_]) -> list[Text]:
+    """Return pixels [rows, columns, 3] as lines of half blocks, two rows each."""
+    lines = []
+    for row in range(0, len(rgb), 2):
         line = Text()
-        for pair in zip(upper.tolist(), lower.tolist(), strict=True):
-            if colours:
-                ink, paper = (
-                    None if np.isnan(value) else Color.from_rgb(*_colour(value, palette))
-                    for value in pair
-                )
-                line.append(HALF_BLOCK if ink else " ", Style(color=ink, bgcolor=paper))
-            else:
-                mean = float(np.nan_to_num(pair).mean())
-                shades = NEGATIVE_SHADES if mean < 0 else SHADES
-                line.append(shades[min(int(abs(mean) * len(shades)), len(shades) - 1)])
+        for column in range(rgb.shape[1]):
+            ink, paper = (
+                None if blank[place, column] else Color.from_rgb(*rgb[place, column].tolist())
+                for place in (row, row + 1)
+            )
+            line.append(HALF_BLOCK if ink else " ", Style(color=ink, bgcolor=paper))
         lines.append(line)
     return lines
 
 
-def _resample(values: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Average a grid into fewer cells, or repeat its cells into more."""
-    return _resample_rows(_resample_rows(values, height).T, width).T
+def _shade(value: float, is_marked: bool) -> str:
+    if is_marked:
+        return QUERY_SIGN
+    shades = NEGATIVE_SHADES if value < 0 else SHADES
+    return shades[min(int(abs(value) * len(shades)), len(shades) - 1)]
 
 
-def _resample_rows(values: npt.NDArray[Any], count: int) -> npt.NDArray[np.float64]:
-    edges = np.arange(count + 1) * len(values) / count
-    starts = np.minimum(edges[:-1].astype(int), len(values) - 1)
-    stops = np.maximum(edges[1:].astype(int), starts + 1)
-    return np.stack([values[a:b].mean(axis=0) for a, b in zip(starts, stops, strict=True)])
-
-
-def _colour(value: float, palette: Palette) -> tuple[int, int, int]:
-    """Interpolate a colour of the palette."""
-    share = (value - palette.lowest) / (1 - palette.lowest)
-    place = min(max(share, 0.0), 1.0) * (len(palette.colours) - 1)
-    number = min(int(place), len(palette.colours) - 2)
-    below, above = (bytes.fromhex(palette.colours[i]) for i in (number, number + 1))
-    part = place - number
-    red, green, blue = (round(a + part * (b - a)) for a, b in zip(below, above, strict=True))
-    return red, green, blue
+def _frame(area: npt.NDArray[Any] | None, height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Return which pixels of a picture are the border of an area."""
+    if area is None:
+        return np.zeros((height, width), dtype=bool)
+    inside = resample(np.nan_to_num(area), height, width) > 0.0
+    around = np.pad(inside, 1)
+    neighbours = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
+    is_border: npt.NDArray[np.bool_] = inside & ~np.logical_and.reduce(neighbours)
+    return is_border
 
 
 def _side_by_side(*pictures: tuple[str, list[Text]]) -> Table:

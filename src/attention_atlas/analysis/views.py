@@ -174,6 +174,18 @@ def _mean_of_boxes(
     return mean
 
 
+def resample(values: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.float64]:
+    """Average a grid into fewer cells, or repeat its cells into more."""
+    return _resample_rows(_resample_rows(values, height).T, width).T
+
+
+def _resample_rows(values: npt.NDArray[Any], count: int) -> npt.NDArray[np.float64]:
+    edges = np.arange(count + 1) * len(values) / count
+    starts = np.minimum(edges[:-1].astype(int), len(values) - 1)
+    stops = np.maximum(edges[1:].astype(int), starts + 1)
+    return np.stack([values[a:b].mean(axis=0) for a, b in zip(starts, stops, strict=True)])
+
+
 def shown_text(sample: Sample) -> list[tuple[str, int | None]]:
     """Cut the part of the text that the tokens cover into (piece, token number or None).
 

@@ -1,0 +1,48 @@
+"""Colours of weights where matplotlib is not at hand: in the terminal and in a web page."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Palette(NamedTuple):
+    """Colours of values from `lowest` to 1, evenly spaced."""
+
+    lowest: float
+    colours: tuple[str, ...]
+
+
+# The colours of the figures, ColorBrewer's YlGnBu and RdBu: zero is light, much weight is dark.
+YLGNBU = ("ffffd9", "edf8b1", "c7e9b4", "7fcdbb", "41b6c4", "1d91c0", "225ea8", "253494", "081d58")
+RDBU = ("b2182b", "d6604d", "f4a582", "fddbc7", "f7f7f7", "d1e5f0", "92c5de", "4393c3", "2166ac")
+HEAT = Palette(0.0, YLGNBU)
+SIGNED_HEAT = Palette(-1.0, RDBU)
+GREYS = Palette(0.0, ("000000", "ffffff"))
+LIGHT_TO_DARK = Palette(0.0, ("ffffff", "000000"))
+
+
+def palette_of(signed: bool) -> Palette:
+    """Return the palette of weights."""
+    return SIGNED_HEAT if signed else HEAT
+
+
+def colours_of(values: npt.NDArray[Any], palette: Palette) -> npt.NDArray[np.uint8]:
+    """Return the colours of values [...] as red, green, blue [..., 3]; NaN has no right one."""
+    known = np.array([list(bytes.fromhex(colour)) for colour in palette.colours], dtype=float)
+    share = (np.nan_to_num(values.astype(float)) - palette.lowest) / (1 - palette.lowest)
+    places = np.clip(share, 0, 1) * (len(known) - 1)
+    channels = [np.interp(places, np.arange(len(known)), known[:, i]) for i in range(3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+def colour_of(value: float, palette: Palette) -> tuple[int, int, int]:
+    """Return the colour of one value."""
+    red, green, blue = colours_of(np.asarray(value), palette).tolist()
+    return red, green, blue
+
+
+def is_dark(colour: tuple[int, int, int]) -> bool:
+    """Whether light letters are read better on this colour than dark ones."""
+    red, green, blue = colour
+    return 0.299 * red + 0.587 * green + 0.114 * blue <= 127
