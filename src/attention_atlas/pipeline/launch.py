@@ -67,6 +67,7 @@ class Command:
         self.description = description
         self.check = check
         self._checked: set[str] = set()
+        self._references: dict[tuple[tuple[str, str | None], ...], DictConfig] = {}
         self._before: Before | None = None
 
     def run(self) -> None:
@@ -134,12 +135,19 @@ class Command:
         if key in self._checked:
             return
         self._checked.add(key)
-        reference = compose_reference(self.config_name, choices)
+        reference = self._reference(choices)
         check_fixed(config, reference)
         config = config.copy()
         if "run_folder" in config:  # Hydra knows it only when the job runs
             config.run_folder = reference.run_folder = run_folder
         self.check(config, reference, choices)
+
+    def _reference(self, choices: Mapping[str, str | None]) -> DictConfig:
+        """What these options are by default; jobs of a sweep often share it."""
+        key = tuple(sorted(choices.items()))
+        if key not in self._references:
+            self._references[key] = compose_reference(self.config_name, choices)
+        return self._references[key].copy()
 
     def _hydra_job(self) -> Callable[[DictConfig], Any]:
         @wraps(self.job)  # Hydra names the job after the file of the wrapped function

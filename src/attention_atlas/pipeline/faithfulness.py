@@ -1,0 +1,123 @@
+"""Evidence for a finished run: attributions, their faithfulness, the importance of heads."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.analysis.attributions import METHODS, attribute
+from attention_atlas.analysis.faithfulness import Faithfulness
+from attention_atlas.analysis.faithfulness.figures import faithfulness_figure
+from attention_atlas.analysis.faithfulness.measure import measure
+from attention_atlas.analysis.faithfulness.removal import build_removal
+from attention_atlas.analysis.figures import save_figure
+from attention_atlas.analysis.files import draft
+from attention_atlas.analysis.heads.importance import HeadImportance, head_importance
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.capture import choose_samples
+from attention_atlas.pipeline.loading import LoadedRun, load_run
+from attention_atlas.pipeline.result import write_json
+
+BATCH_SIZE = 32
+
+
+def measure_run(
+    folder: Path,
+    methods: Sequence[str] | None = None,
+    num_samples: int = 100,
+    removal: str | None = None,
+    steps: int = 10,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Faithfulness:
+    """Measure attributions on test samples of a run, with its best weights.
+
+    Writes `faithfulness.json`, `faithfulness.csv` and `faithfulness.png` into the run folder.
+
+    Args:
+        folder: The run folder.
+        methods: Names as `attribute` takes them; None takes all.
+        num_samples: Of the test split, as many of each class, the same in each run.
+        removal: What stands in the place of a removed token; None takes that of the modality.
+        steps: Of deletion and insertion.
+        seed: Of all that is random.
+        progress: Called with the samples done and all samples.
+
+    Raises:
+        InputError: The run, a method, the removal or the number of samples cannot be used.
+    """
+    if num_samples < 1:
+        raise InputError(f"num_samples={num_samples} is not possible: take 1 or more.")
+    run = load_run(folder)
+    chosen = _chosen(run, num_samples)
+    measured = measure(
+        run.model,
+        run.batches(chosen, BATCH_SIZE),
+        list(METHODS) if methods is None else list(methods),
+        build_removal(run.datamodule, removal),
+        steps=steps,
+        fresh_model=run.fresh_model,
+        seed=seed,
+        progress=progress,
+    )
+    save_figure(faithfulness_figure(measured), folder / "faithfulness.png")
+    with draft(folder / "faithfulness.csv") as unfinished:
+        unfinished.write_text(_as_csv(measured.rows()), encoding="utf-8")
+    write_json(folder / "faithfulness.json", measured.to_json())
+    return measured
+
+
+def attribute_sample(
+    folder: Path, sample_id: str, methods: Sequence[str], split: str = "test", seed: int = 0
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Attribute the prediction of one sample to its tokens.
+
+    Args:
+        folder: The run folder.
+        sample_id: As the atlas names it.
+        methods: Names as `attribute` takes them.
+        split: That the sample belongs to.
+        seed: Of the random baseline.
+
+    Returns:
+        By method, one number for each of the K tokens that the atlas shows, [K].
+
+    Raises:
+        InputError: The run, the sample or a method cannot be used.
+    """
+    run = load_run(folder)
+    batch = next(run.batches([sample_id], 1, split))
+    layout = run.model.token_layout(batch)
+    reference = build_removal(run.datamodule).all(batch, layout)
+    weights = attribute(run.model, batch, methods, reference=reference, seed=seed)
+    valid = layout.valid[0].cpu()
+    return {name: values[0].cpu()[valid].float().numpy() for name, values in weights.items()}
+
+
+def head_importance_of(
+    folder: Path, num_samples: int = 200, progress: Callable[[int], None] | None = None
+) -> HeadImportance:
+    """How much the loss of a run depends on each head, on test samples.
+
+    Raises:
+        InputError: The run cannot be used.
+    """
+    run = load_run(folder)
+    batches = run.batches(_chosen(run, num_samples), BATCH_SIZE)
+    return head_importance(run.model, batches, progress=progress)
+
+
+def _chosen(run: LoadedRun, num_samples: int) -> list[str]:
+    return sorted(choose_samples(run.datamodule.datasets["test"], num_samples))
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
