@@ -75,6 +75,28 @@ def test_atlas_without_a_committed_sample(tmp_path):
     assert len(open_atlas(tmp_path)) == 1
 
 
+def test_atlas_that_is_being_written_shows_what_is_committed(tmp_path):
+    writer = AtlasWriter(tmp_path, made_atlases.attributes("nlp"), rows_per_flush=4)
+    numbers = iter(range(20))
+    for _ in range(2):
+        writer.add(made_atlases.sample("nlp", next(numbers)) for _ in range(5))
+        atlas = open_atlas(tmp_path)
+        assert not atlas.finished
+        assert len(atlas) % 4 == 0
+    assert atlas.sample_ids == [f"nlp-{number:04d}" for number in range(8)]
+    writer.close()
+    assert len(atlas) == 8, "what is open stays as it was"
+    assert atlas[7].maps.shape[0] == 2
+    assert len(open_atlas(tmp_path)) == 10
+
+
+def test_size_and_time_of_the_last_change(tmp_path):
+    atlas = open_atlas(made_atlases.write(tmp_path, "vision"))
+    files = [file.stat() for file in atlas.path.rglob("*") if file.is_file()]
+    assert atlas.num_bytes == sum(file.st_size for file in files)
+    assert atlas.modified == max(file.st_mtime for file in files)
+
+
 def test_unknown_sample_names_the_closest(tmp_path):
     atlas = open_atlas(made_atlases.write(tmp_path, "nlp"))
     with pytest.raises(InputError, match="the closest is 'nlp-0003'"):
@@ -98,8 +120,10 @@ def test_opening_and_reading_never_imports_torch(tmp_path):
 import sys
 from attention_atlas.atlas import open_atlas
 atlas = open_atlas(sys.argv[1])
-assert "xarray" not in sys.modules, "xarray takes long to import"
-atlas[0].maps, atlas.to_xarray()
+[atlas[0].maps, atlas[0].tokens, atlas.verify(), list(atlas.iter_maps())]
+slow = {"xarray", "zarr", "fsspec"} & set(sys.modules)
+assert not slow, slow
+atlas.to_xarray()
 heavy = {"torch", "lightning", "hydra", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
 """
