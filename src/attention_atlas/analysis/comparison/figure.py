@@ -24,17 +24,20 @@ DOT, BEST_DOT = "#0072B2", "#D55E00"
 def compare_figure(comparison: Comparison, quantities: Sequence[str] | None = None) -> Figure:
     """Return a figure with a row of panels for each task and data, a panel for each quantity.
 
-    A panel has a line for each group: the mean, with its interval of 95 % where it has one. The
-    best group and those that tie with it are squares of another colour.
+    A panel has a line for each group: the mean, with its interval of 95 % where it has one, and a
+    tick for each of its runs below. The best group and those that tie with it are squares of
+    another colour.
 
     Args:
         comparison: From `compare_runs`.
-        quantities: Names of the panels; by default those of the table, six at most.
+        quantities: Names of the panels; by default those of the table but the number of
+            parameters, six at most.
 
     Raises:
         InputError: If no run has any of the quantities.
     """
-    names = list(quantities or default_quantities(comparison)[:MOST_COLUMNS])
+    default = [name for name in default_quantities(comparison) if name != "num_parameters"]
+    names = list(quantities or default[:MOST_COLUMNS])
     names = [name for name in names if name in comparison.quantities]
     if not names:
         raise InputError(f"There is nothing to draw: {', '.join(quantities or ['the runs'])}.")
@@ -68,6 +71,9 @@ def _draw(axes: Axes, groups: list[Group], name: str, best: list[str]) -> None:
             axes.plot([scale * interval.low, scale * interval.high], [row, row], color=colour, lw=1)
         marker = "s" if is_best else "o"
         axes.plot([scale * interval.mean], [row], marker=marker, color=colour, markersize=4)
+        values = [scale * value for value in group.values(name)]
+        if len(values) > 1:
+            axes.plot(values, [row + 0.25] * len(values), "|", color="0.45", markersize=4)
     unit = f" ({described.unit})" if described.unit else ""
     title = described.title
     if name.startswith(f"{FAITHFULNESS}."):

@@ -4,7 +4,6 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from attention_atlas.analysis.comparison.intervals import (
@@ -16,6 +15,7 @@ from attention_atlas.analysis.comparison.intervals import (
 from attention_atlas.analysis.comparison.quantities import describe_quantity
 from attention_atlas.analysis.comparison.runs import ComparedRun, read_run
 from attention_atlas.atlas.schema import plain_json
+from attention_atlas.atlas.stores import Location, local_path
 from attention_atlas.errors import InputError
 
 
@@ -149,7 +149,7 @@ class Comparison:
 
 
 def compare_runs(
-    runs: Sequence[str | Path], progress: Callable[[int, int], None] | None = None
+    runs: Sequence[Location], progress: Callable[[int, int], None] | None = None
 ) -> Comparison:
     """Read runs and lay them side by side.
 
@@ -161,7 +161,7 @@ def compare_runs(
     different tasks or data are listed, and no differences are taken between them.
 
     Args:
-        runs: Folders, each once.
+        runs: Their folders, paths or URLs, each once.
         progress: Called with runs done, and all.
 
     Raises:
@@ -185,13 +185,19 @@ def compare_runs(
     return Comparison(groups, differences, _notes(groups))
 
 
-def _check(runs: Sequence[str | Path]) -> None:
+def _check(runs: Sequence[Location]) -> None:
     if not runs:
         raise InputError("There is no run to compare: give the folders of two or more.")
-    places = [Path(run).resolve() for run in runs]
+    places = [_place(run) for run in runs]
     for run, place in zip(runs, places, strict=True):
         if places.count(place) > 1:
             raise InputError(f"The run {str(run)!r} is given twice: give each run once.")
+
+
+def _place(run: Location) -> str:
+    """Where a run lies, written in one way."""
+    path = local_path(run)
+    return str(run).rstrip("/") if path is None else str(path.resolve())
 
 
 def _groups(runs: list[ComparedRun]) -> list[Group]:
@@ -209,7 +215,7 @@ def _groups(runs: list[ComparedRun]) -> list[Group]:
 def _key(run: ComparedRun) -> str:
     """What runs that differ in their seed alone have in common; a repeated seed stays one run."""
     if run.config is None:
-        return str(run.folder.resolve())
+        return _place(run.run)
     return json.dumps([run.task, run.data, run.split, run.config], sort_keys=True, default=str)
 
 
@@ -256,7 +262,7 @@ def _labels(members: list[list[ComparedRun]]) -> list[str]:
 
 def _what_differs(run: ComparedRun, alike: list[ComparedRun]) -> str:
     if any(other.config is None for other in alike):
-        return f" ({run.folder})"
+        return f" ({run.run})"
     configs = [dict(_flat(other.config)) for other in alike]
     own = dict(_flat(run.config))
     names = sorted({name for config in configs for name in config})
@@ -266,7 +272,7 @@ def _what_differs(run: ComparedRun, alike: list[ComparedRun]) -> str:
     words = [f"{name}={own.get(name)}" for name in short[:3]]
     if run.split != "test":
         words.append(run.split)
-    return f" ({', '.join(words)})" if words else f" ({run.folder})"
+    return f" ({', '.join(words)})" if words else f" ({run.run})"
 
 
 def _flat(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
@@ -282,12 +288,12 @@ def _flat(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
 def _run_to_json(run: ComparedRun) -> dict[str, Any]:
     kept = asdict(run)
     del kept["config"]
-    return {**kept, "folder": str(run.folder)}
+    return {**kept, "run": str(run.run)}
 
 
 def _notes(groups: list[Group]) -> list[str]:
     runs = [run for group in groups for run in group.runs]
-    notes = [f"{run.folder}: {note}" for run in runs for note in run.notes]
+    notes = [f"{run.run}: {note}" for run in runs for note in run.notes]
     if len({(group.task, group.data) for group in groups}) > 1:
         notes.append(
             "These runs are of different tasks or data: they are listed side by side, and "

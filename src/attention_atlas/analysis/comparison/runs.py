@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from attention_atlas.analysis.comparison.intervals import Interval, of_accuracy
@@ -11,10 +10,13 @@ from attention_atlas.analysis.comparison.quantities import FAITHFULNESS, HEADS, 
 from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.analysis.heads import head_statistics
 from attention_atlas.atlas import Atlas, find_atlas, open_atlas
+from attention_atlas.atlas.files import read_file
+from attention_atlas.atlas.schema import plain_json
+from attention_atlas.atlas.stores import Location, exists, join
 from attention_atlas.errors import InputError
 
 RESULT, FAITHFULNESS_FILE = "result.json", "faithfulness.json"
-CONFIG = Path(".hydra") / "config.yaml"
+CONFIG = ".hydra/config.yaml"
 # Where a run stands and what it keeps of itself; not what is trained, nor how.
 NOT_COMPARED = {"seed", "run_folder", "dirpath", "capture", "logger", "num_threads", "hydra"}
 _COSTS = ("cpu_seconds", "train_seconds", "num_parameters")
@@ -27,7 +29,7 @@ class ComparedRun:
     """One run, as it is listed beside others.
 
     Attributes:
-        folder: Of the run.
+        run: Its folder, a path or a URL.
         task: Such as `nlp`.
         data: Name of the data set.
         mechanism: In words, such as `cosine, rotary`.
@@ -41,7 +43,7 @@ class ComparedRun:
         notes: Sentences on what is missing, and why.
     """
 
-    folder: Path
+    run: Location
     task: str
     data: str
     mechanism: str
@@ -55,18 +57,17 @@ class ComparedRun:
     notes: list[str] = field(default_factory=list)
 
 
-def read_run(folder: str | Path, progress: Progress | None = None) -> ComparedRun:
+def read_run(run: Location, progress: Progress | None = None) -> ComparedRun:
     """Return what a run folder says of its run.
 
     Args:
-        folder: Of a run, or of an evaluation of one: it holds `result.json`.
+        run: Folder of a run, or of an evaluation of one: it holds `result.json`.
         progress: Called with samples done, and all, while the atlas is read.
 
     Raises:
         InputError: If there is no such run, it has no result, or a file in it is damaged.
     """
-    folder = Path(folder)
-    result = _read_result(folder)
+    result = _read_result(run)
     split = str(result.get("split", "test"))
     values = {name: float(result[name]) for name in _COSTS if result.get(name) is not None}
     intervals: dict[str, Interval] = {}
@@ -77,16 +78,16 @@ def read_run(folder: str | Path, progress: Progress | None = None) -> ComparedRu
         if num_samples:
             intervals["accuracy"] = of_accuracy(float(accuracy), num_samples)
     notes: list[str] = []
-    atlas = _atlas_of(folder, notes)
+    atlas = _atlas_of(run, notes)
     if atlas is not None:
         values |= _head_values(atlas, progress)
-    faithfulness = read_faithfulness(folder)
+    faithfulness = read_faithfulness(run)
     if faithfulness is not None:
         measured = _faithfulness_intervals(faithfulness)
         intervals |= measured
         values |= {name: interval.mean for name, interval in measured.items()}
     return ComparedRun(
-        folder=folder,
+        run=run,
         task=str(result.get("task", "?")),
         data=str(result.get("data", "?")),
         mechanism=str(result.get("attention", "?")),
@@ -96,56 +97,60 @@ def read_run(folder: str | Path, progress: Progress | None = None) -> ComparedRu
         num_samples=num_samples,
         values=values,
         intervals=intervals,
-        config=_config_of(folder, atlas),
+        config=_config_of(run, atlas),
         notes=notes,
     )
 
 
-def read_faithfulness(folder: Path) -> Faithfulness | None:
+def read_faithfulness(run: Location) -> Faithfulness | None:
     """Return what `atlas faithfulness` left in a run folder; None where it was not measured.
 
     Raises:
         InputError: If the file is damaged or of a newer version; it names the file.
     """
-    path = folder / FAITHFULNESS_FILE
-    if not path.is_file():
+    content = _read_json(run, FAITHFULNESS_FILE)
+    if content is None:
         return None
-    content = _read_json(path)
     try:
         return Faithfulness.from_json(content)
     except InputError as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        raise InputError(f"{join(run, FAITHFULNESS_FILE)} cannot be read: {error}") from error
 
 
-def _read_result(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise InputError(f"There is no run {str(folder)!r}: give a run folder.")
-    if not (folder / RESULT).is_file():
+def _read_result(run: Location) -> dict[str, Any]:
+    if not exists(run):
+        raise InputError(f"There is no run {str(run)!r}: give a run folder.")
+    result = _read_json(run, RESULT)
+    if result is None:
         raise InputError(
-            f"{folder} has no {RESULT}, so it is no finished run: give the folder of one, not of "
-            "its atlas."
+            f"{run} has no {RESULT}, so it is no finished run: give the folder of one, not of its "
+            "atlas."
         )
-    return _read_json(folder / RESULT)
+    return result
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(run: Location, name: str) -> dict[str, Any] | None:
+    """Return the object in a file of a run; None if there is no such file."""
+    found = read_file(run, name)
+    if found is None:
+        return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: it is no JSON ({error}).") from error
+        content = json.loads(found)
+    except ValueError as error:
+        raise InputError(f"{join(run, name)} cannot be read: it is no JSON ({error}).") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} cannot be read: it holds no JSON object.")
+        raise InputError(f"{join(run, name)} cannot be read: it holds no JSON object.")
     return content
 
 
-def _atlas_of(folder: Path, notes: list[str]) -> Atlas | None:
+def _atlas_of(run: Location, notes: list[str]) -> Atlas | None:
     """Return the atlas of a run; None, with the reason in the notes, where it has none."""
     try:
-        find_atlas(folder)
+        find_atlas(run)
     except InputError as error:
         notes.append(str(error))
         return None
-    return open_atlas(folder)
+    return open_atlas(run)
 
 
 def _head_values(atlas: Atlas, progress: Progress | None) -> dict[str, float]:
@@ -163,22 +168,21 @@ def _faithfulness_intervals(faithfulness: Faithfulness) -> dict[str, Interval]:
     }
 
 
-def _config_of(folder: Path, atlas: Atlas | None) -> dict[str, Any] | None:
+def _config_of(run: Location, atlas: Atlas | None) -> dict[str, Any] | None:
     """Return the resolved config of a run, without what does not tell runs apart."""
     if atlas is not None and atlas.config:
         return _comparable(atlas.config)
-    if not (folder / CONFIG).is_file():
+    found = read_file(run, CONFIG)
+    if found is None:
         return None
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     try:
         # Hydra alone knows the folder.
-        config = OmegaConf.merge(OmegaConf.load(folder / CONFIG), {"run_folder": ""})
-        plain = OmegaConf.to_container(config, resolve=True)
-    except (OmegaConfBaseException, ValueError) as error:
-        raise InputError(f"{folder / CONFIG} cannot be read: {error}") from error
-    return _comparable(plain)
+        config = OmegaConf.merge(OmegaConf.create(found.decode()), {"run_folder": ""})
+        return _comparable(plain_json(OmegaConf.to_container(config, resolve=True)))
+    except Exception as error:  # of the YAML, or of what it refers to
+        raise InputError(f"{join(run, CONFIG)} cannot be read: {error}") from error
 
 
 def _comparable(config: Any) -> dict[str, Any]:

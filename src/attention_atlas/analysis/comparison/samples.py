@@ -57,8 +57,8 @@ class SampleComparison:
     """Two runs, sample by sample. All divergences are Jensen-Shannon, in bits.
 
     Attributes:
-        first: Path of an atlas.
-        second: Path of the other.
+        first: Location of an atlas.
+        second: Location of the other.
         samples: Those in both, in the order of the first.
         only_first: Samples that the second does not hold.
         only_second: Samples that the first does not hold.
@@ -178,8 +178,8 @@ def compare_samples(
         if progress is not None:
             progress(done, len(first))
     return SampleComparison(
-        first=str(first.path),
-        second=str(second.path),
+        first=str(first.location),
+        second=str(second.location),
         samples=samples,
         only_first=len(first) - len(samples),
         only_second=len(second) - len(samples),
@@ -271,7 +271,7 @@ class _Comparing:
         if not len(queries[0]):
             return None
         rows = [
-            spread(distributions(one, one.read_maps()[:, :, chosen]), shares)
+            spread(distributions(one, one.view_maps()[:, :, chosen]), shares)
             for one, chosen, shares in zip(
                 (sample, other), queries, (pieces.first, pieces.second), strict=True
             )

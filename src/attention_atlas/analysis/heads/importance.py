@@ -85,7 +85,8 @@ def _of_batch(model: Classifier, batch: Batch) -> dict[str, Tensor]:
         # The sum, so that the gradient of a sample does not depend on its batch.
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
         names = list(outputs)
-        gradients = torch.autograd.grad(loss, [outputs[name] for name in names])
+        inputs = [outputs[name] for name in names]
+        gradients = torch.autograd.grad(loss, inputs) if inputs else ()
     found = {}
     for name, gradient in zip(names, gradients, strict=True):
         heads = modules[name].num_heads

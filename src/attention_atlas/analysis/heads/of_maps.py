@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attention_atlas.analysis.heads.places import distances
-
 Maps = npt.NDArray[np.float32]
 PerHead = npt.NDArray[np.float32]
 
@@ -50,7 +48,7 @@ def sink_score(maps: Maps) -> PerHead:
     return received
 
 
-def distance(maps: Maps, places: npt.NDArray[np.float32]) -> PerHead:
+def distance(maps: Maps, distances: npt.NDArray[np.float32]) -> PerHead:
     """Return the expected distance of a query to the keys it attends to: [L, H, Q, K] to [L, H].
 
     sum_j A_ij |p_i - p_j| / sum_j A_ij over the keys j that have a place, mean over the queries i
@@ -59,14 +57,14 @@ def distance(maps: Maps, places: npt.NDArray[np.float32]) -> PerHead:
 
     Args:
         maps: Not negative.
-        places: [K, axes], NaN for nowhere.
+        distances: [K, K], in any unit; NaN where one of the two has no place.
     """
-    placed = ~np.isnan(places).any(axis=1)
+    placed = ~np.isnan(np.diagonal(distances))
     if not placed.any():
         return np.full(maps.shape[:2], np.nan, dtype=np.float32)
     if not placed.all():
-        maps, places = maps[:, :, placed][..., placed], places[placed]
-    expected = np.einsum("lhqk,qk->lhq", maps, distances(places))
+        maps, distances = maps[:, :, placed][..., placed], distances[np.ix_(placed, placed)]
+    expected = np.einsum("lhqk,qk->lhq", maps, distances)
     total = maps.sum(axis=-1)
     np.divide(expected, total, out=expected, where=total > 0)
     return _mean(expected, axis=-1)

@@ -54,7 +54,7 @@ def input_places(boxes: npt.NDArray[Any], token_layout: str) -> npt.NDArray[np.f
     return centres
 
 
-def distances(places: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def between(places: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return the Euclidean distance of each pair of tokens, [K, K]; NaN where one is nowhere."""
     steps = places[:, None] - places[None]
     distance: npt.NDArray[np.float32] = np.sqrt(np.square(steps).sum(axis=-1))

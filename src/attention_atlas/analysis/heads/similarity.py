@@ -63,8 +63,8 @@ def mapped_samples(atlas: Atlas, epoch: int | None = None) -> list[Sample]:
     if not samples or not atlas.layers:
         what = "no sample with full maps" if atlas.layers else "no layers"
         raise InputError(
-            f"The atlas {atlas.path} has {what}, so there are no maps of heads to compare: record "
-            "them with capture=full."
+            f"The atlas {atlas.location} has {what}, so there are no maps of heads to compare: "
+            "record them with capture=full."
         )
     return samples
 
@@ -76,7 +76,7 @@ def rows_of(sample: Sample, max_rows: int | None = None) -> npt.NDArray[np.float
     Signed weights are abs(A) / sum abs(A).
     """
     chosen = evenly(sample.length, max_rows)
-    return distributions(sample, sample.read_maps()[:, :, chosen])
+    return distributions(sample, sample.view_maps()[:, :, chosen])
 
 
 def distributions(sample: Sample, weights: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -4,7 +4,7 @@ Entropies and shares of the null key are kept of every sample; the rest is compu
 samples whose full maps are kept, one sample at a time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,12 @@ import numpy.typing as npt
 
 from attention_atlas.analysis.heads import of_maps
 from attention_atlas.analysis.heads.moments import Moments
-from attention_atlas.analysis.heads.places import INPUT_UNITS, input_places, token_places
+from attention_atlas.analysis.heads.places import (
+    INPUT_UNITS,
+    between,
+    input_places,
+    token_places,
+)
 from attention_atlas.atlas import Atlas, Sample
 from attention_atlas.atlas.schema import plain_json
 
@@ -123,7 +128,7 @@ def head_statistics(
     Args:
         atlas: To read.
         epoch: None for the last.
-        progress: Called with the number of samples done, and of all.
+        progress: Called with steps done, and all: a sample is one, and its maps are another.
 
     Raises:
         InputError: If there is no such epoch, or the atlas is damaged.
@@ -131,13 +136,21 @@ def head_statistics(
     samples = list(atlas.samples(epoch))
     of_heads: dict[str, Moments] = {}
     of_readout: dict[str, Moments] = {}
+    has_layers = bool(atlas.layers)
+    steps = len(samples) + sum(sample.has_maps for sample in samples) * has_layers
+    done = 0
     for done, sample in enumerate(samples, start=1):
         _add(of_heads, _kept(sample))
         _add(of_readout, _of_readout(sample))
-        if sample.has_maps and len(sample.entropy):
-            _add(of_heads, dict(_from_maps(sample, atlas.attributes.token_layout)))
         if progress is not None:
-            progress(done, len(samples))
+            progress(done, steps)
+    distances = _Distances(atlas.attributes.token_layout)
+    for batch, maps in atlas.iter_maps(epoch) if has_layers else ():
+        for sample, own in zip(batch, maps, strict=True):
+            _add(of_heads, _from_maps(of_maps.as_shares(own, sample.signed), sample, distances))
+        done += len(batch)
+        if progress is not None:
+            progress(done, steps)
     heads = {name: of_heads[name] for name in STATISTICS if name in of_heads}
     readout = {name: of_readout[name] for name in STATISTICS if name in of_readout}
     return HeadStatistics(
@@ -159,41 +172,56 @@ def _add(moments: dict[str, Moments], values: dict[str, npt.NDArray[Any]]) -> No
 
 def _kept(sample: Sample) -> dict[str, npt.NDArray[Any]]:
     """What is kept of every sample, maps or not: [L, H]."""
-    kept = {
-        "entropy": sample.entropy,
-        "relative_entropy": _relative(sample.entropy, sample.length),
-    }
-    if sample.null_share is not None:
-        kept["null_share"] = sample.null_share
-    return kept
+    entropy, null_share = sample.entropy, sample.null_share
+    kept = {"entropy": entropy, "relative_entropy": _relative(entropy, sample.length)}
+    return kept if null_share is None else kept | {"null_share": null_share}
 
 
 def _of_readout(sample: Sample) -> dict[str, npt.NDArray[Any]]:
     """The statistics of the readout row, [R]."""
-    if not len(sample.readout):
-        return {}
     rows = of_maps.as_shares(sample.readout, sample.signed)
+    if not len(rows):
+        return {}
+    entropy, null_share = sample.readout_entropy, sample.readout_null_share
     found = {
-        "entropy": sample.readout_entropy,
-        "relative_entropy": _relative(sample.readout_entropy, sample.length),
+        "entropy": entropy,
+        "relative_entropy": _relative(entropy, sample.length),
         "maximum": rows.max(axis=-1, initial=0),
     }
-    if sample.readout_null_share is not None:
-        found["null_share"] = sample.readout_null_share
-    return found
+    return found if null_share is None else found | {"null_share": null_share}
 
 
-def _from_maps(sample: Sample, token_layout: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+class _Distances:
+    """The distances between the tokens of a sample; most images and sounds have the same tokens."""
+
+    def __init__(self, token_layout: str) -> None:
+        self._layout = token_layout
+        self._boxes: npt.NDArray[Any] = np.zeros((0, 2))
+        self._found: dict[str, npt.NDArray[np.float32]] = {}
+
+    def of(self, boxes: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return [K, K] by name of the statistic."""
+        if not self._found or not np.array_equal(boxes, self._boxes, equal_nan=True):
+            in_input = input_places(boxes, self._layout)
+            self._boxes = boxes
+            self._found = {
+                "distance_tokens": between(token_places(boxes)),
+                f"distance_{INPUT_UNITS[self._layout]}": between(in_input),
+            }
+        return self._found
+
+
+def _from_maps(
+    maps: of_maps.Maps, sample: Sample, distances: _Distances
+) -> dict[str, npt.NDArray[Any]]:
     """The statistics that need the maps, [L, H]."""
-    maps = of_maps.as_shares(sample.read_maps(), sample.signed)
-    boxes = sample.boxes
-    yield "maximum", of_maps.maximum(maps)
-    yield "distance_tokens", of_maps.distance(maps, token_places(boxes))
-    unit = INPUT_UNITS[token_layout]
-    yield f"distance_{unit}", of_maps.distance(maps, input_places(boxes, token_layout))
     score = of_maps.sink_score(maps)
-    yield "sink_score", score
-    yield "sink_rate", (score > SINK_THRESHOLD).astype(np.float32)
+    found = {name: of_maps.distance(maps, d) for name, d in distances.of(sample.boxes).items()}
+    return found | {
+        "maximum": of_maps.maximum(maps),
+        "sink_score": score,
+        "sink_rate": (score > SINK_THRESHOLD).astype(np.float32),
+    }
 
 
 def _relative(entropy: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:
