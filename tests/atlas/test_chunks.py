@@ -1,12 +1,17 @@
-"""Chunks are byte for byte those that Zarr writes."""
+"""Chunks and metadata are those that Zarr writes: the first byte for byte."""
 
+import json
 from pathlib import Path
 
+import made_atlases
 import numpy as np
 import pytest
 import zarr
+from zarr.codecs import ZstdCodec
 
-from attention_atlas.atlas.chunks import COMPRESSOR, write_block
+from attention_atlas.atlas.chunks import cut, encode
+from attention_atlas.atlas.metadata import array_json, group_json
+from attention_atlas.atlas.schema import array_specs
 
 
 def make(path: Path, chunks: tuple[int, ...], dtype: str) -> "zarr.Array":
@@ -15,7 +20,7 @@ def make(path: Path, chunks: tuple[int, ...], dtype: str) -> "zarr.Array":
         shape=tuple(3 * size for size in chunks),
         chunks=chunks,
         dtype=dtype,
-        compressors=COMPRESSOR,
+        compressors=ZstdCodec(level=1, checksum=True),
         chunk_key_encoding={"name": "default", "separator": "."},
         fill_value="" if dtype == "str" else 0,
         config={"write_empty_chunks": True},
@@ -32,22 +37,38 @@ def test_bytes_are_those_of_zarr(tmp_path, chunks, dtype):
         block = np.array(texts, dtype=object)[np.abs(block).astype(int) % 3]
     else:
         block = block.astype(dtype)
-    arrays = {name: make(tmp_path / name, chunks, dtype) for name in ("ours", "zarr")}
-    write_block(arrays["ours"], chunks[0], block)
-    rows = slice(chunks[0], 2 * chunks[0])
-    region = (rows, *(slice(size) for size in block.shape[1:]))
-    arrays["zarr"][region] = block
-    files = {
-        name: {file.name: file.read_bytes() for file in (tmp_path / name).glob("c*")}
-        for name in arrays
-    }
-    assert len(files["ours"]) == 2 ** (len(chunks) - 1)
-    assert files["ours"] == files["zarr"]
-    assert (arrays["ours"][region] == arrays["zarr"][region]).all()
+    array = make(tmp_path, chunks, dtype)
+    array[tuple(slice(size) for size in block.shape)] = block
+    files = {file.name: file.read_bytes() for file in tmp_path.glob("c*")}
+    ours = {".".join(map(str, ("c", *key))): encode(chunk) for key, chunk in cut(block, chunks)}
+    assert len(ours) == 2 ** (len(chunks) - 1)
+    assert ours == files
 
 
-def test_big_endian_numbers_and_views_are_written_as_they_read(tmp_path):
-    array = make(tmp_path, (4, 6), "int32")
+def test_big_endian_numbers_and_views_are_encoded_as_they_read():
     block = np.arange(24, dtype=">i4").reshape(6, 4).T
-    write_block(array, 0, block)
-    np.testing.assert_array_equal(array[:4, :6], block)
+    assert encode(block) == encode(np.array(block.tolist(), dtype="<i4"))
+
+
+@pytest.mark.parametrize("task", ["nlp", "vision", "speech"])
+def test_metadata_are_those_of_zarr(tmp_path, task):
+    variant = "null_key" if task == "nlp" else None
+    attributes = made_atlases.attributes(task, variant=variant)
+    for name, spec in array_specs(attributes, "float16").items():
+        shape = tuple(range(3, 3 + len(spec.dimensions)))
+        zarr.create_array(
+            store=str(tmp_path / name),
+            shape=shape,
+            chunks=(2,) * len(shape),
+            dtype=spec.dtype,
+            fill_value=spec.fill_value,
+            compressors=ZstdCodec(level=1, checksum=True),
+            chunk_key_encoding={"name": "default", "separator": "."},
+            dimension_names=spec.dimensions,
+            attributes={"meaning": spec.meaning},
+        )
+        ours = array_json(spec, shape, (2,) * len(shape))
+        assert json.loads(ours) == json.loads((tmp_path / name / "zarr.json").read_bytes()), name
+    zarr.create_group(str(tmp_path / "group"), attributes=attributes.to_json())
+    theirs = json.loads((tmp_path / "group" / "zarr.json").read_bytes())
+    assert json.loads(group_json(attributes.to_json())) == theirs

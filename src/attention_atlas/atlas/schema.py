@@ -50,6 +50,7 @@ TOKEN_LAYOUTS = {
 
 # Dimensions along which samples of one atlas may differ in size; shorter ones are padded with 0.
 RAGGED_DIMENSIONS = ("query", "key", "frame")
+GROWING_DIMENSIONS = ("sample", *RAGGED_DIMENSIONS)
 
 # The two arrays that are written last, in this order; the second is the commit mark.
 COMMIT_ARRAYS = ("sample_id", "length")

@@ -1,38 +1,38 @@
 """Write an atlas so that a process killed at any moment leaves no half-written sample.
 
 The small arrays of a flush share one chunk each, and no two flushes share a chunk. Within a flush
-`sample_id` and then `length` are written last: a row counts once its `length` is there.
+`sample_id` and then `length` are written last: a row counts once its `length` is there. One thread
+encodes and writes in the background, in the order in which samples were added.
 """
 
-import json
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
-import zarr
-from zarr.core.sync import sync
 
-from attention_atlas.atlas.chunks import COMPRESSOR, write_block
+from attention_atlas.atlas.background import Background
+from attention_atlas.atlas.batches import CapturedBatch
+from attention_atlas.atlas.digests import ATTRIBUTE
+from attention_atlas.atlas.file_writing import write_files
+from attention_atlas.atlas.files import open_files
+from attention_atlas.atlas.flushes import Flush
+from attention_atlas.atlas.metadata import METADATA, group_json
+from attention_atlas.atlas.rank_writing import RankWriting
+from attention_atlas.atlas.resuming import StoredRank, check_same, read_rank
 from attention_atlas.atlas.schema import (
-    COMMIT_ARRAYS,
     MAP_DTYPES,
-    NULL_KEY_ARRAYS,
-    RAGGED_DIMENSIONS,
-    TOKEN_LAYOUTS,
-    ArraySpec,
     AtlasAttributes,
     CapturedSample,
     array_specs,
 )
+from attention_atlas.atlas.stores import Location
 from attention_atlas.errors import InputError
 
 ROWS_PER_FLUSH = 128
-LARGEST_MAP_CHUNK = 4 * 2**20  # bytes; the maps of a larger sample are cut into layers
 TOKEN_STEP = 128  # the token axes grow by this much where the largest length is not told
 LIBRARIES = ("attention-atlas", "torch", "lightning", "transformers", "numpy", "zarr")
 
@@ -52,29 +52,34 @@ def library_versions() -> dict[str, str]:
 class AtlasWriter:
     """Writes the samples of one rank into its own group of an atlas.
 
-    Each rank has a writer of its own; rank 0 also writes the attributes of the root. Samples are
-    committed `rows_per_flush` at a time, and the rest on `close()`. Used as a context manager it
-    closes the atlas unless an exception passes through.
+    Each rank has one writer at a time; that of rank 0 also writes the attributes of the root.
+    Samples are committed `rows_per_flush` at a time, and the rest on `flush()` or `close()`. Used
+    as a context manager it closes the atlas unless an exception passes through.
 
     Args:
-        path: Where the atlas lies, by custom `<run>/atlas.zarr`.
+        location: Where the atlas lies: a path, by custom `<run>/atlas.zarr`, or a URL of fsspec.
         attributes: What holds for every sample.
         rank: Of this process.
         max_tokens: Largest K to expect. Token axes are cut into pieces of this size; a longer
             sample is still kept, in more pieces.
-        num_samples: Samples to expect of this rank; more or fewer are kept as well, at the cost of
-            rewriting the metadata of all arrays.
+        num_samples: Samples to expect of this writer; more or fewer are kept as well, at the cost
+            of rewriting the metadata of all arrays.
         maps_dtype: `float16` or `float32`, for the full maps alone: readout rows and statistics
             are always float32.
         rows_per_flush: Samples that are committed together.
+        digests: Whether a SHA-256 of each array is kept, by which damage is found later.
+        append: Whether to go on behind the samples that the group holds, if there is one. What
+            says how the atlas is to be read must be the same; the sizes of chunks stay as they
+            are, and config and checkpoint digest become those of this writer.
 
     Raises:
-        InputError: If the atlas already holds this rank, or cannot be written.
+        InputError: If the atlas already holds this rank, cannot be gone on with, or cannot be
+            written.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        location: Location,
         attributes: AtlasAttributes,
         *,
         rank: int = 0,
@@ -82,77 +87,150 @@ class AtlasWriter:
         num_samples: int | None = None,
         maps_dtype: str = "float16",
         rows_per_flush: int = ROWS_PER_FLUSH,
+        digests: bool = False,
+        append: bool = False,
     ) -> None:
         if maps_dtype not in MAP_DTYPES:
             raise InputError(f"Maps cannot be kept as {maps_dtype!r}: use float16 or float32.")
-        self.path = Path(path)
+        self.location = location
         self.attributes = attributes
         self.rank = rank
         self.maps_dtype = maps_dtype
         self.rows_per_flush = rows_per_flush
         self._max_tokens = max_tokens
         self._num_samples = num_samples
-        self._arrays: dict[str, zarr.Array[Any]] = {}
-        self._specs: dict[str, ArraySpec] = {}
         self._sizes: dict[str, int] = {}
-        self._buffer: list[CapturedSample] = []
-        self._first_row = 0  # of the flush that is being gathered
-        self._last_row = 0  # just behind the last committed row
-        self._committed = 0
-        self._group = self._create_groups()
+        self._steps: dict[str, int] = {}
+        self._flush: Flush | None = None
+        self._next_row = 0  # of the next flush
+        self._last_row = 0  # just behind the last row that was given to be committed
+        self._is_closed = False
+        self._files = write_files(location)
+        self._group = RankWriting(self._files, f"rank-{rank}", digests)
+        stored = self._find_group(append)
+        self._background = Background()
+        with self._telling():
+            if rank == 0:
+                self._write_root()
+            self._group.write_attributes(self._state(finished=False))
+            if stored is not None:
+                self._go_on_with(stored)
 
-    def _create_groups(self) -> zarr.Group:
-        name = f"rank-{self.rank}"
-        if (self.path / name / "zarr.json").exists():
+    @property
+    def committed(self) -> int:
+        """Samples of this group that are committed; they stay, whatever happens."""
+        return self._group.committed
+
+    def _find_group(self, append: bool) -> StoredRank | None:
+        """Return what the group holds; None if there is none or nothing in it."""
+        files, name = open_files(self.location), self._group.name
+        if append:
+            check_same(self.location, files, self.attributes)
+            return read_rank(self.location, files, name, self.attributes, self.maps_dtype)
+        if files.read([f"{name}/{METADATA}"]) != [None]:
             raise InputError(
-                f"{self.path} already holds {name}: write to a new folder, or remove this one."
+                f"{self.location} already holds {name}: write to a new folder, or remove this one."
             )
-        try:
-            if self.rank == 0:
-                attributes = self.attributes.to_json()
-                attributes["versions"] = attributes["versions"] or library_versions()
-                # Another rank may have made an empty root already, on the way to its own group.
-                root = zarr.open_group(str(self.path), mode="a", zarr_format=3)
-                root.attrs.put(attributes)
-            return zarr.create_group(
-                str(self.path), path=name, zarr_format=3, attributes=self._state(finished=False)
-            )
-        except OSError as error:
-            raise InputError(f"{self.path} cannot be written: {_reason(error)}.") from error
+        return None
+
+    def _write_root(self) -> None:
+        attributes = self.attributes.to_json()
+        attributes["versions"] = attributes["versions"] or library_versions()
+        self._files.write(METADATA, group_json(attributes))
+
+    def _go_on_with(self, stored: StoredRank) -> None:
+        """Take over what the group holds, and remove what was never committed."""
+        self.rows_per_flush = stored.rows_per_flush
+        self._sizes, self._steps = dict(stored.sizes), dict(stored.steps)
+        self._last_row = stored.last_row
+        self._next_row = _round_up(stored.last_row, stored.rows_per_flush)
+        self._group.committed = stored.committed
+        self._group.take_over(stored.specs, stored.arrays)
+        self._group.clean_up(open_files(self.location), self._next_row)
+        if self._group.digests() is not None and stored.digests:
+            self._group.check_digests(stored.digests, self.location)
+        self._specs = stored.specs
+        if self._num_samples:
+            self._num_samples += self._next_row
+        self._group.write_attributes(self._state(finished=False))
 
     def _state(self, finished: bool) -> dict[str, Any]:
-        return {
+        state = {
             "rank": self.rank,
             "rows_per_flush": self.rows_per_flush,
-            "committed": self._committed if finished else None,
+            "committed": self._group.committed if finished else None,
             "finished": finished,
         }
+        digests = self._group.digests() if finished else None
+        return state if digests is None else state | {ATTRIBUTE: digests}
 
     def add(self, samples: Iterable[CapturedSample]) -> None:
-        """Take samples; whenever `rows_per_flush` have gathered they are committed.
+        """Take samples one by one; whenever `rows_per_flush` have gathered they are committed.
+
+        It returns when all that can be written of them is written.
 
         Raises:
             ValueError: If a sample does not fit the first one or the attributes.
             InputError: If the atlas cannot be written, for instance because the disk is full.
         """
         for sample in samples:
-            self._check(sample)
-            try:
-                self._take(sample)
-            except OSError as error:
-                raise InputError(
-                    f"{self.path} cannot be written: {_reason(error)}. "
-                    f"The {self._committed} samples committed so far stay readable."
-                ) from error
+            self.add_batch(CapturedBatch.of(sample))
+        with self._telling():
+            self._background.wait()
+
+    def add_batch(self, batch: CapturedBatch) -> None:
+        """Take a batch of samples, to be written in the background; errors as of `add`.
+
+        Its maps must not be changed any more. An error may show in a later call, or in `close`.
+        """
+        if self._is_closed:
+            raise ValueError(f"The writer of {self.location} is closed.")
+        batch.check(self.attributes, self._sizes or batch.sizes(self.attributes))
+        if not len(batch):
+            return
+        with self._telling():
+            if not self._sizes:
+                self._create_arrays(batch)
+            columns = {name: batch.column(name) for name in self._specs if name != "maps"}
+            first = 0
+            while first < len(batch):
+                flush = self._open_flush()
+                last = min(len(batch), first + flush.num_free)
+                self._take(flush, batch, columns, slice(first, last))
+                first = last
+
+    def flush(self) -> None:
+        """Commit all that was added, and return when it is written; the next row starts a flush.
+
+        Raises:
+            InputError: If the atlas cannot be written.
+        """
+        with self._telling():
+            self._hand_over()
+            self._background.wait()
 
     def close(self) -> None:
-        """Commit what is left and mark the group as finished."""
+        """Commit what is left and mark the group as finished.
+
+        Raises:
+            InputError: If the atlas cannot be written.
+        """
+        if self._is_closed:
+            return
         try:
-            self._flush()
-            self._resize({"sample": self._last_row})
-            self._group.attrs.update(self._state(finished=True))
-        except OSError as error:
-            raise InputError(f"{self.path} cannot be written: {_reason(error)}.") from error
+            self.flush()
+            with self._telling():
+                if self._sizes:
+                    self._sizes["sample"] = self._last_row
+                    self._group.resize({"sample": self._last_row})
+                self._group.write_attributes(self._state(finished=True))
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """End without a mark that the group is finished; full flushes are still committed."""
+        self._is_closed = True
+        self._background.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -165,65 +243,27 @@ class AtlasWriter:
     ) -> None:
         if kind is None:
             self.close()
+        else:
+            self.stop()
 
-    def _check(self, sample: CapturedSample) -> None:
-        layout = TOKEN_LAYOUTS[self.attributes.token_layout]
-        if not sample.sample_id:
-            raise ValueError("A sample needs a sample_id that is not empty.")
-        if sample.epoch < 0:
-            raise ValueError(f"Sample {sample.sample_id!r}: epochs count from 0.")
-        if getattr(sample, layout.input_name) is None:
-            raise ValueError(f"Sample {sample.sample_id!r} has no {layout.input_name}.")
-        has_null_key = self.attributes.has_null_key
-        for name in NULL_KEY_ARRAYS:
-            if (getattr(sample, name) is not None) != has_null_key:
-                has, with_ = ("no", "with") if has_null_key else ("a", "without")
-                raise ValueError(
-                    f"Sample {sample.sample_id!r} has {has} {name}, "
-                    f"but the atlas is of a mechanism {with_} a null key."
-                )
-        sizes = self._sizes or _sizes_of(sample, self.attributes)
-        length = len(sample.boxes)
-        expected = {
-            "logits": (sizes["class"],),
-            "boxes": (length, len(layout.box_names)),
-            "readout": (sizes["readout_head"], length),
-            "readout_entropy": (sizes["readout_head"],),
-            "entropy": (sizes["layer"], sizes["head"]),
-            "null_share": (sizes["layer"], sizes["head"]),
-            "readout_null_share": (sizes["readout_head"],),
-            "maps": (sizes["layer"], sizes["head"], length, length),
-            "image": tuple(sizes.get(name, 0) for name in ("height", "width", "channel")),
-        }
-        for name, shape in expected.items():
-            values = getattr(sample, name)
-            if values is not None and values.shape != shape:
-                raise ValueError(
-                    f"Sample {sample.sample_id!r}: {name} has shape {values.shape}, "
-                    f"the atlas expects {shape}."
-                )
-        if sample.spectrogram is not None and len(sample.spectrogram) != sizes.get("mel"):
-            raise ValueError(
-                f"Sample {sample.sample_id!r}: the spectrogram has {len(sample.spectrogram)} mel "
-                f"bands, the atlas expects {sizes.get('mel')}."
-            )
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Say in one sentence why nothing can be written, and in a second what is safe."""
+        try:
+            yield
+        except (OSError, InputError) as error:
+            reason = str(error)
+            if isinstance(error, OSError):
+                what = error.strerror or type(error).__name__
+                reason = f"{self.location} cannot be written: {what}."
+            if self.committed:
+                reason += f" The {self.committed} samples committed so far stay readable."
+            raise InputError(reason) from error
 
-    def _take(self, sample: CapturedSample) -> None:
-        if not self._arrays:
-            self._create_arrays(sample)
-        self._make_room(sample)
-        if sample.maps is not None and sample.maps.size:
-            # Written at once, so that maps never pile up in memory: without the commit mark,
-            # which comes later, no reader looks at them.
-            self._write_maps(self._first_row + len(self._buffer), sample.maps)
-        self._buffer.append(sample)
-        if len(self._buffer) == self.rows_per_flush:
-            self._flush()
-
-    def _create_arrays(self, sample: CapturedSample) -> None:
-        dtype = "float32" if sample.spectrogram is None else sample.spectrogram.dtype.name
-        specs = array_specs(self.attributes, self.maps_dtype, dtype)
-        self._sizes = _sizes_of(sample, self.attributes) | {"sample": self._num_samples or 0}
+    def _create_arrays(self, batch: CapturedBatch) -> None:
+        dtype = "float32" if batch.spectrogram is None else batch.spectrogram.dtype.name
+        self._specs = array_specs(self.attributes, self.maps_dtype, dtype)
+        self._sizes = batch.sizes(self.attributes) | {"sample": self._num_samples or 0}
         self._steps = {name: size for name, size in self._sizes.items() if size}
         self._steps["sample"] = self.rows_per_flush
         if self._max_tokens:
@@ -234,146 +274,59 @@ class AtlasWriter:
             tokens = _round_up(self._sizes["key"], TOKEN_STEP)
         for name in ("query", "key"):
             self._steps[name] = self._sizes[name] = max(tokens, 1)
-        # The commit mark is created last as well: without it a group holds nothing.
-        names = [name for name in specs if name not in COMMIT_ARRAYS]
-        for name in (*names, *COMMIT_ARRAYS):
-            self._specs[name] = specs[name]
-            self._arrays[name] = self._create_array(name, specs[name])
-
-    def _create_array(self, name: str, spec: ArraySpec) -> "zarr.Array[Any]":
-        chunks = [self._steps.get(dimension, 1) for dimension in spec.dimensions]
-        if name == "maps":
-            chunks[0] = 1
-            if np.prod(chunks) * np.dtype(spec.dtype).itemsize > LARGEST_MAP_CHUNK:
-                chunks[1] = 1
-        return self._group.create_array(
-            name,
-            shape=self._shape(spec),
-            chunks=tuple(chunks),
-            dtype=spec.dtype,
-            fill_value=spec.fill_value,
-            compressors=COMPRESSOR,
-            # One folder for all chunks of an array: making folders is what costs most.
-            chunk_key_encoding={"name": "default", "separator": "."},
-            dimension_names=spec.dimensions,
-            attributes={"meaning": spec.meaning},
+        self._background.put(
+            partial(self._group.create, self._specs, dict(self._sizes), dict(self._steps))
         )
 
-    def _shape(self, spec: ArraySpec) -> tuple[int, ...]:
-        return tuple(self._sizes[dimension] for dimension in spec.dimensions)
+    def _open_flush(self) -> Flush:
+        if self._flush is None:
+            self._flush = Flush(self._specs, self._sizes, self._steps, self._next_row)
+        return self._flush
 
-    def _make_room(self, sample: CapturedSample) -> None:
-        """Grow the arrays until the sample fits."""
-        needed = {"key": len(sample.boxes), "sample": self._first_row + len(self._buffer) + 1}
-        needed["query"] = needed["key"]
-        if sample.spectrogram is not None:
-            needed["frame"] = sample.spectrogram.shape[1]
+    def _take(
+        self, flush: Flush, batch: CapturedBatch, columns: Mapping[str, Any], rows: slice
+    ) -> None:
+        """Take some samples of a batch for which a flush has room."""
+        first_row = flush.first_row + flush.num_rows
+        self._make_room(batch, columns, rows, first_row)
+        flush.add(batch, columns, rows)
+        for index, maps in batch.maps.items():
+            if rows.start <= index < rows.stop and maps.size:
+                # Written at once, so that maps never pile up in memory: without the commit mark,
+                # which comes later, no reader looks at them.
+                row = first_row + index - rows.start
+                self._background.put(partial(self._group.write_maps, row, maps), maps.nbytes)
+        if not flush.num_free:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Have the flush committed."""
+        flush = self._flush
+        if flush is None:
+            return
+        self._flush = None
+        self._next_row = flush.first_row + self.rows_per_flush
+        self._last_row = flush.first_row + flush.num_rows
+        self._background.put(partial(self._group.commit, flush), flush.num_bytes)
+
+    def _make_room(
+        self, batch: CapturedBatch, columns: Mapping[str, Any], rows: slice, first_row: int
+    ) -> None:
+        """Grow the arrays until the samples fit."""
+        needed = {"sample": first_row + rows.stop - rows.start}
+        needed["key"] = needed["query"] = int(np.max(columns["length"][rows]))
+        if batch.spectrogram is not None:
+            needed["frame"] = int(np.max(columns["frames"][rows]))
         grown = {}
         for name, size in needed.items():
             if size > self._sizes[name]:
                 # Rows are doubled, because each growth rewrites the metadata of every array.
-                wanted = 2 * size if name == "sample" else size
+                wanted = max(2 * size, self._num_samples or 0) if name == "sample" else size
                 grown[name] = _round_up(wanted, self._steps[name])
         if grown:
-            self._resize(grown)
-
-    def _resize(self, sizes: dict[str, int]) -> None:
-        changed = {name for name, size in sizes.items() if size != self._sizes[name]}
-        self._sizes.update(sizes)
-        for name, array in self._arrays.items():
-            if changed & set(self._specs[name].dimensions):
-                # No chunk lies outside, so none is looked for.
-                shape = self._shape(self._specs[name])
-                sync(array.async_array.resize(shape, delete_outside_chunks=False))
-
-    def _write_maps(self, row: int, maps: npt.NDArray[Any]) -> None:
-        spec = self._specs["maps"]
-        tokens = _round_up(maps.shape[-1], self._steps["key"])
-        padded = np.zeros((1, *maps.shape[:2], tokens, tokens), dtype=spec.dtype)
-        padded[0, :, :, : maps.shape[2], : maps.shape[3]] = maps
-        write_block(self._arrays["maps"], row, padded)
-
-    def _flush(self) -> None:
-        if not self._buffer:
-            return
-        names = [name for name in self._specs if name not in (*COMMIT_ARRAYS, "maps")]
-        for name in (*names, *COMMIT_ARRAYS):
-            write_block(self._arrays[name], self._first_row, self._block(name))
-        self._last_row = self._first_row + len(self._buffer)
-        self._first_row += self.rows_per_flush
-        self._committed += len(self._buffer)
-        self._buffer = []
-
-    def _block(self, name: str) -> npt.NDArray[Any]:
-        """Return one array of the flush as whole chunks; rows that are not filled hold the fill."""
-        spec = self._specs[name]
-        values = _values_of(self._buffer, name)
-        shape = [self.rows_per_flush]
-        for axis, dimension in enumerate(spec.dimensions[1:]):
-            size = self._sizes[dimension]
-            if dimension in RAGGED_DIMENSIONS:
-                longest = max(value.shape[axis] for value in values)
-                size = _round_up(max(longest, 1), self._steps[dimension])
-            shape.append(size)
-        block = np.zeros(shape, object if spec.dtype == "str" else spec.dtype)
-        block[len(values) :] = spec.fill_value
-        if len(shape) == 1:
-            block[: len(values)] = values
-            return block
-        for row, value in enumerate(values):
-            region: tuple[int | slice, ...] = tuple(slice(size) for size in value.shape)
-            block[(row, *region)] = value
-        return block
-
-
-def _sizes_of(sample: CapturedSample, attributes: AtlasAttributes) -> dict[str, int]:
-    """Return the size of every dimension but the sample's, as this first sample has them."""
-    sizes = {
-        "sample": 0,
-        "class": len(attributes.classes),
-        "layer": len(attributes.layers),
-        "head": sample.entropy.shape[1],
-        "readout_head": sample.readout.shape[0],
-        "query": len(sample.boxes),
-        "key": len(sample.boxes),
-        "box": sample.boxes.shape[1],
-    }
-    if sample.image is not None:
-        sizes.update(zip(("height", "width", "channel"), sample.image.shape, strict=True))
-    if sample.spectrogram is not None:
-        sizes.update(zip(("mel", "frame"), sample.spectrogram.shape, strict=True))
-    return sizes
-
-
-def _values_of(samples: list[CapturedSample], name: str) -> list[Any]:
-    """Return what the array of this name holds for each of the samples."""
-    if name == "length":
-        return [len(sample.boxes) for sample in samples]
-    if name == "frames":
-        return [0 if s.spectrogram is None else s.spectrogram.shape[1] for s in samples]
-    if name == "has_maps":
-        return [sample.maps is not None for sample in samples]
-    if name == "boxes" and samples[0].boxes.shape[1] == 2:
-        # A token that stands for no part of the input has NaN, which only float boxes can hold;
-        # its character span is empty.
-        return [np.nan_to_num(sample.boxes, nan=0.0) for sample in samples]
-    if name == "groups":
-        return [_as_utf8(json.dumps(sample.groups, ensure_ascii=False)) for sample in samples]
-    values = [getattr(sample, name) for sample in samples]
-    return [_as_utf8(value) for value in values] if isinstance(values[0], str) else values
-
-
-def _as_utf8(text: str) -> str:
-    """Return the text with one sign for each lone surrogate, so that character spans still fit.
-
-    A lone surrogate is no character and has no UTF-8.
-    """
-    return text.encode("utf-8", "replace").decode("utf-8")
+            self._sizes.update(grown)
+            self._background.put(partial(self._group.resize, grown))
 
 
 def _round_up(size: int, step: int) -> int:
     return -(-size // step) * step
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or type(error).__name__

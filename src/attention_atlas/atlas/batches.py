@@ -1,0 +1,210 @@
+"""Samples on their way into an atlas: a whole batch as columns, ready to be copied into chunks."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.atlas.schema import (
+    NULL_KEY_ARRAYS,
+    TOKEN_LAYOUTS,
+    AtlasAttributes,
+    CapturedSample,
+)
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class CapturedBatch:
+    """N samples as a run recorded them, one column for each array of the atlas.
+
+    K is the number of tokens of the longest sample. The tokens of each sample are its first ones;
+    what stands behind them is not kept.
+
+    Attributes:
+        sample_id: N stable names, the same in every epoch and run.
+        label: [N] true classes.
+        prediction: [N] predicted classes.
+        logits: [N, C].
+        length: [N] number of valid tokens.
+        boxes: [N, K, 2] character spans or [N, K, 4] patch or time-frequency boxes. NaN where a
+            token stands for no part of the input.
+        readout: [N, R, K] weights of the readout's query; R = 0 for a readout without attention.
+        readout_entropy: [N, R], in nats.
+        entropy: [N, L, H] entropy in nats, mean over the queries.
+        null_share: [N, L, H] share of the null key, mean over the queries; only with a null key.
+        readout_null_share: [N, R] share of the null key in the readout row; only with a null key.
+        maps: [L, H, length, length] attention weights of the samples that are kept in full, by
+            their place in the batch.
+        text: N texts, for character spans.
+        image: uint8 [N, height, width, channels], for patch boxes.
+        spectrogram: float16 or float32 [N, mels, frames], for time-frequency boxes.
+        frames: [N] number of valid frames of the spectrogram; by default all.
+        split: Such as `test`.
+        epoch: From 0.
+        groups: Names of the groups that the samples count in: group -> one name per sample.
+    """
+
+    sample_id: Sequence[str]
+    label: Array
+    prediction: Array
+    logits: Array
+    length: Array
+    boxes: Array
+    readout: Array
+    readout_entropy: Array
+    entropy: Array
+    null_share: Array | None = None
+    readout_null_share: Array | None = None
+    maps: Mapping[int, Array] = field(default_factory=dict)
+    text: Sequence[str] | None = None
+    image: Array | None = None
+    spectrogram: Array | None = None
+    frames: Array | None = None
+    split: str = "test"
+    epoch: int = 0
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.sample_id)
+
+    @classmethod
+    def of(cls, sample: CapturedSample) -> Self:
+        """Return a batch of one sample; it shares no array of maps with it."""
+        arrays = {
+            name: None if getattr(sample, name) is None else getattr(sample, name)[None]
+            for name in (
+                *("logits", "boxes", "readout", "readout_entropy", "entropy"),
+                *("null_share", "readout_null_share", "image", "spectrogram"),
+            )
+        }
+        return cls(
+            sample_id=[sample.sample_id],
+            label=np.array([sample.label]),
+            prediction=np.array([sample.prediction]),
+            length=np.array([len(sample.boxes)]),
+            maps={} if sample.maps is None else {0: sample.maps.copy()},
+            text=None if sample.text is None else [sample.text],
+            split=sample.split,
+            epoch=sample.epoch,
+            groups={name: [value] for name, value in sample.groups.items()},
+            **arrays,  # type: ignore[arg-type]
+        )
+
+    def sizes(self, attributes: AtlasAttributes) -> dict[str, int]:
+        """Return the size along every dimension but `sample`."""
+        sizes = {
+            "class": len(attributes.classes),
+            "layer": len(attributes.layers),
+            "head": self.entropy.shape[2],
+            "readout_head": self.readout.shape[1],
+            "query": self.boxes.shape[1],
+            "key": self.boxes.shape[1],
+            "box": self.boxes.shape[2],
+        }
+        if self.image is not None:
+            sizes.update(zip(("height", "width", "channel"), self.image.shape[1:], strict=True))
+        if self.spectrogram is not None:
+            sizes.update(zip(("mel", "frame"), self.spectrogram.shape[1:], strict=True))
+        return sizes
+
+    def column(self, name: str) -> Array:
+        """Return what the array of this name holds for each of the N samples."""
+        if name == "epoch":
+            return np.full(len(self), self.epoch)
+        if name == "split":
+            return _texts([self.split] * len(self))
+        if name == "groups":
+            return _texts(self._groups())
+        if name == "has_maps":
+            return np.isin(np.arange(len(self)), list(self.maps))
+        if name == "frames" and self.frames is None:
+            assert self.spectrogram is not None
+            return np.full(len(self), self.spectrogram.shape[2])
+        if name == "boxes" and self.boxes.shape[2] == 2:
+            # A token that stands for no part of the input has NaN, which only float boxes can
+            # hold; its character span is empty.
+            return np.nan_to_num(self.boxes, nan=0.0)
+        values = getattr(self, name)
+        return values if isinstance(values, np.ndarray) else _texts(values)
+
+    def _groups(self) -> list[str]:
+        names = list(self.groups)
+        return [
+            json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False)
+            for values in zip(*self.groups.values(), strict=True)
+        ] or ["{}"] * len(self)
+
+    def check(self, attributes: AtlasAttributes, sizes: Mapping[str, int]) -> None:
+        """Check that the samples fit together, the attributes and these sizes.
+
+        Raises:
+            ValueError: They do not.
+        """
+        if not len(self):
+            return
+        who = f"Sample {self.sample_id[0]!r}"
+        layout = TOKEN_LAYOUTS[attributes.token_layout]
+        if not all(self.sample_id):
+            raise ValueError("A sample needs a sample_id that is not empty.")
+        if self.epoch < 0:
+            raise ValueError(f"{who}: epochs count from 0.")
+        if getattr(self, layout.input_name) is None:
+            raise ValueError(f"{who} has no {layout.input_name}.")
+        for name in NULL_KEY_ARRAYS:
+            if (getattr(self, name) is not None) != attributes.has_null_key:
+                has, with_ = ("no", "with") if attributes.has_null_key else ("a", "without")
+                raise ValueError(
+                    f"{who} has {has} {name}, but the atlas is of a mechanism {with_} a null key."
+                )
+        for name, shape in self._expected(layout.box_names, sizes).items():
+            values = getattr(self, name)
+            if values is not None and np.shape(values) != (len(self), *shape):
+                raise ValueError(
+                    f"{who}: {name} has shape {np.shape(values)[1:]}, the atlas expects {shape}."
+                )
+        for index, maps in self.maps.items():
+            shape = (sizes["layer"], sizes["head"], self.length[index], self.length[index])
+            if maps.shape != shape:
+                raise ValueError(
+                    f"Sample {self.sample_id[index]!r}: maps has shape {maps.shape}, the atlas "
+                    f"expects {tuple(map(int, shape))}."
+                )
+
+    def _expected(
+        self, box_names: Sequence[str], sizes: Mapping[str, int]
+    ) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each column, without the axis of the samples."""
+        num_tokens = self.boxes.shape[1]
+        num_frames = 0 if self.spectrogram is None else self.spectrogram.shape[2]
+        return {
+            "label": (),
+            "prediction": (),
+            "length": (),
+            "frames": (),
+            "text": (),
+            "logits": (sizes["class"],),
+            "boxes": (num_tokens, len(box_names)),
+            "readout": (sizes["readout_head"], num_tokens),
+            "readout_entropy": (sizes["readout_head"],),
+            "entropy": (sizes["layer"], sizes["head"]),
+            "null_share": (sizes["layer"], sizes["head"]),
+            "readout_null_share": (sizes["readout_head"],),
+            "image": tuple(sizes.get(name, 0) for name in ("height", "width", "channel")),
+            "spectrogram": (sizes.get("mel", 0), num_frames),
+        }
+
+
+def _texts(values: Sequence[str]) -> Array:
+    """Return texts as objects, with one sign for each lone surrogate.
+
+    A lone surrogate is no character and has no UTF-8; with a sign in its place the character spans
+    still fit.
+    """
+    texts = np.empty(len(values), dtype=object)
+    texts[:] = [value.encode("utf-8", "replace").decode("utf-8") for value in values]
+    return texts

@@ -1,0 +1,50 @@
+"""What the `zarr.json` of a group or an array of an atlas holds, by Zarr v3."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from attention_atlas.atlas.chunks import CODECS, TEXT_CODECS
+from attention_atlas.atlas.schema import ArraySpec, plain_json
+
+METADATA = "zarr.json"
+SEPARATOR = "."  # one folder for all chunks of an array: making folders is what costs most
+
+
+def group_json(attributes: Mapping[str, Any]) -> bytes:
+    """Return the metadata of a group."""
+    return _encode(
+        {"attributes": plain_json(dict(attributes)), "zarr_format": 3, "node_type": "group"}
+    )
+
+
+def array_json(spec: ArraySpec, shape: tuple[int, ...], chunks: tuple[int, ...]) -> bytes:
+    """Return the metadata of an array of this shape, cut into chunks of this one."""
+    is_text = spec.dtype == "str"
+    codecs: list[Any] = list(TEXT_CODECS if is_text else CODECS)
+    if not is_text and np.dtype(spec.dtype).itemsize == 1:
+        codecs[0] = {"name": "bytes"}  # a single byte has no order
+    fill = spec.fill_value
+    if not is_text:
+        fill = np.dtype(spec.dtype).type(fill).item()
+    return _encode(
+        {
+            "shape": list(shape),
+            "data_type": "string" if is_text else spec.dtype,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": SEPARATOR}},
+            "fill_value": plain_json(fill),
+            "codecs": codecs,
+            "attributes": {"meaning": spec.meaning},
+            "dimension_names": list(spec.dimensions),
+            "zarr_format": 3,
+            "node_type": "array",
+            "storage_transformers": [],
+        }
+    )
+
+
+def _encode(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=2).encode()
