@@ -10,6 +10,16 @@ def always(model: Classifier) -> str | None:
     return None
 
 
+def needs_length(model: Classifier) -> str | None:
+    """For products of the embedded tokens and their gradients."""
+    if not model.attention_layers:
+        return (
+            "the encoder has no layers, so tokens are normalised at once; their length changes "
+            "nothing, and the product with the gradient is 0 for each token"
+        )
+    return None
+
+
 def needs_readout_row(model: Classifier) -> str | None:
     """For the row of the readout itself."""
     if isinstance(model.readout, MeanReadout):

@@ -1,15 +1,19 @@
 """Attributions of a batch by several methods, of one recorded pass."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from attention_atlas.analysis.attributions.methods import find_method
-from attention_atlas.analysis.attributions.recorded import record_pass
+from attention_atlas.analysis.attributions.methods import Method, find_method
+from attention_atlas.analysis.attributions.question import Question, ask
+from attention_atlas.analysis.attributions.recorded import attention_modules, record_pass
 from attention_atlas.encoder import Classifier
 from attention_atlas.encoder.tokens import Batch
 from attention_atlas.errors import InputError
+
+# Numbers in the maps of the samples that are recorded at once: 128 MiB in float32.
+LARGEST_RECORDING = 2**25
 
 
 def why_not(method: str, model: Classifier) -> str | None:
@@ -32,10 +36,10 @@ def attribute(
 ) -> dict[str, Tensor]:
     """How much each token mattered for the prediction, by each method.
 
-    The model runs once, forward and back, whatever the methods; integrated gradients run it again
-    for each step. Its parameters, their gradients and its mode stay as they are; the parameters may
-    be frozen, and gradients may be switched off around the call. The results of a batch are those
-    of each sample alone.
+    All methods share one pass, forward and back, through fused kernels; input x gradient runs the
+    model once more, and integrated gradients once for each step. Parameters, their gradients and
+    the mode of the model stay as they are; parameters may be frozen, and gradients switched off
+    around the call. What a sample gets does not depend on its batch.
 
     Args:
         model: In eval mode.
@@ -51,8 +55,8 @@ def attribute(
         the model computes in that; 0 at padding.
 
     Raises:
-        InputError: A method does not exist or does not apply to the mechanism (`why_not`), the
-            input is too long for it, or target or reference do not fit the batch.
+        InputError: A method does not exist or does not apply to the mechanism (`why_not`), an
+            input is too long for it, or target, reference or ids do not fit the batch.
     """
     if model.training:
         raise InputError("Attributions are of a model in eval mode: call model.eval() first.")
@@ -61,33 +65,24 @@ def attribute(
         reason = why_not(method.name, model)
         if reason is not None:
             raise InputError(reason)
-    _check_target(target, model, len(batch["inputs"]))
-    # Tensors made in inference mode cannot have gradients.
+    # Outside of inference mode, whose tensors can have no gradients.
     with torch.inference_mode(False):
-        recorded = record_pass(
-            model,
-            batch,
-            target,
-            reference,
-            seed,
-            with_gradients=any(method.needs_gradients for method in chosen),
-        )
-        return {
-            method.name: method.explain(recorded).to(recorded.dtype).masked_fill(~recorded.valid, 0)
-            for method in chosen
-        }
+        question = ask(model, batch, target, reference, seed)
+        parts = [_explain(model, part, chosen) for part in _parts(model, question)]
+    return {method.name: torch.cat([part[method.name] for part in parts]) for method in chosen}
 
 
-def _check_target(target: Tensor | None, model: Classifier, size: int) -> None:
-    if target is None:
-        return
-    if target.shape != (size,) or target.is_floating_point() or target.dtype == torch.bool:
-        raise InputError(
-            f"target has the shape {tuple(target.shape)} and the type {target.dtype}; it must be "
-            f"one class for each of the {size} samples, int64 [{size}]."
-        )
-    classes = model.head.out_features
-    if len(target) and not 0 <= int(target.min()) <= int(target.max()) < classes:
-        raise InputError(
-            f"target has a class beyond the {classes} of the model, 0 to {classes - 1}."
-        )
+def _explain(model: Classifier, question: Question, methods: list[Method]) -> dict[str, Tensor]:
+    with_gradients = any(method.needs_gradients for method in methods)
+    recorded = record_pass(model, question, with_gradients)
+    found = {method.name: method.explain(recorded).to(recorded.dtype) for method in methods}
+    return {name: values.masked_fill(~question.valid, 0) for name, values in found.items()}
+
+
+def _parts(model: Classifier, question: Question) -> Iterator[Question]:
+    """As many samples at a time as have maps that fit into memory."""
+    size, num_tokens = question.valid.shape
+    heads = sum(module.num_heads for module in attention_modules(model).values())
+    step = max(1, LARGEST_RECORDING // max(1, heads * num_tokens**2))
+    for start in range(0, max(size, 1), step):
+        yield question.part(slice(start, start + step))

@@ -15,14 +15,14 @@ def random(recorded: Recorded) -> Tensor:
     They follow from the seed and the sample's id, and so are the same in any batch. A CLS token is
     no part of the input and has 0.
     """
-    if recorded.sample_ids is None:
+    if recorded.question.sample_ids is None:
         raise InputError(
             'random draws by the sample: the batch needs a list of ids under "sample_id".'
         )
     drawn = np.zeros(recorded.valid.shape)
     shown = _input_tokens(recorded).cpu().numpy()
-    for row, places, sample_id in zip(drawn, shown, recorded.sample_ids, strict=True):
-        draw = np.random.default_rng(stable_hash("attribution", recorded.seed, sample_id))
+    for row, places, sample_id in zip(drawn, shown, recorded.question.sample_ids, strict=True):
+        draw = np.random.default_rng(stable_hash("attribution", recorded.question.seed, sample_id))
         row[places] = draw.random(places.sum())
     weights = torch.from_numpy(drawn).to(recorded.valid.device)
     return weights / weights.sum(dim=1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
@@ -36,5 +36,5 @@ def uniform(recorded: Recorded) -> Tensor:
 def _input_tokens(recorded: Recorded) -> Tensor:
     """[B, K], True for the valid tokens that stand for a part of the input."""
     shown = recorded.valid.clone()
-    shown[:, : shown.shape[1] - recorded.tokens.values.shape[1]] = False
+    shown[:, : shown.shape[1] - recorded.question.tokens.values.shape[1]] = False
     return shown

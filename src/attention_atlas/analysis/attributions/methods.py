@@ -91,7 +91,7 @@ _LISTED = [
         True,
         False,
         input_gradient,
-        applies.always,
+        applies.needs_length,
     ),
     Method(
         "integrated_gradients",

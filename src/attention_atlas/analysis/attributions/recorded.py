@@ -8,49 +8,36 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attention_atlas.analysis.attributions.question import Question
 from attention_atlas.attention import Attention, Recording, record
 from attention_atlas.encoder import AttentionReadout, Classifier, ClsReadout, Tokens
-from attention_atlas.encoder.tokens import Batch
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a model did with a batch, and what was asked about it.
+    """What a model did with a batch.
 
     Maps and gradients are computed when they are looked at; gradients are of the sum of the target
     logits, which is the gradient of each sample's own logit, because samples do not mix.
 
     Attributes:
         model: In eval mode.
-        tokens: What the embedding gave, values [B, K, D] without a CLS token.
-        valid: [B, K], True where a token of the layout is not padding.
+        question: What was asked; its target is that of `target`.
         target: [B], the class explained.
         recording: Of all attention modules; None where the model has none.
         attended: By module, the tokens that it projected to queries [B, Q, D] and values [B, K, D].
-        sample_ids: Of the batch; None where it has none.
-        reference: The tokens [B, K, D] of the batch with every token removed; None if not given.
-        seed: Of the random baseline.
     """
 
     model: Classifier
-    tokens: Tokens
-    valid: Tensor
+    question: Question
     target: Tensor
     recording: Recording | None
     attended: dict[str, tuple[Tensor, Tensor]]
-    sample_ids: list[str] | None
-    reference: Tensor | None
-    seed: int
 
-    def map(self, name: str) -> Tensor:
-        """The map of a module, [B, H, Q, K]."""
-        assert self.recording is not None
-        return self.recording.maps[name]
-
-    def gradient(self, name: str) -> Tensor:
-        """The gradient of the target logits by the map of a module, [B, H, Q, K]."""
-        assert self.recording is not None
-        return self.recording.gradients[name]
+    @property
+    def valid(self) -> Tensor:
+        """[B, K], True where a token of the layout is not padding."""
+        return self.question.valid
 
     @property
     def maps(self) -> list[Tensor]:
@@ -62,11 +49,21 @@ class Recorded:
         """The gradients by `maps`, first layer first."""
         return [self.gradient(name) for name in self.model.attention_layers]
 
+    def map(self, name: str) -> Tensor:
+        """The map of a module, [B, H, Q, K]."""
+        assert self.recording is not None
+        return self.recording.maps[name]
+
+    def gradient(self, name: str) -> Tensor:
+        """The gradient of the target logits by the map of a module, [B, H, Q, K]."""
+        assert self.recording is not None
+        return self.recording.gradients[name]
+
     @cached_property
     def pooling(self) -> Tensor:
-        """How the readout weighs the encoded tokens, [B, K], where it does not attend.
+        """How a readout that does not attend weighs the encoded tokens, [B, K].
 
-        All on the CLS token, or the same on each valid token.
+        All on the CLS token, else the same on each valid token.
         """
         if isinstance(self.model.readout, ClsReadout):
             first = torch.zeros_like(self.valid, dtype=self.dtype)
@@ -75,110 +72,76 @@ class Recorded:
         return mean_weights(self.valid).to(self.dtype)
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Float32, or float64 if the model computes in that."""
-        return torch.promote_types(self.tokens.values.dtype, torch.float32)
-
-    @property
     def leading_module(self) -> str:
-        """The module whose map leads to the prediction: of the readout, or of the last layer."""
-        return leading_module(self.model)
+        """The module whose map leads to the prediction: of the readout, else of the last layer."""
+        if isinstance(self.model.readout, AttentionReadout):
+            return "readout.attention"
+        return self.model.attention_layers[-1]
 
     @property
     def leading_weights(self) -> Tensor:
-        """How much the prediction looks at each query of the leading module, [B, Q]."""
+        """How the prediction weighs the queries of the leading module, [B, Q]."""
         if isinstance(self.model.readout, AttentionReadout):
             return torch.ones_like(self.pooling[:, :1])
         return self.pooling
 
-
-def leading_module(model: Classifier) -> str:
-    """The module whose map leads to the prediction: of the readout, or of the last layer."""
-    if isinstance(model.readout, AttentionReadout):
-        return "readout.attention"
-    return model.attention_layers[-1]
+    @property
+    def dtype(self) -> torch.dtype:
+        """Float32, or float64 if the model computes in that."""
+        return torch.promote_types(self.question.tokens.values.dtype, torch.float32)
 
 
 def attention_modules(model: Classifier) -> dict[str, Attention]:
     """Every attention module by its name: the layers in order, then that of the readout."""
-    names = list(model.attention_layers)
-    if isinstance(model.readout, AttentionReadout):
-        names.append("readout.attention")
-    modules = {}
-    for name in names:
-        module = model.get_submodule(name)
-        assert isinstance(module, Attention)
-        modules[name] = module
-    return modules
+    return {name: part for name, part in model.named_modules() if isinstance(part, Attention)}
 
 
-def mean_weights(valid: Tensor) -> Tensor:
-    """The same share for each valid token, [B, K]; zeros where a sample has none."""
-    return valid / valid.sum(dim=1, keepdim=True).clamp(min=1)
+def mean_weights(shown: Tensor) -> Tensor:
+    """The same share for each token shown [B, K], by sample; zeros where there is none."""
+    return shown / shown.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def record_pass(
-    model: Classifier,
-    batch: Batch,
-    target: Tensor | None,
-    reference: Batch | None,
-    seed: int,
-    with_gradients: bool,
-) -> Recorded:
-    """Run a model once, forward and back, and keep what the methods need.
+def record_pass(model: Classifier, question: Question, with_gradients: bool) -> Recorded:
+    """Run a model once, forward and, for gradients by the maps, back.
 
-    The gradients are taken by the tokens alone: those of the parameters are neither needed nor
-    touched, and parameters may be frozen.
+    The gradient is taken by the tokens alone: parameters may be frozen, and what gradients they
+    have is not touched.
     """
-    with torch.no_grad():
-        tokens = model.embedding(batch)
-        baseline = None if reference is None else model.embedding(reference).values.detach()
+    tokens = question.tokens
     values = tokens.values.detach().clone().requires_grad_(with_gradients)
-    tokens = Tokens(values, tokens.key_padding_mask, tokens.grid)
-    valid = model.token_layout(batch).valid.to(values.device)
-    recording, attended, logits = _run(model, tokens, with_gradients)
-    chosen = logits.detach().argmax(dim=1) if target is None else target.to(values.device)
+    with torch.set_grad_enabled(with_gradients):
+        recording, attended, logits = _classify(
+            model, Tokens(values, tokens.key_padding_mask, tokens.grid), with_gradients
+        )
+    target = logits.argmax(dim=1) if question.target is None else question.target
     if with_gradients:
-        scalar = logits.gather(1, chosen[:, None]).sum()
-        # Gradients by the maps come by the way, through hooks.
-        torch.autograd.grad(scalar, values, allow_unused=True)
-    return Recorded(
-        model,
-        Tokens(values.detach(), tokens.key_padding_mask, tokens.grid),
-        valid,
-        chosen,
-        recording,
-        attended,
-        batch.get("sample_id"),
-        baseline,
-        seed,
-    )
+        # The gradients by the maps come by on the way, through hooks.
+        torch.autograd.grad(logits.gather(1, target[:, None]).sum(), values)
+    return Recorded(model, question, target, recording, attended)
 
 
-def _run(
+def _classify(
     model: Classifier, tokens: Tokens, with_gradients: bool
 ) -> tuple[Recording | None, dict[str, tuple[Tensor, Tensor]], Tensor]:
-    """Classify under `record`, and keep what goes into each attention module."""
+    """Give the recording, what goes into each attention module, and the logits [B, C]."""
     modules = attention_modules(model)
     attended: dict[str, tuple[Tensor, Tensor]] = {}
-    with torch.set_grad_enabled(with_gradients):
-        if not modules:
-            return None, attended, model.classify(tokens)
-        hooks = [
-            module.register_forward_pre_hook(_keep(attended, name))
-            for name, module in modules.items()
-        ]
-        try:
-            with record(model, layers=list(modules), gradients=with_gradients) as recording:
-                logits = model.classify(tokens)
-        finally:
-            for hook in hooks:
-                hook.remove()
+    if not modules:
+        return None, attended, model.classify(tokens)
+    hooks = [
+        module.register_forward_pre_hook(_keep(attended, name)) for name, module in modules.items()
+    ]
+    try:
+        with record(model, gradients=with_gradients) as recording:
+            logits = model.classify(tokens)
+    finally:
+        for hook in hooks:
+            hook.remove()
     return recording, attended, logits
 
 
 def _keep(attended: dict[str, tuple[Tensor, Tensor]], name: str) -> Callable[..., None]:
-    """A hook that keeps what a module projects to queries and to values."""
+    """A hook that keeps the tokens that a module gets, the query's first and the value's last."""
 
     def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         attended[name] = inputs[0].detach(), inputs[-1].detach()

@@ -22,7 +22,8 @@ def norms(
         gates: [B, Q, H, E] or [B, Q, H, 1], what the outputs of the heads are multiplied by.
     """
     pooled = torch.zeros_like(maps[:, 0, 0])
-    for query in range(maps.shape[2]):  # one at a time: each has K vectors of width D
+    # One query at a time, because each has K vectors of width D.
+    for query in weights.any(dim=0).nonzero().flatten().tolist():
         sent = maps[:, :, query, :, None] * values
         if gates is not None:
             sent = sent * gates[:, query, :, None]
