@@ -160,7 +160,7 @@ def _picture(
         return _half_blocks(rgb, np.isnan(pixels) & ~frame)
     lines = []
     means = np.nan_to_num(pixels.reshape(-1, 2, width)).mean(axis=1)
-    marked = frame.reshape(-1, 2, width).any(axis=1)
+    marked = frame[::2] | frame[1::2]
     for values_of_line, marks in zip(means.tolist(), marked.tolist(), strict=True):
         lines.append(Text("".join(map(_shade, values_of_line, marks))))
     return lines

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from attention_atlas.cli.commands.export import export
 from attention_atlas.cli.commands.gallery import gallery
 from attention_atlas.cli.commands.info import info
 from attention_atlas.cli.commands.list_runs import list_runs
@@ -43,6 +44,9 @@ app = typer.Typer(
 app.command("list", epilog="Example: atlas list outputs/nlp")(list_runs)
 app.command(epilog="Example: atlas info outputs/nlp/2026-01-31_12-00-00")(info)
 app.command(epilog="Example: atlas show outputs/nlp/2026-01-31_12-00-00 3 --layer 0 --head 1")(show)
+app.command(epilog="Example: atlas export outputs/nlp/2026-01-31_12-00-00 3 --out page.html")(
+    export
+)
 app.command(epilog="Example: atlas gallery outputs/nlp/A outputs/vision/B --save maps.png")(gallery)
 
 

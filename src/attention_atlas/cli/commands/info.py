@@ -7,7 +7,7 @@ import typer
 
 from attention_atlas.cli.console import print_json
 from attention_atlas.cli.options import AsJson, Run
-from attention_atlas.cli.results import folder_size, read_accuracy
+from attention_atlas.cli.results import read_accuracy
 from attention_atlas.cli.runs import FEW, open_run
 from attention_atlas.cli.words import in_words, percent, size_in_words
 from attention_atlas.combinations import describe_mechanism
@@ -49,16 +49,14 @@ def info(
 
 def _facts(atlas: "Atlas") -> dict[str, Any]:
     from attention_atlas.atlas import SCHEMA_VERSION
-    from attention_atlas.atlas.stores import local_path
 
     attributes = atlas.attributes
     samples = list(atlas)
     lengths = sorted(sample.length for sample in samples)
     correct = sum(sample.label == sample.prediction for sample in samples)
     mapped = atlas.mapped_sample_ids
-    folder = local_path(atlas.path)
     return {
-        "atlas": str(atlas.path),
+        "atlas": str(atlas.location),
         "task": atlas.task,
         "data": atlas.data,
         "classes": atlas.classes,
@@ -79,10 +77,10 @@ def _facts(atlas: "Atlas") -> dict[str, Any]:
         "splits": dict(Counter(sample.split for sample in samples)),
         "epochs": atlas.epochs,
         "accuracy_of_samples": round(correct / len(samples), 4),
-        "test_accuracy": None if folder is None else read_accuracy(folder.parent),
+        "test_accuracy": read_accuracy(atlas),
         "repeated_rows_dropped": atlas.num_repeated,
         "finished": atlas.finished,
-        "bytes": None if folder is None else folder_size(folder),
+        "bytes": atlas.num_bytes,
         "checkpoint_digest": attributes.checkpoint_digest,
         "schema_version": SCHEMA_VERSION,
         "versions": attributes.versions,
@@ -99,9 +97,8 @@ def _worded(facts: dict[str, Any]) -> list[tuple[str, str | list[str]]]:
         "mechanism": describe_mechanism(options),
         "mapped_sample_ids": [*ids[:FEW], *more] or "none",
         "accuracy_of_samples": percent(facts["accuracy_of_samples"]),
+        "bytes": size_in_words(facts["bytes"]),
     }
-    if facts["bytes"] is not None:
-        changes["bytes"] = size_in_words(facts["bytes"])
     if facts["test_accuracy"] is not None:
         changes["test_accuracy"] = percent(facts["test_accuracy"])
     renamed = {"mapped_sample_ids": "such as", "bytes": "size"}

@@ -9,7 +9,7 @@ import typer
 
 from attention_atlas.cli.console import print_json
 from attention_atlas.cli.options import AsJson
-from attention_atlas.cli.results import folder_size, read_accuracy
+from attention_atlas.cli.results import read_accuracy
 from attention_atlas.cli.runs import ATLAS_FOLDER, OUTPUTS, find_runs
 from attention_atlas.cli.words import age_in_words, percent, size_in_words
 from attention_atlas.combinations import describe_mechanism
@@ -57,9 +57,9 @@ def _summary(run: Path) -> dict[str, Any]:
         "task": atlas.task,
         "data": atlas.data,
         "attention": describe_mechanism(atlas.attributes.mechanism),
-        "test_accuracy": read_accuracy(run),
+        "test_accuracy": read_accuracy(atlas),
         "samples": len(atlas),
-        "bytes": folder_size(run / ATLAS_FOLDER),
+        "bytes": atlas.num_bytes,
         "age_seconds": round(time.time() - _recorded_at(run)),
     }
 

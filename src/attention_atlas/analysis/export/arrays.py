@@ -1,0 +1,81 @@
+"""Numpy arrays in one file, which `np.load` opens without pickle."""
+
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.analysis.files import draft
+from attention_atlas.atlas import Atlas, Sample
+from attention_atlas.atlas.labelled import to_dataset
+from attention_atlas.atlas.schema import TOKEN_LAYOUTS
+
+
+def write_arrays(
+    atlas: Atlas,
+    samples: Sequence[Sample],
+    path: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write the arrays of one sample, or of several stacked.
+
+    Those of one have the shapes of `Sample`: `maps` [L, H, Q, K], `readout` [R, K], ... Those of
+    several have the names and dimensions of `Atlas.to_xarray`, with NaN behind the end of a sample:
+    `maps` [N, L, H, Q, K] of the `mapped_sample` ids, and so on. Maps are written one sample after
+    the other, so that they need not fit the memory.
+    """
+    if len(samples) == 1:
+        arrays = _of_sample(atlas, samples[0])
+    else:
+        dataset = to_dataset(atlas.attributes, list(samples))
+        names = [str(name) for name in dataset.variables if name != "maps"]
+        arrays = {name: dataset[name].values for name in names}
+    mapped = [sample for sample in samples if sample.has_maps and len(samples) > 1]
+    with draft(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, values in arrays.items():
+            with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, _storable(values), allow_pickle=False)
+        if mapped:
+            longest = max(sample.length for sample in samples)
+            with file.open("maps.npy", "w", force_zip64=True) as entry:
+                _stream(entry, mapped, longest, progress)
+
+
+def _of_sample(atlas: Atlas, sample: Sample) -> dict[str, Any]:
+    input_name = TOKEN_LAYOUTS[atlas.attributes.token_layout].input_name
+    names = ["sample_id", "epoch", "split", "label", "prediction", "logits", "tokens", "boxes"]
+    names += ["readout", "readout_entropy", "entropy", input_name]
+    if atlas.attributes.has_null_key:
+        names += ["null_share", "readout_null_share"]
+    if sample.has_maps:
+        names.append("maps")
+    arrays = {name: np.asarray(getattr(sample, name)) for name in names}
+    return {**arrays, "class": np.asarray(atlas.classes), "layer": np.asarray(atlas.layers)}
+
+
+def _stream(
+    entry: Any, samples: list[Sample], longest: int, progress: Callable[[int, int], None] | None
+) -> None:
+    """Write maps as one array [N, L, H, K, K], a sample at a time."""
+    first = samples[0].read_maps()
+    shape = (*first.shape[:2], longest, longest)
+    header = {
+        "descr": np.lib.format.dtype_to_descr(first.dtype),
+        "fortran_order": False,
+        "shape": (len(samples), *shape),
+    }
+    np.lib.format.write_array_header_2_0(entry, header)
+    for done, sample in enumerate(samples, start=1):
+        padded = np.full(shape, np.nan, dtype=first.dtype)
+        padded[:, :, : sample.length, : sample.length] = sample.read_maps()
+        entry.write(padded.tobytes())
+        if progress is not None:
+            progress(done, len(samples))
+
+
+def _storable(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return texts as numpy's own, which need no pickle."""
+    return values.astype(str) if values.dtype == object else values

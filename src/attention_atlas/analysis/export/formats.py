@@ -1,0 +1,111 @@
+"""The forms of export: their endings, and what they are of."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from attention_atlas.analysis.files import check_output
+from attention_atlas.atlas import Atlas, Sample
+from attention_atlas.errors import InputError
+
+WHATS = ("tokens", "readout", "maps", "statistics")
+"""What a table of comma-separated values may hold."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A form of export.
+
+    Attributes:
+        suffixes: Endings of its files.
+        whole: Whether it takes all samples of an atlas, and not one only.
+        meaning: What it is, in a few words.
+    """
+
+    suffixes: tuple[str, ...]
+    whole: bool
+    meaning: str
+
+
+FORMATS = {
+    "png": Format((".png", ".pdf", ".svg"), False, "a figure of one sample"),
+    "html": Format((".html",), False, "a page of one sample that needs no network"),
+    "csv": Format((".csv",), True, "a table, a row for each number"),
+    "npz": Format((".npz",), True, "numpy arrays"),
+    "netcdf": Format((".nc",), True, "a labelled dataset, for xarray and others"),
+    "bertviz": Format((".pt",), False, "what bertviz.head_view takes, for one sample"),
+}
+
+
+def format_of(path: Path, name: str | None = None) -> str:
+    """Return the form that a file shall have, by default the one of its ending.
+
+    Raises:
+        InputError: If there is no such form, the ending is of another, or the file cannot be
+            written.
+    """
+    if name is None:
+        found = [key for key, form in FORMATS.items() if path.suffix.lower() in form.suffixes]
+        if not found:
+            endings = ", ".join(ending for form in FORMATS.values() for ending in form.suffixes)
+            raise InputError(f"{str(path)!r} has the ending of no format: use one of {endings}.")
+        name = found[0]
+    if name not in FORMATS:
+        raise InputError(f"There is no format {name!r}: use one of {', '.join(FORMATS)}.")
+    check_output(path, FORMATS[name].suffixes)
+    return name
+
+
+def export(
+    atlas: Atlas,
+    samples: Sequence[Sample],
+    path: Path,
+    name: str | None = None,
+    what: str = "tokens",
+    progress: Progress | None = None,
+) -> None:
+    """Write samples of an atlas to a file.
+
+    Args:
+        atlas: That holds them.
+        samples: One, or all of an epoch; one for a format that is not `whole`.
+        path: File to write.
+        name: Of the format; by default that of the path's ending.
+        what: One of `WHATS`, for csv.
+        progress: Called with the number of samples done, and of all.
+
+    Raises:
+        InputError: If the format cannot hold it, the sample keeps no maps where they are needed,
+            or the file cannot be written.
+    """
+    name = format_of(path, name)
+    if not FORMATS[name].whole and len(samples) != 1:
+        raise InputError(f"The format {name} is of one sample: name it.")
+    if what not in WHATS:
+        raise InputError(f"There is no table {what!r}: use one of {', '.join(WHATS)}.")
+    if name == "png":
+        from attention_atlas.analysis.export.picture import write_picture
+
+        write_picture(atlas, samples[0], path)
+    elif name == "html":
+        from attention_atlas.analysis.export.page import write_page
+
+        write_page(atlas, samples[0], path)
+    elif name == "csv":
+        from attention_atlas.analysis.export.table import write_table
+
+        write_table(atlas, samples, path, what, progress)
+    elif name == "npz":
+        from attention_atlas.analysis.export.arrays import write_arrays
+
+        write_arrays(atlas, samples, path, progress)
+    elif name == "netcdf":
+        from attention_atlas.analysis.export.netcdf import write_netcdf
+
+        write_netcdf(atlas, samples, path, progress)
+    else:
+        from attention_atlas.analysis.export.bertviz import write_bertviz
+
+        write_bertviz(samples[0], path)

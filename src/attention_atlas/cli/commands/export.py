@@ -1,0 +1,80 @@
+"""`atlas export`: what an atlas holds, in forms that other programs read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attention_atlas.cli.console import print_json, progress_bar
+from attention_atlas.cli.options import AsJson, Epoch, Run, complete_sample
+from attention_atlas.cli.runs import choose_sample, must_have_maps, open_run
+
+
+def complete_format(incomplete: str) -> list[str]:
+    """Return the formats that begin with what was typed."""
+    from attention_atlas.analysis.export import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]
+
+
+def complete_what(incomplete: str) -> list[str]:
+    """Return the tables that begin with what was typed."""
+    from attention_atlas.analysis.export import WHATS
+
+    return [name for name in WHATS if name.startswith(incomplete)]
+
+
+def export(
+    run: Run,
+    out: Annotated[
+        Path,
+        typer.Option(help="File to write; one of this name is replaced.", show_default=False),
+    ],
+    sample: Annotated[
+        str | None,
+        typer.Argument(
+            help="Sample id, or its number counted from 0; without it all samples or, where a "
+            "format is of one, the first with full maps.",
+            show_default=False,
+            autocompletion=complete_sample,
+        ),
+    ] = None,
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="png, html, csv, npz, netcdf or bertviz; without it that of the file's ending.",
+            autocompletion=complete_format,
+        ),
+    ] = None,
+    what: Annotated[
+        str,
+        typer.Option(
+            help="Rows of a csv: tokens, readout, maps or statistics.",
+            autocompletion=complete_what,
+        ),
+    ] = "tokens",
+    epoch: Epoch = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write samples for other programs: figure, page, table, numpy, netCDF, BertViz."""
+    from attention_atlas.analysis.export import FORMATS, format_of
+    from attention_atlas.analysis.export import export as write
+
+    format_name = format_of(out, format_name)
+    atlas = open_run(run)
+    if sample is None and FORMATS[format_name].whole:
+        samples = list(atlas.samples(epoch))
+    else:
+        samples = [choose_sample(atlas, sample, epoch)]
+    needs_maps = format_name == "bertviz" or (format_name == "csv" and what == "maps")
+    if needs_maps and not any(each.has_maps for each in samples):
+        must_have_maps(atlas, samples[0], run)
+    with progress_bar("samples") as progress:
+        write(atlas, samples, out, format_name, what, progress)
+    if as_json:
+        ids = [each.sample_id for each in samples]
+        print_json({"saved": str(out), "format": format_name, "sample_ids": ids})
+    else:
+        count = "1 sample" if len(samples) == 1 else f"{len(samples)} samples"
+        print(f"Saved {count} to {out}")
