@@ -11,7 +11,8 @@ from attention_atlas.atlas import open_atlas
 from attention_atlas.attention import record
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build import build_datamodule, build_task
-from attention_atlas.pipeline.capture import _kept, choose_samples
+from attention_atlas.pipeline.capture import choose_samples
+from attention_atlas.pipeline.recordings import _first_valid
 from attention_atlas.pipeline.loading import load_weights
 
 CHOSEN = 6
@@ -201,11 +202,10 @@ def test_the_entropy_of_some_evenly_spaced_queries(tiny, run_training, tmp_path:
         np.testing.assert_allclose(sample.entropy, expected, atol=1e-4)
 
 
-def test_samples_of_any_places_are_kept() -> None:
-    valid = np.array([[True, True, False], [True, False, False]])
-    assert _kept(valid) == [slice(2), slice(1)]
-    holes = _kept(np.array([[True, False, True], [True, True, False]]))
-    assert [places.tolist() for places in holes] == [[0, 2], [0, 1]]
+def test_tokens_of_any_places_are_kept() -> None:
+    assert _first_valid(np.array([[True, True, False], [True, False, False]])) is None
+    order = _first_valid(np.array([[True, False, True], [True, True, False]]))
+    np.testing.assert_array_equal(order, [[0, 2, 1], [0, 1, 2]])
 
 
 def test_capture_can_be_switched_off(tiny, run_training, tmp_path: Path) -> None:

@@ -199,15 +199,19 @@ class AtlasWriter:
                 self._take(flush, batch, columns, slice(first, last))
                 first = last
 
-    def flush(self) -> None:
-        """Commit all that was added, and return when it is written; the next row starts a flush.
+    def flush(self, wait: bool = True) -> None:
+        """Commit all that was added, though the flush is not full.
+
+        Args:
+            wait: Whether to return when it is written, and not before.
 
         Raises:
             InputError: If the atlas cannot be written.
         """
         with self._telling():
             self._hand_over()
-            self._background.wait()
+            if wait:
+                self._background.wait()
 
     def close(self) -> None:
         """Commit what is left and mark the group as finished.

@@ -25,6 +25,7 @@ def evaluate_checkpoint(
     folder: Path,
     loggers: list[Logger],
     split: str = "test",
+    epochs_trained: int | None = None,
 ) -> dict[str, Any]:
     """Load the weights of a checkpoint, test them on a split and write the atlas.
 
@@ -36,6 +37,7 @@ def evaluate_checkpoint(
         folder: Where `atlas.zarr` is written.
         loggers: Get the metrics.
         split: `train`, `val` or `test`.
+        epochs_trained: For the test after a training: it goes on with the atlas of its epochs.
 
     Returns:
         The metrics by name, with the confusion matrix.
@@ -44,7 +46,8 @@ def evaluate_checkpoint(
         InputError: The checkpoint does not fit the model of the config.
     """
     load_weights(task, checkpoint)
-    capture = build_capture(config, checkpoint, folder / "atlas.zarr", task, datamodule, split)
+    path = folder / "atlas.zarr"
+    capture = build_capture(config, checkpoint, path, task, datamodule, split, epochs_trained)
     trainer = build_trainer(config, folder, capture, loggers)
     datamodule.test_split = split
     trainer.test(task, datamodule=datamodule, verbose=False)

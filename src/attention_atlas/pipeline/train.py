@@ -17,6 +17,7 @@ from attention_atlas.pipeline.build import (
     build_trainer,
     close_loggers,
 )
+from attention_atlas.pipeline.capture import build_epoch_capture
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint
 from attention_atlas.pipeline.known_baselines import known_baseline
 from attention_atlas.pipeline.learning_rate import find_learning_rate
@@ -48,7 +49,8 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     loggers = build_loggers(config, folder)
     if config.lr_find:
         task.lr = find_learning_rate(config, folder, task, datamodule)
-    trainer = build_trainer(config, folder, build_callbacks(config), loggers)
+    capture = build_epoch_capture(config, folder / "atlas.zarr", task, datamodule)
+    trainer = build_trainer(config, folder, [*build_callbacks(config), *capture], loggers)
 
     started = time.perf_counter()
     trainer.fit(task, datamodule, ckpt_path=config.ckpt_path)
@@ -60,7 +62,9 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
             "Training ended before the first validation, so there is no checkpoint to test; "
             "train longer, or validate more often with +trainer.val_check_interval."
         )
-    metrics = evaluate_checkpoint(config, best, task, datamodule, folder, loggers)
+    metrics = evaluate_checkpoint(
+        config, best, task, datamodule, folder, loggers, epochs_trained=trainer.current_epoch
+    )
     result = describe_run(config, task, datamodule, train_seconds) | _validation(trainer) | metrics
     close_loggers(loggers)
     result["baseline"] = known_baseline(config, datamodule)
