@@ -1,0 +1,271 @@
+"""Runs side by side: what is read, how it is grouped, where the data do not decide."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import made_atlases
+import pytest
+
+from attention_atlas.analysis.comparison import (
+    compare_runs,
+    comparison_markdown,
+    describe_quantity,
+    read_run,
+)
+from attention_atlas.analysis.comparison.figure import compare_figure
+from attention_atlas.analysis.faithfulness import Faithfulness
+from attention_atlas.analysis.heads import head_statistics
+from attention_atlas.atlas import AtlasWriter, open_atlas
+from attention_atlas.errors import InputError
+
+
+def make_run(
+    folder: Path,
+    accuracy: float = 0.9,
+    seed: int = 0,
+    score: str = "scaled_dot",
+    task: str = "nlp",
+    atlas: bool = True,
+    **config: Any,
+) -> Path:
+    """A run folder with a result and an atlas of three samples."""
+    folder.mkdir(parents=True)
+    attributes = made_atlases.attributes(task)
+    result = {
+        "task": task,
+        "data": attributes.data,
+        "attention": score,
+        "encoder": "tiny",
+        "seed": seed,
+        "num_parameters": 1000,
+        "num_test_samples": 200,
+        "train_seconds": 10.0 + seed,
+        "cpu_seconds": 20.0 + seed,
+        "test/accuracy": accuracy,
+    }
+    (folder / "result.json").write_text(json.dumps(result))
+    whole = {"seed": seed, "run_folder": str(folder), "attention": {"score": score}, **config}
+    if atlas:
+        attributes = replace(attributes, config=whole)
+        with AtlasWriter(folder / "atlas.zarr", attributes, max_tokens=64) as writer:
+            writer.add(made_atlases.sample(task, number) for number in range(3))
+    return folder
+
+
+def add_faithfulness(run: Path, values: list[float]) -> Faithfulness:
+    measured = Faithfulness(
+        removal="mask",
+        removal_description="the mask token",
+        sample_ids=[str(number) for number in range(len(values))],
+        values={
+            "rollout": {"comprehensiveness": [*values]},
+            "random": {"comprehensiveness": [0.0] * len(values)},
+        },
+        titles={"rollout": "rollout", "random": "random"},
+        thresholds=[0.1],
+        steps=10,
+    )
+    (run / "faithfulness.json").write_text(json.dumps(measured.to_json()))
+    return measured
+
+
+def test_a_run_says_what_it_reached_and_what_its_heads_do(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", accuracy=0.85, seed=3)
+    measured = add_faithfulness(folder, [0.1, 0.2, 0.6])
+    run = read_run(folder)
+    assert (run.task, run.data, run.mechanism, run.seed) == (
+        "nlp",
+        "movie_reviews",
+        "scaled_dot",
+        3,
+    )
+    assert run.values["accuracy"] == 0.85
+    assert (run.values["cpu_seconds"], run.values["num_parameters"]) == (23.0, 1000.0)
+    statistics = head_statistics(open_atlas(folder))
+    assert run.values["heads.sink_score"] == pytest.approx(statistics.mean["sink_score"].mean())
+    readout = statistics.readout_mean["relative_entropy"].mean()
+    assert run.values["readout.relative_entropy"] == pytest.approx(readout)
+    name = "faithfulness.rollout.comprehensiveness"
+    estimate = measured.estimates["rollout"]["comprehensiveness"]
+    assert run.values[name] == pytest.approx(0.3)
+    assert (run.intervals[name].low, run.intervals[name].high) == (estimate.low, estimate.high)
+    assert run.notes == []
+
+
+def test_runs_that_differ_in_their_seed_alone_make_a_group(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / str(seed), 0.8 + seed / 100, seed) for seed in range(3)]
+    runs.append(make_run(tmp_path / "cosine", 0.9, 0, score="cosine"))
+    comparison = compare_runs(runs)
+    assert [(g.label, len(g.runs)) for g in comparison.groups] == [("scaled_dot", 3), ("cosine", 1)]
+    seeds, alone = (group.intervals["accuracy"] for group in comparison.groups)
+    # t(0.975, 2) = 4.3027, s = 0.01
+    assert seeds.mean == pytest.approx(0.81)
+    assert seeds.high - seeds.mean == pytest.approx(4.30265 * 0.01 / 3**0.5, rel=1e-4)
+    assert (seeds.method, alone.method) == ("t", "Wilson")
+    assert any("stands alone" in note for note in comparison.notes)
+
+
+def test_other_options_of_one_mechanism_are_told_apart(tmp_path: Path) -> None:
+    runs = [
+        make_run(tmp_path / "a", encoder={"depth": 1}),
+        make_run(tmp_path / "b", encoder={"depth": 2}),
+    ]
+    labels = [group.label for group in compare_runs(runs).groups]
+    assert labels == ["scaled_dot (encoder.depth=1)", "scaled_dot (encoder.depth=2)"]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "is_tie"),
+    [(((0.80, 0.81), (0.90, 0.91)), False), (((0.80, 0.86), (0.83, 0.85)), True)],
+)
+def test_a_difference_whose_interval_includes_zero_is_a_tie(
+    accuracies: tuple[tuple[float, float], ...], is_tie: bool, tmp_path: Path
+) -> None:
+    runs = [
+        make_run(tmp_path / f"{score}-{seed}", accuracy, seed, score)
+        for score, pair in zip(("dot", "cosine"), accuracies, strict=True)
+        for seed, accuracy in enumerate(pair)
+    ]
+    comparison = compare_runs(runs)
+    difference = comparison.difference(*comparison.groups, "accuracy")
+    assert difference is not None
+    assert difference.is_tie == is_tie
+    assert difference in comparison.differences
+    best = comparison.best("nlp", "movie_reviews", "accuracy")
+    assert best == (["cosine", "dot"] if is_tie else ["cosine"])
+    table = comparison_markdown(comparison)
+    assert ("(tie) |" in table) == is_tie
+
+
+def test_single_runs_are_compared_over_their_samples(tmp_path: Path) -> None:
+    near = [make_run(tmp_path / "a", 0.90), make_run(tmp_path / "b", 0.92, score="dot")]
+    far = make_run(tmp_path / "c", 0.60, score="cosine")
+    comparison = compare_runs([*near, far])
+    verdicts = {
+        (d.first, d.second): d.is_tie for d in comparison.differences if d.quantity == "accuracy"
+    }
+    assert verdicts == {
+        ("scaled_dot", "dot"): True,
+        ("scaled_dot", "cosine"): False,
+        ("dot", "cosine"): False,
+    }
+    assert comparison.best("nlp", "movie_reviews", "cpu_seconds") == []  # without an interval
+
+
+def test_faithfulness_of_single_runs_is_compared_by_its_intervals(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", score="cosine")]
+    add_faithfulness(runs[0], [0.1, 0.12, 0.11, 0.1])
+    add_faithfulness(runs[1], [0.6, 0.62, 0.61, 0.6])
+    comparison = compare_runs(runs)
+    name = "faithfulness.rollout.comprehensiveness"
+    assert comparison.best("nlp", "movie_reviews", name) == ["cosine"]
+    assert "comprehensiveness of rollout" in comparison_markdown(comparison)
+
+
+def test_other_tasks_are_listed_but_not_subtracted(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / task, task=task) for task in ("nlp", "speech")]
+    comparison = compare_runs(runs)
+    assert comparison.tasks == [("nlp", "movie_reviews"), ("speech", "spoken_commands")]
+    assert comparison.differences == []
+    assert comparison.difference(*comparison.groups, "accuracy") is None
+    assert any("different tasks or data" in note for note in comparison.notes)
+    text = comparison_markdown(comparison)
+    assert text.count("| attention | runs |") == 2
+
+
+def test_a_run_without_an_atlas_is_grouped_by_its_own_config(tmp_path: Path) -> None:
+    runs = []
+    for seed in (0, 1):
+        runs.append(make_run(tmp_path / str(seed), seed=seed, atlas=False))
+        (runs[-1] / ".hydra").mkdir()
+        (runs[-1] / ".hydra" / "config.yaml").write_text(
+            f"seed: {seed}\nrun_folder: ${{hydra:runtime.output_dir}}\n"
+            "data: {name: movie_reviews, seed: '${seed}'}\n"
+            "callbacks: {checkpoint: {dirpath: '${run_folder}/checkpoints'}}\n"
+        )
+    comparison = compare_runs(runs)
+    assert [len(group.runs) for group in comparison.groups] == [2]
+    assert "capture=off" in comparison.notes[0]
+
+
+def test_an_evaluation_of_another_split_has_its_own_accuracy(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    result = json.loads((folder / "result.json").read_text())
+    del result["test/accuracy"], result["train_seconds"]
+    result |= {"split": "val", "val/accuracy": 0.7, "num_val_samples": 50}
+    (folder / "result.json").write_text(json.dumps(result))
+    run = read_run(folder)
+    assert (run.split, run.num_samples, run.values["accuracy"]) == ("val", 50, 0.7)
+    assert "train_seconds" not in run.values
+
+
+def test_bad_runs_are_said_in_a_sentence(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    with pytest.raises(InputError, match="no run to compare"):
+        compare_runs([])
+    with pytest.raises(InputError, match="given twice"):
+        compare_runs([run, tmp_path / "run" / ".." / "run"])
+    with pytest.raises(InputError, match="no run 'nowhere'"):
+        compare_runs(["nowhere"])
+    with pytest.raises(InputError, match=r"no result\.json"):
+        compare_runs([run / "atlas.zarr"])
+    (run / "faithfulness.json").write_text("{")
+    with pytest.raises(InputError, match=r"faithfulness\.json cannot be read"):
+        compare_runs([run])
+    (run / "faithfulness.json").write_text('{"format": 99}')
+    with pytest.raises(InputError, match=r"faithfulness\.json cannot be read.*99"):
+        compare_runs([run])
+
+
+def test_columns_can_be_chosen(tmp_path: Path) -> None:
+    comparison = compare_runs([make_run(tmp_path / "run", accuracy=0.9)])
+    text = comparison_markdown(comparison, ["accuracy", "heads.distance_characters"])
+    assert "| attention | runs | accuracy (%) | distance (characters) |" in text
+    assert "| scaled_dot | 1 | 90.00 [85.06, 93.43] |" in text
+    with pytest.raises(InputError, match="No run has 'speed'"):
+        comparison_markdown(comparison, ["speed"])
+    with pytest.raises(InputError, match="nothing to draw"):
+        compare_figure(comparison, ["speed"])
+
+
+def test_the_figure_has_a_panel_for_each_task_and_quantity(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / task, task=task) for task in ("nlp", "speech")]
+    figure = compare_figure(compare_runs(runs), ["accuracy", "heads.entropy"])
+    labels = [axes.get_xlabel() for axes in figure.get_axes()]
+    assert labels == ["accuracy (%)", "entropy (nats)"] * 2
+    drawn = figure.get_axes()[0].get_lines()
+    assert drawn[0].get_xdata() == pytest.approx([85.06, 93.43], abs=0.01)
+    assert drawn[1].get_xdata() == pytest.approx([90.0])
+
+
+def test_json_has_groups_and_differences(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", score="cosine")]
+    content = json.loads(json.dumps(compare_runs(runs).to_json(), allow_nan=False))
+    assert [group["label"] for group in content["groups"]] == ["scaled_dot", "cosine"]
+    assert content["differences"][0]["quantity"] == "accuracy"
+    assert content["differences"][0]["is_tie"] is True
+    assert content["groups"][0]["runs"][0]["run"] == str(runs[0])
+
+
+def test_progress_counts_runs(tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", seed=1)]
+    compare_runs(runs, progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 2), (2, 2)]
+
+
+def test_every_quantity_of_a_run_is_described(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    add_faithfulness(folder, [0.1, 0.2])
+    for name in read_run(folder).values:
+        assert describe_quantity(name).name == name
+
+
+def test_trained_runs_of_all_tasks(trained_runs: dict[str, Path]) -> None:
+    comparison = compare_runs(list(trained_runs.values()))
+    assert [group.task for group in comparison.groups] == ["nlp", "vision", "speech"]
+    for group in comparison.groups:
+        assert {"accuracy", "cpu_seconds", "heads.sink_score"} <= set(group.intervals)
+    assert comparison_markdown(comparison).count("scaled_dot") == 3
