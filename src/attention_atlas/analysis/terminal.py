@@ -45,8 +45,20 @@ def draw(
     console: Console, attributes: AtlasAttributes, sample: Sample, view: View
 ) -> Iterator[Group | Text | Table]:
     """Return what `console` prints for a sample: its heading, its picture, its top tokens."""
+    yield from heading(sample)
+    yield from draw_weights(console, attributes, sample, view)
+
+
+def heading(sample: Sample) -> Iterator[Text]:
+    """Return the name of a sample and its classes."""
     yield Text(f"{sample.sample_id}", style="bold")
     yield Text(f"label {sample.label_name}, predicted {sample.prediction_name}")
+
+
+def draw_weights(
+    console: Console, attributes: AtlasAttributes, sample: Sample, view: View
+) -> Iterator[Group | Text | Table]:
+    """Return what a view is of, its picture, and its top tokens."""
     yield Text(view.description)
     colours = not console.no_color and console.color_system is not None
     for note in view.notes:
@@ -59,19 +71,24 @@ def draw(
     if attributes.token_layout == "character_span":
         yield _shaded_text(sample, view)
     elif attributes.token_layout == "patch_box":
-        grey = sample.image.mean(axis=2) / 255
-        heat = over_image(sample, view.weights) / view.darkest
-        width = min(heat.shape[1], (console.width - 3) // 2, 2 * LARGEST_HEIGHT)
-        height = max(round(width * heat.shape[0] / heat.shape[1]), 1)
-        query = None if view.query is None else over_image(sample, _only(sample, view.query))
-        yield _side_by_side(
-            ("image", _picture(grey, width, height, GREYS, colours, query)),
-            ("weights", _picture(heat, width, height, palette_of(view.signed), colours)),
-        )
+        yield _image(console, sample, view, colours)
     else:
         yield from _spectrogram(console, attributes, sample, view, colours)
     yield Text()
     yield _top_tokens(sample, view)
+
+
+def _image(console: Console, sample: Sample, view: View, colours: bool) -> Table:
+    """Draw the image, and beside it the weights."""
+    grey = sample.image.mean(axis=2) / 255
+    heat = over_image(sample, view.weights) / view.darkest
+    width = min(heat.shape[1], (console.width - 3) // 2, 2 * LARGEST_HEIGHT)
+    height = max(round(width * heat.shape[0] / heat.shape[1]), 1)
+    query = None if view.query is None else over_image(sample, _only(sample, view.query))
+    return _side_by_side(
+        ("image", _picture(grey, width, height, GREYS, colours, query)),
+        ("weights", _picture(heat, width, height, palette_of(view.signed), colours)),
+    )
 
 
 def _words_of_query(attributes: AtlasAttributes, sample: Sample, query: int, colours: bool) -> str:

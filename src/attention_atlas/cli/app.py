@@ -2,16 +2,20 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
+from attention_atlas.cli.commands.compare import compare
 from attention_atlas.cli.commands.export import export
+from attention_atlas.cli.commands.faithfulness import faithfulness
 from attention_atlas.cli.commands.gallery import gallery
 from attention_atlas.cli.commands.info import info
 from attention_atlas.cli.commands.list_runs import list_runs
 from attention_atlas.cli.commands.show import show
+from attention_atlas.cli.commands.stats import stats
 from attention_atlas.errors import InputError
 
 BAD_INPUT = 2  # exit code
@@ -41,13 +45,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command("list", epilog="Example: atlas list outputs/nlp")(list_runs)
-app.command(epilog="Example: atlas info outputs/nlp/2026-01-31_12-00-00")(info)
-app.command(epilog="Example: atlas show outputs/nlp/2026-01-31_12-00-00 3 --layer 0 --head 1")(show)
-app.command(epilog="Example: atlas export outputs/nlp/2026-01-31_12-00-00 3 --out page.html")(
-    export
-)
-app.command(epilog="Example: atlas gallery outputs/nlp/A outputs/vision/B --save maps.png")(gallery)
+COMMANDS: dict[Callable[..., None], str] = {
+    list_runs: "atlas list outputs/nlp",
+    info: "atlas info outputs/nlp/2026-01-31_12-00-00",
+    show: "atlas show outputs/nlp/2026-01-31_12-00-00 3 --layer 0 --head 1",
+    stats: "atlas stats outputs/nlp/2026-01-31_12-00-00 --by layer",
+    faithfulness: "atlas faithfulness outputs/nlp/2026-01-31_12-00-00 --num-samples 200",
+    compare: "atlas compare outputs/nlp/A outputs/nlp/B --save comparison.png",
+    export: "atlas export outputs/nlp/2026-01-31_12-00-00 3 --out page.html",
+    gallery: "atlas gallery outputs/nlp/A outputs/vision/B --save maps.png",
+}
+"""Every command with an example, in the order of the help."""
+
+for command, example in COMMANDS.items():
+    name = "list" if command is list_runs else command.__name__
+    app.command(name, epilog=f"Example: {example}")(command)
 
 
 def main() -> None:

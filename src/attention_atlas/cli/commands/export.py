@@ -57,7 +57,10 @@ def export(
     epoch: Epoch = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write samples for other programs: figure, page, table, numpy, netCDF, BertViz."""
+    """Write samples for other programs.
+
+    A figure, a web page, a table, numpy arrays, netCDF, or what BertViz takes.
+    """
     from attention_atlas.analysis.export import FORMATS, format_of
     from attention_atlas.analysis.export import export as write
 

@@ -1,6 +1,7 @@
 """`atlas info`: what a run recorded."""
 
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from attention_atlas.combinations import describe_mechanism
 if TYPE_CHECKING:
     from attention_atlas.atlas import Atlas
 
+DAMAGED = 1  # exit code
 TOKEN_LAYOUTS_IN_WORDS = {
     "character_span": "character spans",
     "patch_box": "patch boxes",
@@ -27,10 +29,23 @@ def info(
     mapped: Annotated[
         bool, typer.Option("--mapped", help="List the ids of all samples with full maps instead.")
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Look at every stored chunk instead; exit code 1 where one is damaged.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a run recorded: data, mechanism, layers, samples, versions."""
+    """Show what a run recorded, or whether it is whole.
+
+    Data, mechanism, layers, samples, epochs, sizes, versions.
+    """
     atlas = open_run(run)
+    if verify:
+        _verify(atlas, as_json)
+        return
     if mapped:
         ids = atlas.mapped_sample_ids
         if as_json:
@@ -45,6 +60,17 @@ def info(
     from attention_atlas.cli.tables import print_facts
 
     print_facts(_worded(facts))
+
+
+def _verify(atlas: "Atlas", as_json: bool) -> None:
+    """Say whether every chunk is whole."""
+    found = atlas.verify()
+    if as_json:
+        print_json({**asdict(found), "is_whole": found.is_whole})
+    else:
+        print(found)
+    if not found.is_whole:
+        raise typer.Exit(DAMAGED)
 
 
 def _facts(atlas: "Atlas") -> dict[str, Any]:
@@ -76,6 +102,9 @@ def _facts(atlas: "Atlas") -> dict[str, Any]:
         "mapped_sample_ids": mapped,
         "splits": dict(Counter(sample.split for sample in samples)),
         "epochs": atlas.epochs,
+        "samples_per_epoch": {
+            str(epoch): sum(1 for _ in atlas.samples(epoch)) for epoch in atlas.epochs
+        },
         "accuracy_of_samples": round(correct / len(samples), 4),
         "test_accuracy": read_accuracy(atlas),
         "repeated_rows_dropped": atlas.num_repeated,
@@ -104,6 +133,8 @@ def _worded(facts: dict[str, Any]) -> list[tuple[str, str | list[str]]]:
     renamed = {"mapped_sample_ids": "such as", "bytes": "size"}
     worded: list[tuple[str, str | list[str]]] = []
     for name, value in facts.items():
+        if name == "samples_per_epoch" and len(value) < 2:
+            continue
         shown = changes.get(name, _items(value))
         worded.append((renamed.get(name, name.replace("_", " ")), shown))
         if name == "mechanism":

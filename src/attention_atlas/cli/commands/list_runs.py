@@ -23,7 +23,7 @@ def list_runs(
     folder: Annotated[Path, typer.Argument(help="Folder to search.")] = OUTPUTS,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs below a folder that hold an atlas, the oldest first."""
+    """List the runs that hold an atlas, the oldest first."""
     if not folder.is_dir():
         raise InputError(f"There is no folder {str(folder)!r}: give one that holds runs.")
     runs = [_summary(run) for run in sorted(find_runs(folder), key=_recorded_at)]

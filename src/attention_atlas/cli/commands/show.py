@@ -1,17 +1,16 @@
 """`atlas show`: a sample with the weights of its tokens."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from attention_atlas.analysis.files import check_output
+from attention_atlas.cli.attributions import describe_sample, show_attributions
 from attention_atlas.cli.console import make_console, print_json, print_parts
 from attention_atlas.cli.options import AsJson, Epoch, Run, SampleName
 from attention_atlas.cli.runs import choose_sample, must_have_maps, open_run
-
-if TYPE_CHECKING:
-    from attention_atlas.analysis.views import View
-    from attention_atlas.atlas import Sample
+from attention_atlas.errors import InputError
 
 
 def show(
@@ -32,6 +31,13 @@ def show(
             "that each token receives."
         ),
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Attribution such as rollout, computed with the model of the run; may be "
+            "repeated. `atlas faithfulness` lists all.",
+        ),
+    ] = None,
     epoch: Epoch = None,
     save: Annotated[
         Path | None, typer.Option(help="Write a figure here (.png, .pdf, .svg) instead.")
@@ -39,6 +45,16 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Draw a sample with the weights of its tokens."""
+    if save is not None:
+        check_output(save, (".png", ".pdf", ".svg"))
+    if method:
+        if (layer, head, query, epoch) != (None, None, None, None):
+            raise InputError(
+                "--method goes with no --layer, --head, --query or --epoch: it is of the whole "
+                "model, with its best weights. raw:1.3 is layer 1, head 3."
+            )
+        show_attributions(run, sample, method, save, as_json)
+        return
     from attention_atlas.analysis.views import pick
 
     atlas = open_run(run)
@@ -50,26 +66,18 @@ def show(
         from attention_atlas.analysis.figures import sample_figure, save_figure
 
         save_figure(sample_figure(atlas.attributes, chosen, view), save)
+    if as_json:
+        described = {
+            "weights_of": view.description,
+            "weights": view.weights,
+            "signed": view.signed,
+            "null_share": view.null_share,
+        }
+        print_json({**describe_sample(chosen), **described})
+    elif save is not None:
         print(f"Saved {save}")
-    elif as_json:
-        print_json(_described(chosen, view))
     else:
         from attention_atlas.analysis.terminal import draw
 
         console = make_console()
         print_parts(*draw(console, atlas.attributes, chosen, view), console=console)
-
-
-def _described(sample: "Sample", view: "View") -> dict[str, Any]:
-    return {
-        "sample_id": sample.sample_id,
-        "epoch": sample.epoch,
-        "label": sample.label_name,
-        "prediction": sample.prediction_name,
-        "weights_of": view.description,
-        "tokens": sample.tokens,
-        "boxes": [None if any(x != x for x in box) else box for box in sample.boxes.tolist()],
-        "weights": view.weights,
-        "signed": view.signed,
-        "null_share": view.null_share,
-    }

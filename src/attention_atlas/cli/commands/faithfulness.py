@@ -1,0 +1,155 @@
+"""`atlas faithfulness`: whether attributions tell what the model used."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from attention_atlas.cli.console import print_json, progress_bar
+from attention_atlas.cli.options import AsJson, complete_run
+from attention_atlas.cli.runs import local_run
+from attention_atlas.errors import InputError
+
+if TYPE_CHECKING:
+    from attention_atlas.analysis.faithfulness import Faithfulness
+
+FILE = "faithfulness.json"
+NUM_SAMPLES, STEPS, SEED = 100, 10, 0  # where nobody says otherwise
+MARKS = {True: " +", False: " -", None: "  "}
+DIRECTIONS = {True: "higher is better", False: "lower is better"}
+
+
+def faithfulness(
+    run: Annotated[
+        str,
+        typer.Argument(help="Run folder.", show_default=False, autocompletion=complete_run),
+    ],
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Attributions, such as readout,rollout,raw:0; without it all."),
+    ] = None,
+    num_samples: Annotated[
+        int | None, typer.Option(min=1, help=f"Test samples; {NUM_SAMPLES} without it.")
+    ] = None,
+    removal: Annotated[
+        str | None,
+        typer.Option(
+            help="What stands in the place of a removed token: mask or pad (text), blur or mean "
+            "(image), mean or silence (sound); without it the first of these."
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help=f"Of deletion and insertion; {STEPS} without it.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help=f"Of all that is random; {SEED} without it.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure anew what was measured before.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how faithful attributions are to the model.
+
+    Each is compared with random ones. Writes faithfulness.json, .csv and .png into the run folder. What is there is shown instead if
+    it was measured with the options that are given.
+    """
+    folder = local_run(run)
+    names = None if methods is None else [name.strip() for name in methods.split(",")]
+    measured = None if again else _read(folder)
+    if measured is not None and not _has_options(
+        measured, names, num_samples, removal, steps, seed
+    ):
+        measured = None
+    is_new = measured is None
+    if measured is None:
+        from attention_atlas.analysis.files import check_output
+
+        check_output(folder / FILE, (".json",))
+        from attention_atlas.pipeline.faithfulness import measure_run
+
+        with progress_bar("samples") as progress:
+            measured = measure_run(
+                folder,
+                names,
+                num_samples or NUM_SAMPLES,
+                removal,
+                steps or STEPS,
+                SEED if seed is None else seed,
+                progress,
+            )
+    if as_json:
+        print_json(measured.to_json())
+        return
+    _print(measured)
+    if is_new:
+        print(f"\nSaved {folder / FILE}, and the same as .csv and .png")
+    else:
+        print(f"\nRead from {folder / FILE}; --again measures anew")
+
+
+def _read(folder: Path) -> "Faithfulness | None":
+    from attention_atlas.analysis.faithfulness import Faithfulness
+
+    try:
+        return Faithfulness.from_json(json.loads((folder / FILE).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, InputError):
+        return None  # of another version, or damaged: measured anew
+
+
+def _has_options(
+    measured: "Faithfulness",
+    methods: list[str] | None,
+    num_samples: int | None,
+    removal: str | None,
+    steps: int | None,
+    seed: int | None,
+) -> bool:
+    """Whether a measurement was made with the options that are given; others do not matter."""
+    known = {*measured.methods, *measured.refused}
+    return (
+        (methods is None or set(methods) <= known)
+        and num_samples in (None, len(measured.sample_ids))
+        and removal in (None, measured.removal)
+        and steps in (None, measured.steps)
+        and seed in (None, measured.seed)
+    )
+
+
+def _print(measured: "Faithfulness") -> None:
+    from attention_atlas.analysis.faithfulness import METRICS
+    from attention_atlas.cli.console import print_parts
+    from attention_atlas.cli.tables import print_table
+
+    metrics = [
+        name
+        for name in METRICS
+        if any(name in estimates for estimates in measured.estimates.values())
+    ]
+    headings = [METRICS[name].title for name in metrics]
+    rows = []
+    for method, estimates in measured.estimates.items():
+        cells = [
+            f"{estimates[name]}{MARKS[measured.better_than_random(method, name)]}"
+            if name in estimates
+            else "-"
+            for name in metrics
+        ]
+        rows.append([measured.titles.get(method, method), *cells])
+    print_table(["method", *headings], rows, in_pieces=True)
+    print()
+    for higher, words in DIRECTIONS.items():
+        titles = [METRICS[n].title for n in metrics if METRICS[n].higher_is_better is higher]
+        if titles:
+            print_parts(f"{words.capitalize()}: {', '.join(titles)}.")
+    print_parts(
+        f"Means of {len(measured.sample_ids)} samples with their 95 % interval; + better, - worse "
+        f"than random. Removed tokens: {measured.removal_description.rstrip('.')}."
+    )
+    for note in measured.notes:
+        print_parts(note)
+    print()
+    print_parts(measured.verdict)

@@ -1,0 +1,157 @@
+"""`atlas stats`: what the heads of a run do."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from attention_atlas.cli.console import print_json, print_parts, progress_bar
+from attention_atlas.cli.head_numbers import (
+    list_numbers,
+    table_by_head,
+    table_by_layer,
+    write_csv,
+)
+from attention_atlas.cli.options import AsJson, Epoch, Run, SaveFigure
+from attention_atlas.cli.runs import local_run, open_run
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from attention_atlas.analysis.heads.importance import HeadImportance
+    from attention_atlas.atlas import Atlas
+
+
+class By(StrEnum):
+    """What a row of the table is of."""
+
+    HEAD = "head"
+    LAYER = "layer"
+
+
+class Measure(StrEnum):
+    """How alike two heads are."""
+
+    JENSEN_SHANNON = "jensen_shannon"
+    CKA = "cka"
+
+
+SIMILARITIES = {
+    Measure.JENSEN_SHANNON: "Jensen-Shannon divergence of heads (layer.head) in bits; 0 is alike:",
+    Measure.CKA: "Linear CKA of heads (layer.head); 1 is alike:",
+}
+AGREEMENT = "Agreement of layers, 1 - Jensen-Shannon divergence; 1 is alike:"
+
+
+def stats(
+    run: Run,
+    by: Annotated[By, typer.Option(help="A row for each head, or the mean of a layer.")] = By.HEAD,
+    epoch: Epoch = None,
+    importance: Annotated[
+        bool,
+        typer.Option(
+            "--importance",
+            help="Add how much the loss depends on each head; this runs the model of the run.",
+        ),
+    ] = False,
+    num_samples: Annotated[
+        int, typer.Option(min=1, help="Test samples that the importance is of.")
+    ] = 200,
+    similarity: Annotated[
+        Measure | None,
+        typer.Option(help="Add how alike each pair of heads, and each pair of layers, is."),
+    ] = None,
+    save: SaveFigure = None,
+    csv_path: Annotated[
+        Path | None, typer.Option("--csv", help="Write all numbers here too (.csv).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what every head does.
+
+    Entropy in all and of the uniform, distance, sink score; how alike heads are; how much the
+    loss depends on each.
+    """
+    from attention_atlas.analysis.files import check_output
+    from attention_atlas.analysis.heads import head_statistics
+
+    if csv_path is not None:
+        check_output(csv_path, (".csv",))
+    if save is not None:
+        check_output(save, (".png", ".pdf", ".svg"))
+    folder = local_run(run) if importance else None
+    atlas = open_run(run)
+    with progress_bar("statistics of heads") as progress:
+        statistics = head_statistics(atlas, epoch, progress)
+    alike = {} if similarity is None else _similarity(atlas, similarity, epoch)
+    found = None if folder is None else _importance(folder, num_samples)
+    numbers = list_numbers(statistics, found)
+    if csv_path is not None:
+        write_csv(numbers, csv_path)
+    if save is not None:
+        from attention_atlas.analysis.figures import save_figure
+        from attention_atlas.analysis.heads.figure import heads_figure
+
+        save_figure(heads_figure(statistics), save)
+    if as_json:
+        described: dict[str, Any] = {
+            "epoch": statistics.epoch,
+            "layers": statistics.layers,
+            "num_samples": statistics.num_samples,
+            "numbers": [number._asdict() for number in numbers],
+            "notes": statistics.notes,
+        }
+        if similarity is not None:
+            described |= {"similarity_measure": similarity.value, **alike}
+        print_json(described)
+        return
+    from attention_atlas.cli.tables import print_table
+
+    headings, rows = table_by_head(numbers) if by is By.HEAD else table_by_layer(numbers)
+    print_table(headings, rows, headings[1:], in_pieces=True)
+    if by is By.HEAD:
+        print("\nMeans over samples ± their standard deviation.")
+    if similarity is not None:
+        _print_matrix(SIMILARITIES[similarity], "head", alike["head_similarity"], len(atlas.layers))
+        _print_matrix(AGREEMENT, "layer", alike["layer_agreement"])
+    for note in statistics.notes:
+        print_parts(f"- {note}")
+    for path in (save, csv_path):
+        if path is not None:
+            print(f"Saved {path}")
+
+
+def _similarity(
+    atlas: "Atlas", measure: Measure, epoch: int | None
+) -> dict[str, "npt.NDArray[Any]"]:
+    from attention_atlas.analysis.heads import head_similarity, layer_agreement
+
+    with progress_bar("similarity of heads") as progress:
+        heads = head_similarity(atlas, measure.value, epoch, progress=progress)
+    with progress_bar("agreement of layers") as progress:
+        layers = layer_agreement(atlas, epoch, progress=progress)
+    return {"head_similarity": heads, "layer_agreement": layers}
+
+
+def _importance(folder: Path, num_samples: int) -> "HeadImportance":
+    from attention_atlas.pipeline.faithfulness import head_importance_of
+
+    with progress_bar("importance of heads") as progress:
+        show = None if progress is None else lambda done: progress(done, num_samples)
+        return head_importance_of(folder, num_samples, show)
+
+
+def _print_matrix(words: str, what: str, matrix: "npt.NDArray[Any]", layers: int = 0) -> None:
+    """Print a square matrix; with a number of layers its places are `layer.head`."""
+    from attention_atlas.cli.tables import print_table
+
+    heads = len(matrix) // layers if layers else 0
+    places = range(len(matrix))
+    labels = [f"{place // heads}.{place % heads}" if heads else str(place) for place in places]
+    rows = [
+        [label, *(f"{value:.2f}" for value in row)]
+        for label, row in zip(labels, matrix, strict=True)
+    ]
+    print(f"\n{words}")
+    print_table([what, *labels], rows, labels, in_pieces=True)
