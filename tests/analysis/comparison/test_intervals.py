@@ -25,10 +25,7 @@ def test_interval_over_seeds_is_students() -> None:
 def test_interval_of_an_accuracy_is_wilsons() -> None:
     # Newcombe 1998 (Statistics in Medicine 17, 857), table I: 81 of 263.
     found = of_accuracy(81 / 263, 263)
-    assert (found.low, found.high) == (
-        pytest.approx(0.2553, abs=1e-4),
-        pytest.approx(0.3662, abs=1e-4),
-    )
+    assert (found.low, found.high) == pytest.approx((0.2553, 0.3662), abs=1e-4)
     assert of_accuracy(1.0, 40).high == pytest.approx(1.0)
     assert of_accuracy(1.0, 40).low < 0.95
 
@@ -51,10 +48,7 @@ def test_difference_of_two_accuracies_is_newcombes() -> None:
     found = difference_of_intervals(of_accuracy(48 / 80, 80), of_accuracy(56 / 70, 70))
     assert found is not None
     assert found.mean == pytest.approx(0.2)
-    assert (found.low, found.high) == (
-        pytest.approx(0.0524, abs=1e-4),
-        pytest.approx(0.3339, abs=1e-4),
-    )
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
 
 
 def test_without_an_interval_there_is_no_difference() -> None:

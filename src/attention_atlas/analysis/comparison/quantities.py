@@ -30,7 +30,7 @@ _OF_RUNS = {
     "accuracy": Quantity("accuracy", "accuracy", "%", True),
     "cpu_seconds": Quantity("cpu_seconds", "CPU time", "s", False),
     "train_seconds": Quantity("train_seconds", "training time", "s", False),
-    "num_parameters": Quantity("num_parameters", "parameters", "", False),
+    "num_parameters": Quantity("num_parameters", "parameters"),
 }
 
 
