@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.processes import in_fresh_process
 
 OUTPUTS = Path(__file__).resolve().parents[1] / "outputs" / "benchmarks"
-GROUPS = ("module", "recording", "statistics", "additive", "variants", "pipeline")
+GROUPS = ("module", "recording", "statistics", "additive", "variants", "pipeline", "atlas")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

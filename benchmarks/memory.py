@@ -51,7 +51,7 @@ def memory_figures(
     peaks = {}
     for name in names:
         tell(f"memory of {name}, {case}")
-        peaks[name] = in_fresh_process(_peak, make_steps, arguments, name, device) / MEBIBYTE
+        peaks[name] = peak_of(name, make_steps, arguments, device)
     return [
         Figure(
             group,
@@ -65,6 +65,11 @@ def memory_figures(
         )
         for each in comparisons
     ]
+
+
+def peak_of(name: str, make_steps: MakeSteps, arguments: Sequence[object], device: str) -> float:
+    """MiB at the peak of a step beyond those before it, in a process of its own."""
+    return in_fresh_process(_peak, make_steps, arguments, name, device) / MEBIBYTE
 
 
 def _peak(make_steps: MakeSteps, arguments: Sequence[object], name: str, device: str) -> int:

@@ -172,7 +172,7 @@ class Sample:
         layout = self._attributes.token_layout
         if layout == "character_span":
             text = self.text
-            return [text[start:end] for start, end in self.boxes]
+            return [text[start:end] for start, end in self.boxes.tolist()]
         return [
             "" if np.isnan(box).any() else _box_in_words(layout, *box.tolist())
             for box in self.boxes
