@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
+from attention_atlas.analysis.faithfulness.batches import cut, select
 from attention_atlas.analysis.faithfulness.explain import Explain, Explainer
 from attention_atlas.analysis.faithfulness.probe import MAX_TOKENS, Probe, evaluating
 from attention_atlas.analysis.faithfulness.randomisation import likeness_to_untrained
@@ -38,7 +38,7 @@ def measure(
     seed: int = 0,
     num_resamples: int = 1000,
     own: Mapping[str, Explain] | None = None,
-    max_left_out: int = 256,
+    max_left_out: int = 128,
     randomised_samples: int = 16,
     max_tokens: int = MAX_TOKENS,
     progress: Callable[[int, int], None] | None = None,
@@ -47,7 +47,7 @@ def measure(
 
     Args:
         model: Put into evaluation mode meanwhile.
-        batches: Prepared; samples of like length together cost least.
+        batches: Prepared; texts of like length together cost least.
         methods: Names as `attribute` takes them. Random and leave-one-out are always measured.
         removal: Takes tokens out of the input.
         thresholds: Fractions of the tokens, for comprehensiveness and sufficiency.
@@ -68,7 +68,7 @@ def measure(
         InputError: A method is unknown, an option is out of range, or there are no samples.
     """
     _check(thresholds, steps)
-    batches = list(batches)
+    batches = list(cut(batches, model))
     ids = [sample_id for batch in batches for sample_id in batch["sample_id"]]
     if not ids:
         raise InputError("There are no samples to measure faithfulness on.")
@@ -87,7 +87,7 @@ def measure(
             tick(len(batch["sample_id"]))
         if fresh_model:
             untrained = fresh_model(seed).to(probe.target.device).eval()
-            for batch in _select(batches, again):
+            for batch in _only(batches, again):
                 probe = Probe(model, batch, removal, max_tokens)
                 _extend(likeness, likeness_to_untrained(probe, explainer, untrained))
                 tick(len(batch["sample_id"]))
@@ -135,15 +135,12 @@ def _evenly(ids: Sequence[str], count: int) -> set[str]:
     return {ids[place * len(ids) // count] for place in range(count)}
 
 
-def _select(batches: Iterable[Batch], ids: set[str]) -> Iterator[Batch]:
+def _only(batches: Iterable[Batch], ids: set[str]) -> Iterator[Batch]:
     """The samples of these ids, batch by batch."""
     for batch in batches:
         places = [place for place, name in enumerate(batch["sample_id"]) if name in ids]
         if places:
-            part = {
-                name: values[places] for name, values in batch.items() if isinstance(values, Tensor)
-            }
-            yield part | {"sample_id": [batch["sample_id"][place] for place in places]}
+            yield select(batch, places)
 
 
 def _extend(scores: Scores, more: Scores) -> None:

@@ -14,16 +14,15 @@ JUDGED = "comprehensiveness"
 NOT_JUDGED = ("random", "uniform", "leave_one_out")
 """Baselines, and what asks the model itself for each token."""
 
-MOST_NAMES = 3
+_ADVICE = "Do not take these for explanations of what the model used"
 
 
 def verdict(faithfulness: Faithfulness) -> str:
     """Which methods beat random on comprehensiveness, by how much, and which were refused."""
     sentences = [_judgement(faithfulness)]
-    sentences += [
-        f"{_capital(faithfulness.titles.get(method, method))} was not measured: {reason}"
-        for method, reason in faithfulness.refused.items()
-    ]
+    if faithfulness.refused:
+        reasons = [reason.rstrip(".") for reason in faithfulness.refused.values()]
+        sentences.append(f"Not measured: {'; '.join(reasons)}")
     return " ".join(f"{sentence.rstrip('.')}." for sentence in sentences)
 
 
@@ -37,32 +36,26 @@ def _judgement(faithfulness: Faithfulness) -> str:
     if not measured:
         return f"No method was compared with random attributions on {on}"
     order = sorted(measured, key=lambda method: -measured[method].mean)
-    better = [m for m in order if faithfulness.better_than_random(m, JUDGED)]
-    others = [m for m in order if m not in better]
-    described = {m: f"{faithfulness.titles.get(m, m)} ({measured[m]})" for m in order}
+    titles = {method: faithfulness.titles.get(method, method) for method in order}
+    better = [method for method in order if faithfulness.better_than_random(method, JUDGED)]
+    others = [f"{titles[m]} ({measured[m]})" for m in order if m not in better]
     if not better:
-        name = (
-            "No method beats"
-            if len(order) > 1
-            else f"{_title(faithfulness, order[0])} does not beat"
-        )
-        figures = f": {_listed([described[m] for m in order])}" if len(order) > 1 else ""
-        alone = f" ({measured[order[0]]})" if len(order) == 1 else ""
-        return f"{name} random on {on}{alone}{figures}; do not take such a map for an explanation"
-    best = better[0]
-    sentence = f"{_title(faithfulness, best)} beats random by {measured[best]} on {on}"
-    if len(better) > 1:
-        names = [faithfulness.titles.get(m, m) for m in better[1:]]
-        sentence += f", and so {'do' if len(names) > 1 else 'does'} {_listed(names)}"
+        return f"On {on} nothing beats random: {_listed(others)}. {_ADVICE}"
+    best, *rest = better
+    verb = "beat" if _is_plural(titles[best]) else "beats"
+    sentence = f"{_capital(titles[best])} {verb} random by {measured[best]} on {on}"
+    if rest:
+        do = "do" if len(rest) > 1 or _is_plural(titles[rest[0]]) else "does"
+        sentence += f", and so {do} {_listed([titles[method] for method in rest])}"
     if others:
-        sentence += (
-            f"; {_listed([described[m] for m in others])} {'do' if len(others) > 1 else 'does'} not"
-        )
+        last = next(method for method in order if method not in better)
+        do = "do" if len(others) > 1 or _is_plural(titles[last]) else "does"
+        sentence += f"; {_listed(others)} {do} not"
     return sentence
 
 
-def _title(faithfulness: Faithfulness, method: str) -> str:
-    return _capital(faithfulness.titles.get(method, method))
+def _is_plural(title: str) -> bool:
+    return title.endswith("s")
 
 
 def _capital(title: str) -> str:
