@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,14 @@ def print_parts(*parts: "RenderableType", console: "Console | None" = None) -> N
     console = console or make_console()
     for part in parts:
         console.print(part)
+
+
+def print_prose(text: str) -> None:
+    """Print sentences, broken between words where they are wider than the terminal."""
+    width = fixed_width()
+    if width is not None:
+        text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    print(text)
 
 
 def print_json(value: Any) -> None:

@@ -83,7 +83,11 @@ def _print_piece(headings: Sequence[str], rows: Rows, numbers: Collection[str], 
         table.add_column(name, no_wrap=True, justify="right" if name in numbers else "left")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    make_console(width=width).print(table)
+    console = make_console(width=width)
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().splitlines():
+        print(line.rstrip())
 
 
 def _print_paragraphs(headings: Sequence[str], rows: Rows, room: int) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attention_atlas.cli.console import print_json, print_parts, progress_bar
+from attention_atlas.cli.console import print_json, print_prose, progress_bar
 from attention_atlas.cli.options import AsJson, complete_run
 from attention_atlas.cli.runs import must_exist, open_run
 from attention_atlas.errors import InputError
@@ -69,7 +69,7 @@ def compare(
     for run, result in zip(runs[1:], by_sample, strict=False):
         print()
         if isinstance(result, str):
-            print_parts(result)
+            print_prose(result)
         else:
             _print_samples(runs[0], run, result)
     if save is not None:
@@ -132,19 +132,19 @@ def _print_groups(comparison: "Comparison") -> None:
         print("\n" * bool(number) + f"{task}, {data}")
         print_table(["attention", "runs", *headings], rows, ("runs",), in_pieces=True)
     print()
-    print_parts(
+    print_prose(
         "In brackets the interval of 95 %, over runs where there are several, else over the "
         "samples of the one run. * is the best, and what ties with it: the interval of the "
         "difference includes 0."
     )
     for note in comparison.notes:
-        print_parts(f"- {note}")
+        print_prose(f"- {note}")
 
 
 def _print_samples(first: str, second: str, result: "SampleComparison") -> None:
     from attention_atlas.cli.tables import print_facts, print_table
 
-    print_parts(f"Sample by sample, from {first} to {second}:")
+    print_prose(f"Sample by sample, from {first} to {second}:")
     changes = result.changes
     facts: list[tuple[str, str | list[str]]] = [
         ("in both", str(len(result.samples))),
@@ -181,4 +181,4 @@ def _print_samples(first: str, second: str, result: "SampleComparison") -> None:
         headings = ["sample", "label", "first", "second", "divergence (bits)"]
         print_table(headings, rows, ("divergence (bits)",))
     for note in result.notes:
-        print_parts(f"- {note}")
+        print_prose(f"- {note}")

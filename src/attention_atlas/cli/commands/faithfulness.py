@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from attention_atlas.cli.console import print_json, progress_bar
+from attention_atlas.cli.console import print_json, print_prose, progress_bar
 from attention_atlas.cli.options import AsJson, complete_run
 from attention_atlas.cli.runs import local_run
 from attention_atlas.errors import InputError
@@ -52,8 +52,8 @@ def faithfulness(
 ) -> None:
     """Measure how faithful attributions are to the model.
 
-    Each is compared with random ones. Writes faithfulness.json, .csv and .png into the run folder. What is there is shown instead if
-    it was measured with the options that are given.
+    Each is compared with random ones. Writes faithfulness.json, .csv and .png into the run folder.
+    What is there is shown instead if it was measured with the options that are given.
     """
     folder = local_run(run)
     names = None if methods is None else [name.strip() for name in methods.split(",")]
@@ -121,7 +121,6 @@ def _has_options(
 
 def _print(measured: "Faithfulness") -> None:
     from attention_atlas.analysis.faithfulness import METRICS
-    from attention_atlas.cli.console import print_parts
     from attention_atlas.cli.tables import print_table
 
     metrics = [
@@ -138,18 +137,18 @@ def _print(measured: "Faithfulness") -> None:
             else "-"
             for name in metrics
         ]
-        rows.append([measured.titles.get(method, method), *cells])
+        rows.append([method, *cells])
     print_table(["method", *headings], rows, in_pieces=True)
     print()
     for higher, words in DIRECTIONS.items():
         titles = [METRICS[n].title for n in metrics if METRICS[n].higher_is_better is higher]
         if titles:
-            print_parts(f"{words.capitalize()}: {', '.join(titles)}.")
-    print_parts(
+            print_prose(f"{words.capitalize()}: {', '.join(titles)}.")
+    print_prose(
         f"Means of {len(measured.sample_ids)} samples with their 95 % interval; + better, - worse "
         f"than random. Removed tokens: {measured.removal_description.rstrip('.')}."
     )
     for note in measured.notes:
-        print_parts(note)
+        print_prose(note)
     print()
-    print_parts(measured.verdict)
+    print_prose(measured.verdict)

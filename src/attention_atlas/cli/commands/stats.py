@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attention_atlas.cli.console import print_json, print_parts, progress_bar
+from attention_atlas.cli.console import print_json, print_prose, progress_bar
 from attention_atlas.cli.head_numbers import (
     list_numbers,
     table_by_head,
@@ -116,7 +116,7 @@ def stats(
         _print_matrix(SIMILARITIES[similarity], "head", alike["head_similarity"], len(atlas.layers))
         _print_matrix(AGREEMENT, "layer", alike["layer_agreement"])
     for note in statistics.notes:
-        print_parts(f"- {note}")
+        print_prose(f"- {note}")
     for path in (save, csv_path):
         if path is not None:
             print(f"Saved {path}")
