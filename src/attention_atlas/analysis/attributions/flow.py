@@ -1,5 +1,6 @@
 """Attention flow: the most that can flow from the prediction to each token."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -67,7 +68,7 @@ def maximum_flows(layers: Sequence[np.ndarray], source: np.ndarray) -> np.ndarra
 
 
 def _check_size(num_layers: int, num_tokens: int) -> None:
-    most = int((LARGEST / max(num_layers, 1)) ** (1 / 3))
+    most = int(math.cbrt(LARGEST / max(num_layers, 1)) + 1e-9)
     if num_tokens > most:
         raise InputError(
             f"flow solves a problem for each token, which takes too long for {num_tokens} tokens "
