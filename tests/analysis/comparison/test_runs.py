@@ -154,11 +154,14 @@ def test_single_runs_are_compared_over_their_samples(tmp_path: Path) -> None:
 def test_faithfulness_of_single_runs_is_compared_by_its_intervals(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", score="cosine")]
     add_faithfulness(runs[0], [0.1, 0.12, 0.11, 0.1])
-    add_faithfulness(runs[1], [0.6, 0.62, 0.61, 0.6])
+    add_faithfulness(runs[1], [0.6, 0.6, 0.6, 0.6])
     comparison = compare_runs(runs)
     name = "faithfulness.rollout.comprehensiveness"
     assert comparison.best("nlp", "movie_reviews", name) == ["cosine"]
-    assert "comprehensiveness of rollout" in comparison_markdown(comparison)
+    text = comparison_markdown(comparison)
+    assert "comprehensiveness by attribution method (higher is better):" in text
+    assert "| attention | runs | rollout | random |" in text
+    assert "| cosine | 1 | **0.600** |" in text
 
 
 def test_other_tasks_are_listed_but_not_subtracted(tmp_path: Path) -> None:

@@ -109,6 +109,19 @@ def test_a_token_alone_has_no_relative_entropy(tmp_path: Path) -> None:
     assert "1 of 2 samples" in statistics.notes[0]
 
 
+def test_what_is_not_known_is_left_out_of_the_overall_means(tmp_path: Path) -> None:
+    one = made_atlases.sample("nlp", 0)
+    row, maps = np.ones((4, 1), np.float32), np.ones((2, 4, 1, 1), np.float32)
+    nowhere = replace(one, boxes=np.zeros((1, 2), int), readout=row, maps=maps)
+    with AtlasWriter(tmp_path / "atlas.zarr", made_atlases.attributes("nlp"), max_tokens=64) as w:
+        w.add([nowhere])
+    statistics = head_statistics(open_atlas(tmp_path))
+    assert np.isnan(statistics.mean["distance_tokens"]).all()
+    assert set(statistics.overall()) == {"entropy", "maximum", "sink_score", "sink_rate"}
+    assert set(statistics.overall_readout()) == {"entropy", "maximum"}
+    assert heads_figure(statistics).get_axes()
+
+
 def test_the_encoder_may_have_no_layers(tmp_path: Path) -> None:
     made_atlases.write(tmp_path, "nlp", layers=0)
     statistics = head_statistics(open_atlas(tmp_path))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from attention_atlas.analysis.comparison.groups import Comparison, Group
 from attention_atlas.analysis.comparison.markdown import default_quantities
@@ -80,6 +81,7 @@ def _draw(axes: Axes, groups: list[Group], name: str, best: list[str]) -> None:
         title = title.replace(" of ", "\nof ", 1)
     axes.set_xlabel(f"{title}{unit}", fontsize=8)
     axes.tick_params(labelsize=7)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="x", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

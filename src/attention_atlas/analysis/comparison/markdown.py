@@ -11,6 +11,7 @@ from attention_atlas.analysis.comparison.quantities import (
     Quantity,
     describe_quantity,
 )
+from attention_atlas.analysis.faithfulness import METRICS
 from attention_atlas.errors import InputError
 
 DEFAULT_QUANTITIES = (
@@ -30,7 +31,9 @@ LEGEND = (
 
 
 def comparison_markdown(comparison: Comparison, quantities: Sequence[str] | None = None) -> str:
-    """Return a table of groups x quantities for each task and data, with a legend and the notes.
+    """Return tables of groups x quantities for each task and data, with a legend and the notes.
+
+    Faithfulness has a table of its own for each metric, with a column for each attribution method.
 
     Args:
         comparison: From `compare_runs`.
@@ -45,8 +48,12 @@ def comparison_markdown(comparison: Comparison, quantities: Sequence[str] | None
     if unknown:
         raise InputError(f"No run has {unknown[0]!r}: the runs have {', '.join(known)}.")
     names = list(quantities) if quantities is not None else default_quantities(comparison)
-    parts = [_table(comparison, task, data, names) for task, data in comparison.tasks]
-    parts += [LEGEND, *(f"- {note}" for note in comparison.notes)]
+    parts = []
+    for task, data in comparison.tasks:
+        parts += [f"**{task}, {data}**", *_tables(comparison, task, data, names)]
+    parts.append(LEGEND)
+    if comparison.notes:
+        parts.append("\n".join(f"- {note}" for note in comparison.notes))
     return "\n\n".join(parts) + "\n"
 
 
@@ -55,7 +62,7 @@ def default_quantities(comparison: Comparison) -> list[str]:
     measured = [
         name
         for name in comparison.quantities
-        if name.startswith(f"{FAITHFULNESS}.") and name.endswith(f".{DEFAULT_METRIC}")
+        if _is_faithfulness(name) and name.endswith(f".{DEFAULT_METRIC}")
     ]
     known = comparison.quantities
     return [name for name in DEFAULT_QUANTITIES if name in known] + measured
@@ -67,22 +74,39 @@ def interval_in_words(interval: Interval, quantity: Quantity) -> str:
     ends = [interval.low, interval.high] if interval.low != interval.high else []
     numbers = [scale * value for value in (interval.mean, *ends) if value is not None]
     largest = max(abs(number) for number in numbers)
-    digits = 0 if largest >= 1000 else 1 if largest >= 100 else 2 if scale == 100 else 3
+    digits = 0 if largest >= 1000 else {"%": 2, "s": 1}.get(quantity.unit, 3)
     words = [f"{number:,.{digits}f}" for number in numbers]
     return words[0] + (f" [{words[1]}, {words[2]}]" if len(words) == 3 else "")
 
 
-def _table(comparison: Comparison, task: str, data: str, names: list[str]) -> str:
+def _tables(comparison: Comparison, task: str, data: str, names: list[str]) -> list[str]:
+    """Return the table of a task and data, and those of its faithfulness, each with a heading."""
     groups = comparison.of_task(task, data)
-    names = [name for name in names if any(name in group.intervals for group in groups)]
-    described = [describe_quantity(name) for name in names]
+    by_metric: dict[str, list[Quantity]] = {}
+    for name in names:
+        if any(name in group.intervals for group in groups):
+            metric = name.rpartition(".")[2] if _is_faithfulness(name) else ""
+            by_metric.setdefault(metric, []).append(describe_quantity(name))
     best = {name: comparison.best(task, data, name) for name in names}
-    heads = [f"{q.title} ({q.unit})" if q.unit else q.title for q in described]
-    lines = [
-        f"**{task}, {data}**\n",
-        _line(["attention", "runs", *heads]),
-        _line(["---", *["---:"] * (1 + len(heads))]),
-    ]
+    tables = []
+    for metric, described in by_metric.items():
+        heads = [f"{q.title} ({q.unit})" if q.unit else q.title for q in described]
+        if metric:
+            better = "higher" if described[0].higher_is_better else "lower"
+            tables.append(f"{METRICS[metric].title} by attribution method ({better} is better):")
+            heads = [quantity.name.split(".")[1] for quantity in described]
+        tables.append(_table(groups, described, heads, best))
+    return tables
+
+
+def _is_faithfulness(name: str) -> bool:
+    return name.startswith(f"{FAITHFULNESS}.")
+
+
+def _table(
+    groups: list[Group], described: list[Quantity], heads: list[str], best: dict[str, list[str]]
+) -> str:
+    lines = [_line(["attention", "runs", *heads]), _line(["---", *["---:"] * (1 + len(heads))])]
     for group in groups:
         cells = [_cell(group, quantity, best[quantity.name]) for quantity in described]
         lines.append(_line([group.label, str(len(group.runs)), *cells]))

@@ -156,7 +156,7 @@ def _atlas_of(run: Location, notes: list[str]) -> Atlas | None:
 def _head_values(atlas: Atlas, progress: Progress | None) -> dict[str, float]:
     statistics = head_statistics(atlas, progress=progress)
     heads = {f"{HEADS}.{name}": value for name, value in statistics.overall().items()}
-    readout = {f"{READOUT}.{n}": float(mean.mean()) for n, mean in statistics.readout_mean.items()}
+    readout = {f"{READOUT}.{n}": value for n, value in statistics.overall_readout().items()}
     return heads | readout
 
 

@@ -28,7 +28,8 @@ def head_similarity(
     - `jensen_shannon`: the divergence of their rows, in bits (divided by log 2): 0 where two heads
       attend alike, 1 where they share no key; mean over rows and samples.
     - `cka`: linear CKA of their maps, mean over samples; see `linear_cka`. 1 where two heads attend
-      alike.
+      alike; queries are its examples and keys its features, as many of each, so that unrelated
+      maps of noise come out near 1/2 and not near 0.
 
     Args:
         atlas: Its samples with full maps are read.
@@ -137,11 +138,7 @@ def linear_cka(first: Floats, second: Floats) -> float:
 
 
 def cka_pairs(matrices: Floats) -> npt.NDArray[np.float64]:
-    """Return the linear CKA of each pair of matrices, [N, n, p] to [N, N].
-
-    Queries are the examples n, and keys the features p. With as many features as examples,
-    unrelated matrices of noise come out near 1/2 and not near 0: compare pairs with one another.
-    """
+    """Return the linear CKA of each pair of matrices, [N, n, p] to [N, N]; see `linear_cka`."""
     centred = matrices.astype(np.float64) - matrices.mean(axis=1, keepdims=True, dtype=np.float64)
     grams = (centred @ centred.transpose(0, 2, 1)).reshape(len(matrices), -1)
     products = grams @ grams.T  # <XX', YY'> = |Y'X|^2

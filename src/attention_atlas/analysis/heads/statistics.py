@@ -85,8 +85,14 @@ class HeadStatistics:
     notes: list[str] = field(default_factory=list)
 
     def overall(self) -> dict[str, float]:
-        """Return the mean over all layers and heads of each statistic."""
-        return {name: float(np.mean(values)) for name, values in self.mean.items() if values.size}
+        """Return the mean over all layers and heads of each statistic that is known of them all."""
+        means = {name: float(np.mean(values)) for name, values in self.mean.items() if values.size}
+        return {name: mean for name, mean in means.items() if not np.isnan(mean)}
+
+    def overall_readout(self) -> dict[str, float]:
+        """Return the mean over the heads of the readout of each statistic that is known."""
+        means = {name: float(np.mean(values)) for name, values in self.readout_mean.items()}
+        return {name: mean for name, mean in means.items() if not np.isnan(mean)}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
