@@ -90,6 +90,18 @@ def test_atlas_that_is_being_written_shows_what_is_committed(tmp_path):
     assert len(open_atlas(tmp_path)) == 10
 
 
+def test_rank_that_has_only_a_folder_yet_is_passed_over(tmp_path):
+    run = made_atlases.write(tmp_path, "nlp")
+    (run / "atlas.zarr" / "rank-1").mkdir()
+    (run / "atlas.zarr" / "rank-notes").mkdir()
+    atlas = open_atlas(run)
+    assert len(atlas) == 6
+    assert not atlas.finished
+    (run / "atlas.zarr" / "rank-0" / "zarr.json").unlink()
+    with pytest.raises(InputError, match=r"rank-0/zarr\.json cannot be read"):
+        open_atlas(run)
+
+
 def test_size_and_time_of_the_last_change(tmp_path):
     atlas = open_atlas(made_atlases.write(tmp_path, "vision"))
     files = [file.stat() for file in atlas.path.rglob("*") if file.is_file()]

@@ -50,7 +50,11 @@ class Rank:
         self._check_index(committed, names)
 
     def _read_attributes(self) -> dict[str, Any]:
-        (content,) = self._files.read([f"{self.name}/{METADATA}"])
+        content, index = self._files.read(
+            [f"{self.name}/{METADATA}", f"{self.name}/length/{METADATA}"]
+        )
+        if content is None and index is None:
+            return {}  # a writer has just made the folder, or was killed when it had
         try:
             attributes: dict[str, Any] = json.loads(content or b"").get("attributes", {})
         except (ValueError, AttributeError) as error:
