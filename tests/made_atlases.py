@@ -1,16 +1,16 @@
 """Samples and atlases that the tests of the atlas, the figures and the command write.
 
 The weights are a softmax of random scores with one token that stands out, so that pictures and
-orders can be checked. Run as a program it writes samples until it is killed.
+orders can be checked.
 """
 
-import sys
 from dataclasses import replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
 
-from attention_atlas.atlas import AtlasAttributes, AtlasWriter, CapturedSample
+from attention_atlas.atlas import AtlasAttributes, AtlasWriter, CapturedSample, Sample
 
 MELS, FRAMES = 20, 48
 FRAME_SECONDS = 0.02
@@ -149,11 +149,34 @@ def write(
     return folder
 
 
-def _write_until_killed(path: str) -> None:
-    writer = AtlasWriter(path, attributes("nlp"), max_tokens=64, rows_per_flush=8)
-    for number in range(100_000):
-        writer.add([sample("nlp", number, maps=number % 3 == 0)])
+def assert_same(read: Sample, written: CapturedSample, maps_dtype: str = "float16") -> None:
+    """A sample is read bit for bit as it was written."""
+    for name in ("sample_id", "label", "prediction", "split", "epoch", "groups"):
+        assert getattr(read, name) == getattr(written, name)
+    for name in ("logits", "boxes", "readout", "readout_entropy", "entropy"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(written, name), err_msg=name)
+    for name in ("text", "image", "spectrogram"):
+        if getattr(written, name) is not None:
+            np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
+    assert read.length == len(written.boxes)
+    assert read.has_maps == (written.maps is not None)
+    if written.maps is not None:
+        np.testing.assert_array_equal(read.maps, written.maps.astype(maps_dtype))
 
 
-if __name__ == "__main__":
-    _write_until_killed(sys.argv[1])
+def write_until_killed(path: Path, report: Path, epoch: int = 0) -> None:
+    """Append samples for ever, and report how many of this group are committed so far."""
+    options = {"max_tokens": 64, "rows_per_flush": 4, "append": True}
+    with report.open("w", buffering=1) as file:
+        writer = AtlasWriter(path, attributes("nlp"), **options)
+        for number in range(100_000):
+            writer.add([sample("nlp", number, maps=number % 3 == 0, epoch=epoch)])
+            file.write(f"{writer.committed}\n")
+
+
+def write_rank(path: Path, rank: int, count: int, start: Barrier) -> None:
+    """Write the samples of one of several ranks, at the same time as the others."""
+    start.wait()
+    with AtlasWriter(path, attributes("nlp"), rank=rank, max_tokens=64, rows_per_flush=4) as writer:
+        for number in range(count):
+            writer.add([sample("nlp", 1000 * rank + number, maps=number % 2 == 0)])

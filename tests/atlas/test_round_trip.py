@@ -8,23 +8,10 @@ import numpy as np
 import pytest
 import xarray
 import zarr
+from made_atlases import assert_same
 
-from attention_atlas.atlas import AtlasWriter, CapturedSample, Sample, open_atlas
+from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
-
-
-def assert_same(read: Sample, written: CapturedSample, maps_dtype: str = "float16") -> None:
-    for name in ("sample_id", "label", "prediction", "split", "epoch", "groups"):
-        assert getattr(read, name) == getattr(written, name)
-    for name in ("logits", "boxes", "readout", "readout_entropy", "entropy"):
-        np.testing.assert_array_equal(getattr(read, name), getattr(written, name), err_msg=name)
-    for name in ("text", "image", "spectrogram"):
-        if getattr(written, name) is not None:
-            np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
-    assert read.length == len(written.boxes)
-    assert read.has_maps == (written.maps is not None)
-    if written.maps is not None:
-        np.testing.assert_array_equal(read.maps, written.maps.astype(maps_dtype))
 
 
 @pytest.mark.parametrize("task", ["nlp", "vision", "speech"])

@@ -1,21 +1,31 @@
 """A killed writer leaves no half-written sample, and damage is found and named."""
 
+import errno
 import json
+import multiprocessing
+import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
+import fsspec
 import made_atlases
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from attention_atlas.atlas import AtlasWriter, open_atlas
+from attention_atlas.atlas import AtlasWriter, Sample, open_atlas
+from attention_atlas.atlas.batches import CapturedBatch
 from attention_atlas.errors import InputError
 
 ROWS = 8
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["attention_atlas.atlas.writer", "made_atlases"])
 
 
 def written(folder: Path, count: int = 20) -> Path:
@@ -27,28 +37,114 @@ def written(folder: Path, count: int = 20) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("flushes", "delay"), [(1, 0.0), (2, 0.013), (5, 0.004)])
-def test_kill_leaves_whole_samples_only(tmp_path, flushes, delay):
-    path = tmp_path / "atlas.zarr"
-    process = subprocess.Popen([sys.executable, made_atlases.__file__, str(path)])
-    mark = path / "rank-0" / "length" / f"c.{flushes - 1}"
-    while not mark.exists():
-        assert process.poll() is None, "the writer stopped by itself"
-        time.sleep(0.002)
+def assert_as_made(read: Sample) -> None:
+    """A sample is bit for bit what the writing process added."""
+    number = int(read.sample_id.removeprefix("nlp-"))
+    made = made_atlases.sample("nlp", number, maps=read.has_maps)
+    for name in ("text", "label", "prediction", "groups"):
+        assert getattr(read, name) == getattr(made, name)
+    for name in ("boxes", "logits", "readout", "readout_entropy", "entropy"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(made, name))
+    if read.has_maps:
+        np.testing.assert_array_equal(read.maps, made.maps.astype(np.float16))
+
+
+def write_and_kill(path: Path, report: Path, epoch: int, delay: float) -> int:
+    """Kill a process some time after its first commit; return what it said was committed."""
+    process = PROCESSES.Process(target=made_atlases.write_until_killed, args=(path, report, epoch))
+    process.start()
+    while not committed_before(report):
+        assert process.is_alive(), "the writer stopped by itself"
+        time.sleep(0.001)
     time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.is_alive(), "the writer stopped by itself"
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    return committed_before(report)
+
+
+def committed_before(report: Path) -> int:
+    lines = report.read_text().split("\n")[:-1] if report.exists() else []
+    return int(lines[-1]) if lines else 0
+
+
+def test_twenty_kills_leave_whole_samples_only(tmp_path):
+    draw = random.Random(0)
+    for turn in range(20):
+        path, report = tmp_path / f"{turn}.zarr", tmp_path / f"{turn}.txt"
+        reported = write_and_kill(path, report, 0, draw.uniform(0, 0.1))
+        atlas = open_atlas(path)
+        assert not atlas.finished
+        # What was written after the last report is at most the flush at work.
+        assert reported <= len(atlas) <= reported + 4
+        assert atlas.sample_ids == [f"nlp-{number:04d}" for number in range(len(atlas))]
+        assert [s.has_maps for s in atlas] == [number % 3 == 0 for number in range(len(atlas))]
+        for sample in atlas:
+            assert_as_made(sample)
+
+
+def test_kills_while_appending_lose_nothing_of_before(tmp_path):
+    path = tmp_path / "atlas.zarr"
+    draw, sizes = random.Random(1), []
+    for epoch in range(5):
+        report = tmp_path / f"{epoch}.txt"
+        reported = write_and_kill(path, report, epoch, draw.uniform(0, 0.05))
+        atlas = open_atlas(path)
+        total = sum(1 for each in atlas.epochs for _ in atlas.samples(each))
+        assert reported <= total <= reported + 4
+        kept = [sum(1 for _ in atlas.samples(each)) for each in atlas.epochs]
+        assert kept[: len(sizes)] == sizes
+        sizes = kept
+        for each in atlas.epochs:
+            for sample in atlas.samples(each):
+                assert sample.epoch == each
+                assert_as_made(sample)
+    options = {"max_tokens": 64, "append": True, "digests": True}
+    with AtlasWriter(path, made_atlases.attributes("nlp"), **options) as writer:
+        writer.add([made_atlases.sample("nlp", 1, epoch=9)])
     atlas = open_atlas(path)
-    assert not atlas.finished
-    assert len(atlas) >= flushes * ROWS
-    for number, read in enumerate(atlas):
-        made = made_atlases.sample("nlp", number, maps=number % 3 == 0)
-        assert read.sample_id == made.sample_id
-        assert read.text == made.text
-        np.testing.assert_array_equal(read.readout, made.readout)
-        np.testing.assert_array_equal(read.entropy, made.entropy)
-        if made.maps is not None:
-            np.testing.assert_array_equal(read.maps, made.maps.astype(np.float16))
+    assert atlas.finished
+    assert atlas.epochs[-1] == 9
+    assert atlas.verify().is_whole
+    assert not list(path.rglob("*.partial"))
+
+
+def test_flush_that_was_never_committed_is_removed_on_appending(tmp_path):
+    writer = AtlasWriter(tmp_path, made_atlases.attributes("nlp"), rows_per_flush=ROWS)
+    writer.add(made_atlases.sample("nlp", number) for number in range(ROWS + 3))
+    writer.stop()
+    maps = tmp_path / "rank-0" / "maps"
+    assert len(list(maps.glob("c.*"))) == ROWS + 3
+    (tmp_path / "rank-0" / "length" / "c.1.partial").write_bytes(b"half")
+    with AtlasWriter(tmp_path, made_atlases.attributes("nlp"), append=True) as writer:
+        writer.add([made_atlases.sample("nlp", ROWS, maps=False)])
+        assert len(list(maps.glob("c.*"))) == ROWS
+    atlas = open_atlas(tmp_path)
+    assert len(atlas) == ROWS + 1
+    assert not atlas[ROWS].has_maps
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_four_writers_at_once_lose_nothing(tmp_path):
+    path = tmp_path / "atlas.zarr"
+    start = PROCESSES.Barrier(4)
+    writers = [
+        PROCESSES.Process(target=made_atlases.write_rank, args=(path, rank, 30, start))
+        for rank in range(4)
+    ]
+    for process in writers:
+        process.start()
+    for process in writers:
+        process.join()
+        assert process.exitcode == 0
+    atlas = open_atlas(path)
+    assert atlas.finished
+    expected = [f"nlp-{1000 * rank + number:04d}" for rank in range(4) for number in range(30)]
+    assert atlas.sample_ids == expected
+    for number, sample in enumerate(atlas):
+        assert sample.has_maps == (number % 2 == 0)
+        assert_as_made(sample)
 
 
 def test_flush_without_its_mark_is_not_shown(tmp_path):
@@ -156,3 +252,73 @@ writer.add([made_atlases.sample("nlp", 39)])
     assert f"The {ROWS} samples committed so far stay readable." in done.stderr
     assert [sample.label for sample in open_atlas(path)] == [i % 2 for i in range(ROWS)]
     assert not list(path.rglob("*.partial"))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 300 KB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("no file system may be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def write_many(writer: AtlasWriter, in_batches: bool) -> None:
+    for number in range(1000):
+        sample = made_atlases.sample("nlp", number, maps=number % 3 == 0)
+        if in_batches:
+            writer.add_batch(CapturedBatch.of(sample))
+        else:
+            writer.add([sample])
+
+
+@pytest.mark.parametrize("in_batches", [False, True])
+def test_disk_that_fills_up_ends_in_a_sentence(small_disk, in_batches):
+    path = small_disk / "atlas.zarr"
+    writer = AtlasWriter(path, made_atlases.attributes("nlp"), max_tokens=64, rows_per_flush=ROWS)
+    with pytest.raises(InputError) as raised:
+        write_many(writer, in_batches)
+    assert str(raised.value) == (
+        f"{path} cannot be written: No space left on device. "
+        f"The {writer.committed} samples committed so far stay readable."
+    )
+    with pytest.raises(InputError, match="No space left on device"):
+        writer.close()
+    atlas = open_atlas(path)
+    assert len(atlas) == writer.committed > ROWS
+    assert not atlas.finished
+    for read in atlas:
+        assert_as_made(read)
+    assert not list(path.rglob("*.partial"))
+
+
+class SmallStore(MemoryFileSystem):
+    """A place in memory that takes so many bytes in all."""
+
+    protocol = "small"
+    store: ClassVar[dict[str, object]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    room = 300_000
+
+    def pipe_file(self, path, value, **options):
+        type(self).room -= len(value)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().pipe_file(path, value, **options)
+
+
+def test_url_that_takes_no_more_ends_in_a_sentence():
+    fsspec.register_implementation("small", SmallStore, clobber=True)
+    url = "small://run/atlas.zarr"
+    writer = AtlasWriter(url, made_atlases.attributes("nlp"), max_tokens=64, rows_per_flush=ROWS)
+    with pytest.raises(InputError) as raised:
+        writer.add(made_atlases.sample("nlp", i, maps=i % 3 == 0) for i in range(1000))
+    assert "No space left on device" in str(raised.value)
+    assert f"The {writer.committed} samples committed so far stay readable." in str(raised.value)
+    atlas = open_atlas(url)
+    assert len(atlas) == writer.committed > ROWS
+    for read in atlas:
+        assert_as_made(read)

@@ -12,8 +12,10 @@ from attention_atlas.attention import record
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build import build_datamodule, build_task
 from attention_atlas.pipeline.capture import choose_samples
-from attention_atlas.pipeline.recordings import _first_valid
+from attention_atlas.pipeline.checks import check_config
 from attention_atlas.pipeline.loading import load_weights
+from attention_atlas.pipeline.recordings import BatchRecorder, _first_valid
+from tests.pipeline.conftest import losses
 
 CHOSEN = 6
 
@@ -213,3 +215,164 @@ def test_capture_can_be_switched_off(tiny, run_training, tmp_path: Path) -> None
     assert not (tmp_path / "atlas.zarr").exists()
     with pytest.raises(InputError):
         open_atlas(tmp_path)
+
+
+RANDOM = {"nlp": "augmentation=text", "vision": "augmentation=image", "speech": "seed=3"}
+EPOCHS = ["trainer.max_epochs=4", "encoder.dropout=0.2", "trainer.log_every_n_steps=1"]
+RECORDED = ["capture.num_samples=6", "capture.dtype=float32", "capture.every_n_epochs=2"]
+
+
+@pytest.fixture(scope="module", params=["nlp", "vision", "speech"])
+def followed(request, tiny, run_training, compose_train, tmp_path_factory):
+    """A run whose epochs 1 and 3 are recorded, and which keeps the checkpoint of each epoch."""
+    folder = tmp_path_factory.mktemp(request.param)
+    training = [*tiny[request.param], *EPOCHS, RANDOM[request.param]]
+    save = [
+        "+callbacks.all._target_=lightning.pytorch.callbacks.ModelCheckpoint",
+        "+callbacks.all.every_n_epochs=1",
+        "+callbacks.all.save_top_k=-1",
+        f"+callbacks.all.dirpath={folder}/all",
+        "+callbacks.all.filename='{epoch}'",
+        "+callbacks.all.auto_insert_metric_name=false",
+    ]
+    result = run_training([*training, *RECORDED, *save], folder)
+    return folder, [*training, *RECORDED], training, result
+
+
+def test_epochs_are_recorded_with_the_weights_that_validation_used(followed, compose_train) -> None:
+    folder, overrides, _, result = followed
+    atlas = open_atlas(folder)
+    config = compose_train(overrides, folder)
+    datamodule = build_datamodule(config)
+    task = build_task(config, datamodule).eval()
+    assert atlas.epochs == [1, 3, 4]
+    assert atlas.finished
+    assert sorted(atlas.sample_ids) == sorted(datamodule.datasets["test"].sample_ids)
+    assert {sample.split for sample in atlas} == {"test"}
+    hits = [sample.label == sample.prediction for sample in atlas]
+    assert np.mean(hits) == pytest.approx(result["test/accuracy"])
+    layer, readout = "encoder.layers.0.attention", "readout.attention"
+    for epoch in (1, 3):
+        load_weights(task, folder / "all" / f"{epoch}.ckpt")
+        found = {sample.sample_id: sample for sample in atlas.samples(epoch)}
+        assert set(found) == choose_samples(datamodule.datasets["val"], 6)
+        for raw in datamodule.loader("val", datamodule.eval_batch_size):
+            batch = datamodule.prepare(raw, training=False)
+            with torch.no_grad(), record(task.model, statistics=("entropy",)) as recording:
+                logits = task(batch)
+            for index, sample_id in enumerate(batch["sample_id"]):
+                sample = found.pop(sample_id, None)
+                if sample is None:
+                    continue
+                valid = slice(None, sample.length)
+                assert sample.split == "val"
+                assert sample.label == int(batch["label"][index])
+                np.testing.assert_allclose(sample.logits, logits[index], atol=1e-5)
+                row = recording.maps[readout][index, :, 0, valid]
+                np.testing.assert_allclose(sample.readout, row, atol=1e-6)
+                maps = recording.maps[layer][index, :, valid, valid]
+                np.testing.assert_allclose(sample.maps[0], maps, atol=1e-6)
+                entropy = recording.statistics["entropy"][layer][index, :, valid].mean(-1)
+                np.testing.assert_allclose(sample.entropy[0], entropy, atol=1e-5)
+        assert not found
+
+
+def test_recording_epochs_changes_no_bit_of_the_training(
+    followed, run_training, tmp_path: Path
+) -> None:
+    folder, _, training, result = followed
+    plain = run_training([*training, "capture=off"], tmp_path)
+    assert not (tmp_path / "atlas.zarr").exists()
+    assert losses(folder) == losses(tmp_path)
+    for name in ("test/loss", "val/accuracy"):
+        assert result[name] == plain[name]
+    recorded, other = (
+        torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)
+        for path in (folder, tmp_path)
+    )
+    for name in ("state_dict", "current_model_state", "averaging_state", "optimizer_states"):
+        assert_same_bits(recorded[name], other[name], name)
+    for content in (recorded, other):
+        del content["callbacks"]["RandomStates"]["cuda"]
+    assert_same_bits(
+        recorded["callbacks"]["RandomStates"], other["callbacks"]["RandomStates"], "random states"
+    )
+
+
+def assert_same_bits(one: object, other: object, where: str) -> None:
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_same_bits(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), where
+        for index, (left, right) in enumerate(zip(one, other, strict=True)):
+            assert_same_bits(left, right, f"{where}[{index}]")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    else:
+        assert one == other, where
+
+
+def test_a_resumed_run_records_the_epochs_that_are_left(
+    followed, run_training, tmp_path: Path
+) -> None:
+    folder, overrides, _, result = followed
+    again = run_training([*overrides, f"ckpt_path={folder}/all/1.ckpt"], tmp_path)
+    assert again["test/loss"] == result["test/loss"]
+    whole, resumed = open_atlas(folder), open_atlas(tmp_path)
+    assert resumed.epochs == [3, 4]
+    for epoch in (3, 4):
+        for sample in resumed.samples(epoch):
+            before = whole.sample(sample.sample_id, epoch)
+            np.testing.assert_array_equal(sample.logits, before.logits)
+            np.testing.assert_array_equal(sample.readout, before.readout)
+            assert sample.has_maps == before.has_maps
+            if sample.has_maps:
+                np.testing.assert_array_equal(sample.maps, before.maps)
+
+
+def test_digests_are_kept_on_request(tiny, run_training, tmp_path: Path) -> None:
+    overrides = ["capture.digests=true", "capture.every_n_epochs=1"]
+    run_training([*tiny["vision"], *overrides], tmp_path)
+    atlas = open_atlas(tmp_path)
+    assert atlas.epochs == [0, 1, 2]
+    assert str(atlas.verify()).endswith("are as written.")
+
+
+def test_model_is_left_as_it_was_when_a_batch_fails(tiny, compose_train, tmp_path: Path) -> None:
+    config = compose_train([*tiny["vision"], "capture=full"], tmp_path)
+    datamodule = build_datamodule(config)
+    model = build_task(config, datamodule).eval().model
+    recorder = BatchRecorder({datamodule.datasets["test"].sample_ids[0]}, True, False)
+    batch = datamodule.prepare(next(iter(datamodule.loader("test", 4))), training=False)
+    recorder.open(model, batch)
+    assert model._forward_hooks
+    recorder.close()
+    assert not model._forward_hooks
+    assert not any(getattr(module, "observers", ()) for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["capture.every_n_epochs=3"], "is more than trainer.max_epochs=2"),
+        (["capture.every_n_epochs=0"], "take a whole number, 1 or more, or null"),
+        (["capture.every_n_epochs=1", "capture.num_samples=0"], "and that is 0"),
+        (
+            ["capture.every_n_epochs=1", "+trainer.check_val_every_n_epoch=2"],
+            "asks for epochs that are not validated",
+        ),
+        (
+            ["capture.every_n_epochs=1", "+trainer.val_check_interval=0.5"],
+            "validates within it",
+        ),
+        (["capture.digests=2"], "take true or false"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused(overrides, words, tiny, compose_train) -> None:
+    config = compose_train([*tiny["vision"], *overrides], Path("run"))
+    reference = compose_train([*tiny["vision"]], Path("run"))
+    with pytest.raises(InputError, match=f"capture.*{words}"):
+        check_config(config, reference, {})

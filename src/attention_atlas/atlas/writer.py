@@ -110,11 +110,11 @@ class AtlasWriter:
         stored = self._find_group(append)
         self._background = Background()
         with self._telling():
+            if stored is not None:
+                self._go_on_with(stored)
             if rank == 0:
                 self._write_root()
             self._group.write_attributes(self._state(finished=False))
-            if stored is not None:
-                self._go_on_with(stored)
 
     @property
     def committed(self) -> int:
@@ -152,7 +152,6 @@ class AtlasWriter:
         self._specs = stored.specs
         if self._num_samples:
             self._num_samples += self._next_row
-        self._group.write_attributes(self._state(finished=False))
 
     def _state(self, finished: bool) -> dict[str, Any]:
         state = {

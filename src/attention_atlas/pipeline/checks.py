@@ -171,6 +171,7 @@ RULES: dict[str, Rule] = {
     "callbacks.ema.decay": share(),
     "capture.num_samples": whole(0, optional=True),
     "capture.entropy_queries": whole(1, optional=True),
+    "capture.every_n_epochs": whole(1, optional=True),
     "capture.dtype": choice("float16", "float32"),
 }
 """What a value may be where its default does not tell all of it."""
@@ -238,6 +239,7 @@ def check_config(
     _check_fitting(config, choices, "augmentation")
     _check_patches(config)
     _check_monitors(config)
+    _check_recorded_epochs(config)
     _check_logger(config)
     _check_compiler(config)
     check_devices(config)
@@ -563,6 +565,35 @@ def _check_monitors(config: DictConfig) -> None:
                 f"callbacks.{name}.mode={node.get('mode')} takes the worst {node.monitor} for the "
                 f"best. Take callbacks.{name}.mode={mode}."
             )
+
+
+def _check_recorded_epochs(config: DictConfig) -> None:
+    """There is something to record of each epoch that is to be recorded, and when it is over."""
+    every = config.capture.get("every_n_epochs")
+    if every is None or "dtype" not in config.capture:  # with capture=off nothing is recorded
+        return
+    trainer, given = config.trainer, f"capture.every_n_epochs={every}"
+    if every > trainer.max_epochs:
+        raise InputError(
+            f"{given} is more than trainer.max_epochs={trainer.max_epochs}: no epoch would be "
+            "recorded. Take less, or null."
+        )
+    if config.capture.num_samples == 0:
+        raise InputError(
+            f"{given} records the samples that capture.num_samples chooses, and that is 0. Take "
+            "capture.num_samples=1 or more, or capture.every_n_epochs=null."
+        )
+    validated = trainer.get("check_val_every_n_epoch", 1)
+    if every % validated:
+        raise InputError(
+            f"{given} asks for epochs that are not validated, with "
+            f"trainer.check_val_every_n_epoch={validated}. Take a multiple of {validated}."
+        )
+    if trainer.get("val_check_interval") not in (None, 1.0):
+        raise InputError(
+            f"{given} records when an epoch is over, and trainer.val_check_interval="
+            f"{trainer.val_check_interval} validates within it. Leave one of the two out."
+        )
 
 
 def _check_logger(config: DictConfig) -> None:
