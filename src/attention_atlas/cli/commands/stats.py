@@ -153,5 +153,6 @@ def _print_matrix(words: str, what: str, matrix: "npt.NDArray[Any]", layers: int
         [label, *(f"{value:.2f}" for value in row)]
         for label, row in zip(labels, matrix, strict=True)
     ]
-    print(f"\n{words}")
+    print()
+    print_prose(words)
     print_table([what, *labels], rows, labels, in_pieces=True)
