@@ -1,0 +1,56 @@
+"""The experiment that compares mechanisms, as a user runs it, on small files."""
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import run_script
+
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.sweep_report import report_sweep
+
+
+def test_the_experiment_ends_in_a_table_and_a_figure_of_all_runs(
+    tiny: dict[str, list[str]], tmp_path: Path
+) -> None:
+    sweep = tmp_path / "sweep"
+    small = [word for word in tiny["nlp"] if not word.startswith("task=")]
+    finished = run_script(
+        [
+            "train.py",
+            "experiment=mechanisms",
+            *small,
+            "task=nlp",
+            "attention=cosine,null_key",
+            "seed=0,1",
+            f"hydra.sweep.dir={sweep}",
+            "hydra.callbacks.report.num_samples=6",
+            "hydra.job.config.override_dirname.exclude_keys=[experiment,data,data.path,"
+            "data.batch_size,encoder.embed_dim,encoder.num_heads,encoder.depth,"
+            "trainer.max_epochs,hydra.callbacks.report.num_samples,"
+            "hydra.job.config.override_dirname.exclude_keys]",
+        ],
+        tmp_path,
+    )
+    assert finished.returncode == 0, finished.stderr
+    names = {run.parent.name for run in sweep.glob("*/result.json")}
+    assert names == {
+        f"attention-{attention}_seed-{seed}_task-nlp"
+        for attention in ("cosine", "null_key")
+        for seed in (0, 1)
+    }
+    table = (sweep / "comparison.md").read_text(encoding="utf-8")
+    assert table in finished.stdout
+    assert [line.split("|")[1:3] for line in table.splitlines()[4:6]] == [
+        [" cosine ", " 2 "],
+        [" scaled_dot, null_key ", " 2 "],
+    ]
+    comparison = json.loads((sweep / "comparison.json").read_text(encoding="utf-8"))
+    for group in comparison["groups"]:
+        assert "faithfulness.readout.comprehensiveness" in group["intervals"]
+    assert (sweep / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_folder_without_finished_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no run"):
+        report_sweep(tmp_path)
