@@ -94,6 +94,8 @@ def test_reader_that_goes_away_gets_no_traceback(runs):
     [
         ("atlas exp", ["export"]),
         ("atlas info outputs/v", ["outputs/vision/one"]),
+        ("atlas info ou", [f"outputs/{task}/one" for task in ("nlp", "speech", "vision")]),
+        ("atlas info ./out", ["./outputs"]),
         ("atlas show outputs/nlp/one nlp-000", [f"nlp-000{number}" for number in range(6)]),
         ("atlas export outputs/nlp/one --format n", ["npz", "netcdf"]),
         ("atlas stats outputs/nlp/one --by l", ["layer"]),

@@ -1,5 +1,7 @@
 """Arguments and options that several commands have, and how the shell completes them."""
 
+import glob
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +14,12 @@ MOST_COMPLETED = 200  # sample ids that are offered at once
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Return the runs below `outputs` that begin with what was typed."""
-    return [run for run in map(str, find_runs(OUTPUTS)) if run.startswith(incomplete)]
+    """Return the runs below `outputs` that begin with what was typed, or else other folders."""
+    runs = [run for run in map(str, find_runs(OUTPUTS)) if run.startswith(incomplete)]
+    if runs:
+        return runs
+    beside = glob.glob(f"{glob.escape(incomplete)}*")
+    return sorted(path for path in beside if os.path.isdir(path))
 
 
 def complete_sample(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -35,10 +41,6 @@ Run = Annotated[
         show_default=False,
         autocompletion=complete_run,
     ),
-]
-LocalRun = Annotated[
-    Path,
-    typer.Argument(help="Run folder.", show_default=False, autocompletion=complete_run),
 ]
 SampleName = Annotated[
     str | None,
