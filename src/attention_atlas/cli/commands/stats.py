@@ -70,7 +70,7 @@ def stats(
 ) -> None:
     """Show what every head does.
 
-    Entropy in all and of the uniform, distance, sink score; how alike heads are; how much the
+    Entropy, also relative to the uniform, distance, sink score; how alike heads are; how much the
     loss depends on each.
     """
     from attention_atlas.analysis.files import check_output
