@@ -14,13 +14,17 @@ from attention_atlas.atlas.metadata import array_json, group_json
 from attention_atlas.atlas.schema import array_specs
 
 
+def compressor(dtype: str) -> ZstdCodec:
+    return ZstdCodec(level=1 if dtype == "str" else -1, checksum=True)
+
+
 def make(path: Path, chunks: tuple[int, ...], dtype: str) -> "zarr.Array":
     return zarr.create_array(
         store=str(path),
         shape=tuple(3 * size for size in chunks),
         chunks=chunks,
         dtype=dtype,
-        compressors=ZstdCodec(level=1, checksum=True),
+        compressors=compressor(dtype),
         chunk_key_encoding={"name": "default", "separator": "."},
         fill_value="" if dtype == "str" else 0,
         config={"write_empty_chunks": True},
@@ -62,7 +66,7 @@ def test_metadata_are_those_of_zarr(tmp_path, task):
             chunks=(2,) * len(shape),
             dtype=spec.dtype,
             fill_value=spec.fill_value,
-            compressors=ZstdCodec(level=1, checksum=True),
+            compressors=compressor(spec.dtype),
             chunk_key_encoding={"name": "default", "separator": "."},
             dimension_names=spec.dimensions,
             attributes={"meaning": spec.meaning},

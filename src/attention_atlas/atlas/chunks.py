@@ -14,12 +14,25 @@ import numpy.typing as npt
 from numcodecs.vlen import VLenUTF8
 from numcodecs.zstd import Zstd
 
-_ZSTD = Zstd(level=1, checksum=True)
 _STRINGS = VLenUTF8()
 
-_COMPRESSION = {"name": "zstd", "configuration": {"level": 1, "checksum": True}}
-CODECS = ({"name": "bytes", "configuration": {"endian": "little"}}, _COMPRESSION)
-TEXT_CODECS = ({"name": "vlen-utf8", "configuration": {}}, _COMPRESSION)
+# Weights hardly get smaller at a higher level, and take three times as long.
+LEVEL, TEXT_LEVEL = -1, 1
+_ZSTD, _TEXT_ZSTD = (Zstd(level=level, checksum=True) for level in (LEVEL, TEXT_LEVEL))
+
+
+def codecs(dtype: str) -> list[dict[str, Any]]:
+    """Return the codecs of chunks of this type, or of texts where it is `str`."""
+    if dtype == "str":
+        return [{"name": "vlen-utf8", "configuration": {}}, _compression(TEXT_LEVEL)]
+    order: dict[str, Any] = {"name": "bytes"}
+    if np.dtype(dtype).itemsize > 1:  # a single byte has no order
+        order["configuration"] = {"endian": "little"}
+    return [order, _compression(LEVEL)]
+
+
+def _compression(level: int) -> dict[str, Any]:
+    return {"name": "zstd", "configuration": {"level": level, "checksum": True}}
 
 
 def cut(
@@ -37,9 +50,9 @@ def cut(
 
 def encode(chunk: npt.NDArray[Any]) -> bytes:
     """Return the stored bytes of a chunk of numbers, or of texts as an array of objects."""
+    compressed: bytes
     if chunk.dtype == object:
-        encoded = _STRINGS.encode(chunk)
+        compressed = _TEXT_ZSTD.encode(_STRINGS.encode(chunk))
     else:
-        encoded = np.ascontiguousarray(chunk, dtype=chunk.dtype.newbyteorder("<"))
-    compressed: bytes = _ZSTD.encode(encoded)
+        compressed = _ZSTD.encode(np.ascontiguousarray(chunk, dtype=chunk.dtype.newbyteorder("<")))
     return compressed

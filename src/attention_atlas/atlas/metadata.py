@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from attention_atlas.atlas.chunks import CODECS, TEXT_CODECS
+from attention_atlas.atlas.chunks import codecs
 from attention_atlas.atlas.schema import ArraySpec, plain_json
 
 METADATA = "zarr.json"
@@ -23,9 +23,6 @@ def group_json(attributes: Mapping[str, Any]) -> bytes:
 def array_json(spec: ArraySpec, shape: tuple[int, ...], chunks: tuple[int, ...]) -> bytes:
     """Return the metadata of an array of this shape, cut into chunks of this one."""
     is_text = spec.dtype == "str"
-    codecs: list[Any] = list(TEXT_CODECS if is_text else CODECS)
-    if not is_text and np.dtype(spec.dtype).itemsize == 1:
-        codecs[0] = {"name": "bytes"}  # a single byte has no order
     fill = spec.fill_value
     if not is_text:
         fill = np.dtype(spec.dtype).type(fill).item()
@@ -36,7 +33,7 @@ def array_json(spec: ArraySpec, shape: tuple[int, ...], chunks: tuple[int, ...])
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": SEPARATOR}},
             "fill_value": plain_json(fill),
-            "codecs": codecs,
+            "codecs": codecs(spec.dtype),
             "attributes": {"meaning": spec.meaning},
             "dimension_names": list(spec.dimensions),
             "zarr_format": 3,

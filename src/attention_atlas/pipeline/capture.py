@@ -262,11 +262,12 @@ def _options(
     attributes = _attributes(config, task, datamodule, digest)
     chosen = choose_samples(datamodule.datasets[split], config.capture.num_samples)
     queries = config.capture.get("entropy_queries")  # a run of before has none
+    dtype = config.capture.dtype
     return {
         "path": path,
         "attributes": attributes,
-        "recorder": BatchRecorder(chosen, keep_others, attributes.has_null_key, queries),
-        "dtype": config.capture.dtype,
+        "recorder": BatchRecorder(chosen, keep_others, attributes.has_null_key, queries, dtype),
+        "dtype": dtype,
         "max_tokens": getattr(datamodule, "max_length", None),
         "split": split,
         "digests": bool(config.capture.get("digests", False)),

@@ -31,6 +31,7 @@ class BatchRecorder:
         has_null_key: Whether each row has a null key.
         entropy_queries: Evenly spaced queries of a sample whose rows the entropy of a head is the
             mean of; None takes all.
+        dtype: Of the maps, `float16` or `float32`.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class BatchRecorder:
         keep_others: bool,
         has_null_key: bool,
         entropy_queries: int | None = None,
+        dtype: str = "float32",
     ) -> None:
         self.chosen = chosen
         self.keep_others = keep_others
         self.statistics = ("entropy", "null_share") if has_null_key else ("entropy",)
         self.entropy_queries = entropy_queries
+        self.dtype = {"float16": torch.float16, "float32": torch.float32}[dtype]
         self._contexts = ExitStack()
         self._recordings: _Recordings | None = None
 
@@ -89,7 +92,7 @@ class BatchRecorder:
         logits = _numpy(_picked(recordings.logits[0], kept))
         statistics = recordings.statistics(self.statistics, valid)
         valid = _numpy(valid)
-        readout, maps = recordings.readout_rows(valid.shape), recordings.maps(valid)
+        readout, maps = recordings.readout_rows(valid.shape), recordings.maps(valid, self.dtype)
         order = _first_valid(valid)
         if order is not None:
             boxes = np.take_along_axis(boxes, order[:, :, None], axis=1)
@@ -196,17 +199,19 @@ class _Recordings:
             return np.zeros((size[0], 0, size[1]))
         return _numpy(self.first.maps[self.readout][:, :, 0])
 
-    def maps(self, valid: Array) -> dict[int, Array]:
+    def maps(self, valid: Array, dtype: torch.dtype) -> dict[int, Array]:
         """[L, H, length, length] of each sample that is kept in full, by its place among the kept.
 
         Args:
             valid: [N, K], True where a token is not padding.
+            dtype: Of the maps.
         """
         places = [self.kept.index(place) for place in self.in_full]
         if self.full is None:  # of no layer
             lengths = {place: int(valid[place].sum()) for place in places}
             return {place: np.zeros((0, 0, size, size)) for place, size in lengths.items()}
-        maps = _numpy(torch.stack([self.full.maps[layer] for layer in self.layers], dim=1))
+        layers = [self.full.maps[layer].to(dtype) for layer in self.layers]
+        maps = torch.stack(layers, dim=1).detach().cpu().numpy()
         found = {}
         for place, of_sample in zip(places, maps, strict=True):
             length = int(valid[place].sum())
