@@ -12,6 +12,8 @@ from attention_atlas.atlas.stores import Location, local_path, open_store, reach
 
 DRAFT = ".partial"  # ending of a file that is not whole yet
 
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+
 
 class FileWriter(Protocol):
     """Files below a location, by keys such as `rank-0/length/c.0`."""
@@ -53,10 +55,13 @@ class LocalWriter:
 def _replace(path: str, content: bytes) -> None:
     draft = f"{path}{DRAFT}"
     try:
-        with open(draft, "wb", buffering=0) as file:
-            rest = memoryview(content)
-            while rest:  # a disk that is nearly full takes a part first
-                rest = rest[file.write(rest) :]
+        file = os.open(draft, _FLAGS, 0o666)
+        try:
+            written = os.write(file, content)
+            while written < len(content):  # a disk that is nearly full takes a part first
+                written += os.write(file, memoryview(content)[written:])
+        finally:
+            os.close(file)
         os.replace(draft, path)
     except OSError:
         with suppress(OSError):

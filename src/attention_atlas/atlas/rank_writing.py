@@ -112,15 +112,17 @@ class RankWriting:
                 array.shape = shape
                 self._write_metadata(name)
 
-    def write_maps(self, row: int, maps: npt.NDArray[Any]) -> None:
-        """Write the maps [L, H, Q, K] of a row; they count once the row is committed."""
+    def write_maps(self, maps: Mapping[int, npt.NDArray[Any]]) -> None:
+        """Write maps [L, H, Q, K] by their row; they count once the row is committed."""
         array = self._arrays["maps"]
-        tokens = [
-            -(-size // step) * step for size, step in zip(maps.shape, array.chunks[1:], strict=True)
-        ]
-        padded = np.zeros((1, *maps.shape[:2], *tokens[2:]), dtype=array.spec.dtype)
-        padded[0, :, :, : maps.shape[2], : maps.shape[3]] = maps
-        self._write_block("maps", row, padded)
+        for row, of_row in maps.items():
+            queries, keys = (
+                -(-size // step) * step
+                for size, step in zip(of_row.shape[2:], array.chunks[3:], strict=True)
+            )
+            padded = np.zeros((1, *of_row.shape[:2], queries, keys), dtype=array.spec.dtype)
+            padded[0, :, :, : of_row.shape[2], : of_row.shape[3]] = of_row
+            self._write_block("maps", row, padded)
 
     def commit(self, flush: Flush) -> None:
         """Write the rows of a flush, the commit mark last."""

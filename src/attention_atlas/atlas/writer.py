@@ -293,12 +293,16 @@ class AtlasWriter:
         first_row = flush.first_row + flush.num_rows
         self._make_room(batch, columns, rows, first_row)
         flush.add(batch, columns, rows)
-        for index, maps in batch.maps.items():
-            if rows.start <= index < rows.stop and maps.size:
-                # Written at once, so that maps never pile up in memory: without the commit mark,
-                # which comes later, no reader looks at them.
-                row = first_row + index - rows.start
-                self._background.put(partial(self._group.write_maps, row, maps), maps.nbytes)
+        maps = {
+            first_row + index - rows.start: of_sample
+            for index, of_sample in batch.maps.items()
+            if rows.start <= index < rows.stop and of_sample.size
+        }
+        if maps:
+            # Written at once, so that maps never pile up in memory: without the commit mark, which
+            # comes later, no reader looks at them.
+            num_bytes = sum(of_sample.nbytes for of_sample in maps.values())
+            self._background.put(partial(self._group.write_maps, maps), num_bytes)
         if not flush.num_free:
             self._hand_over()
 
