@@ -1,6 +1,9 @@
 """A writer may go on with a group that exists, and flush when it likes."""
 
+import json
+import subprocess
 import uuid
+from pathlib import Path
 
 import made_atlases
 import numpy as np
@@ -154,6 +157,21 @@ def test_digests_tell_what_was_changed(location):
     assert not found.without_digests
     write(location, range(6), epoch=2, append=True)
     assert open_atlas(location).verify().without_digests == ["rank-0"]
+
+
+def test_shell_commands_of_the_page_compute_a_digest(tmp_path):
+    write(tmp_path / "atlas.zarr", range(50), digests=True)
+    page = (Path(__file__).parents[2] / "docs" / "atlas-format.md").read_text()
+    commands = page.split("```\ncd atlas.zarr", 1)[1].split("```")[0]
+    done = subprocess.run(
+        ["bash", "-c", f"cd atlas.zarr{commands}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    kept = json.loads((tmp_path / "atlas.zarr" / "rank-0" / "zarr.json").read_text())
+    assert done.stdout.split()[0] == kept["attributes"]["digests"]["readout"]
 
 
 def test_changed_chunk_is_found_before_digests_are_renewed(tmp_path):
