@@ -49,13 +49,14 @@ def with_newest_run(text: str, workplace: Path) -> str:
 
 
 def runnable(command: list[str], workplace: Path) -> list[str]:
-    """The command as typed, with the newest run for <time>, and trained on a few batches only."""
+    """The command as typed, with the newest run for <time>, on a few batches and samples only."""
     program, *arguments = command
     filled = [with_newest_run(argument, workplace) for argument in arguments]
     if program == "make":
         return ["make", "--dry-run", *filled]
     if program == "atlas":
-        return [str(Path(sys.executable).with_name("atlas")), *filled]
+        few = ["--num-samples", "2"] if filled[0] == "faithfulness" else []
+        return [str(Path(sys.executable).with_name("atlas")), *filled, *few]
     assert program == "python", command
     if filled[0] == "benchmarks/results.py":
         return [sys.executable, *filled, "--help"]

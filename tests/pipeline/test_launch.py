@@ -42,7 +42,10 @@ def test_help_tells_commands_groups_and_values_without_torch(name: str, tmp_path
     done = run_script([name, "--help"], tmp_path, torch=False)
     assert done.returncode == 0, done.stderr
     assert f"python {name}" in done.stdout
-    assert "attention: additive, cosine, dot, gated, multiplicative, null_key, scaled_dot" in done.stdout
+    assert (
+        "attention: additive, cosine, dot, gated, multiplicative, null_key, scaled_dot"
+        in done.stdout
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from commands import run_script
+from tests.commands import run_script
 
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.sweep_report import report_sweep
