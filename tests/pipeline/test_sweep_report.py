@@ -10,6 +10,7 @@ from attention_atlas.errors import InputError
 from attention_atlas.pipeline.sweep_report import report_sweep
 
 
+@pytest.mark.slow
 def test_the_experiment_ends_in_a_table_and_a_figure_of_all_runs(
     tiny: dict[str, list[str]], tmp_path: Path
 ) -> None:
