@@ -7,3 +7,7 @@ class InputError(ValueError):
     The message is one or two plain sentences: what is wrong, where, and what would be accepted.
     The commands print it without a traceback and end with a non-zero exit code.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of a traceback (a hook of IPython)."""
+        return [str(self)]

@@ -159,7 +159,7 @@ def test_faithfulness_of_single_runs_is_compared_by_its_intervals(tmp_path: Path
     name = "faithfulness.rollout.comprehensiveness"
     assert comparison.best("nlp", "movie_reviews", name) == ["cosine"]
     text = comparison_markdown(comparison)
-    assert "comprehensiveness by attribution method (higher is better):" in text
+    assert "comprehensiveness over random by attribution method (higher is better):" in text
     assert "| attention | runs | rollout | random |" in text
     assert "| cosine | 1 | **0.600** |" in text
 

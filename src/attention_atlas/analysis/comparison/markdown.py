@@ -10,8 +10,8 @@ from attention_atlas.analysis.comparison.quantities import (
     READOUT,
     Quantity,
     describe_quantity,
+    metric_title,
 )
-from attention_atlas.analysis.faithfulness import METRICS
 from attention_atlas.errors import InputError
 
 DEFAULT_QUANTITIES = (
@@ -93,7 +93,7 @@ def _tables(comparison: Comparison, task: str, data: str, names: list[str]) -> l
         heads = [f"{q.title} ({q.unit})" if q.unit else q.title for q in described]
         if metric:
             better = "higher" if described[0].higher_is_better else "lower"
-            tables.append(f"{METRICS[metric].title} by attribution method ({better} is better):")
+            tables.append(f"{metric_title(metric)} by attribution method ({better} is better):")
             heads = [quantity.name.split(".")[1] for quantity in described]
         tables.append(_table(groups, described, heads, best))
     return tables

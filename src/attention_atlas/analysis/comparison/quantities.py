@@ -7,6 +7,12 @@ from attention_atlas.analysis.heads import STATISTICS
 
 HEADS, READOUT, FAITHFULNESS = "heads", "readout", "faithfulness"
 
+OVER_RANDOM = ("comprehensiveness", "sufficiency", "deletion_auc", "insertion_auc")
+"""Metrics that runs are compared by less those of random attributions on the same samples.
+
+Some models change their mind whatever is removed; their level says nothing of an attribution.
+"""
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -44,5 +50,11 @@ def describe_quantity(name: str) -> Quantity:
         title = described.title if part == HEADS else f"readout {described.title}"
         return Quantity(name, title, described.unit)
     method, _, metric = rest.rpartition(".")
-    measured = METRICS[metric]
-    return Quantity(name, f"{measured.title} of {method}", "", measured.higher_is_better)
+    title = f"{metric_title(metric)} of {method}"
+    return Quantity(name, title, "", METRICS[metric].higher_is_better)
+
+
+def metric_title(metric: str) -> str:
+    """Return how a metric of faithfulness is called where runs are compared."""
+    title = METRICS[metric].title
+    return f"{title} over random" if metric in OVER_RANDOM else title

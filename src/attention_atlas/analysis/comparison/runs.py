@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attention_atlas.analysis.comparison.intervals import Interval, of_accuracy
-from attention_atlas.analysis.comparison.quantities import FAITHFULNESS, HEADS, READOUT
+from attention_atlas.analysis.comparison.quantities import (
+    FAITHFULNESS,
+    HEADS,
+    OVER_RANDOM,
+    READOUT,
+)
 from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.analysis.heads import head_statistics
 from attention_atlas.atlas import Atlas, find_atlas, open_atlas
@@ -161,11 +166,16 @@ def _head_values(atlas: Atlas, progress: Progress | None) -> dict[str, float]:
 
 
 def _faithfulness_intervals(faithfulness: Faithfulness) -> dict[str, Interval]:
-    return {
-        f"{FAITHFULNESS}.{method}.{metric}": Interval(e.mean, e.low, e.high, 1, "bootstrap")
-        for method, metrics in faithfulness.estimates.items()
-        for metric, e in metrics.items()
-    }
+    intervals = {}
+    for method, metrics in faithfulness.estimates.items():
+        for metric, estimate in metrics.items():
+            if metric in OVER_RANDOM:
+                if method not in faithfulness.differences:  # random itself
+                    continue
+                estimate = faithfulness.differences[method][metric]
+            name = f"{FAITHFULNESS}.{method}.{metric}"
+            intervals[name] = Interval(estimate.mean, estimate.low, estimate.high, 1, "bootstrap")
+    return intervals
 
 
 def _config_of(run: Location, atlas: Atlas | None) -> dict[str, Any] | None:

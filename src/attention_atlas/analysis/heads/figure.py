@@ -90,4 +90,4 @@ def _write_numbers(axes: Axes, rows: npt.NDArray[np.float64], highest: float) ->
     for (row, column), value in np.ndenumerate(rows):
         if not np.isnan(value):
             ink = "white" if value > 0.55 * highest else "black"
-            axes.text(column, row, f"{value:.2g}", color=ink, ha="center", va="center", fontsize=6)
+            axes.text(column, row, f"{value:.3g}", color=ink, ha="center", va="center", fontsize=6)
