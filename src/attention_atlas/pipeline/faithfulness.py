@@ -67,7 +67,8 @@ def measure_run(
     save_figure(faithfulness_figure(measured), folder / "faithfulness.png")
     with draft(folder / "faithfulness.csv") as unfinished:
         unfinished.write_text(_as_csv(measured.rows()), encoding="utf-8")
-    write_json(folder / "faithfulness.json", measured.to_json())
+    content = measured.to_json() | {"num_samples_asked_for": num_samples}
+    write_json(folder / "faithfulness.json", content)
     return measured
 
 

@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import Batch
-from attention_atlas.encoder import Classifier
+from attention_atlas.data.splits import stable_hash
+from attention_atlas.encoder import Classifier, TextEmbedding
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build import build_datamodule, build_task
 from attention_atlas.pipeline.process import prepare_process
@@ -62,10 +63,18 @@ class LoadedRun:
             yield self.datamodule.prepare(raw, training=False)
 
     def fresh_model(self, seed: int) -> Classifier:
-        """A model of the same config with new random weights."""
+        """A model of the same config with new random weights.
+
+        They have nothing to do with those that a run of this seed started from. Token vectors that
+        start from the training texts are dealt to other tokens.
+        """
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return build_task(self.config, self.datamodule).eval().model
+            torch.manual_seed(stable_hash("fresh model", seed))
+            model = build_task(self.config, self.datamodule).eval().model
+            if isinstance(model.embedding, TextEmbedding):
+                vectors = model.embedding.token.weight.data
+                vectors[1:] = vectors[1:][torch.randperm(len(vectors) - 1)]
+        return model
 
 
 def load_run(folder: Path, config: DictConfig | None = None) -> LoadedRun:

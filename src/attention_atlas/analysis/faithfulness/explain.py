@@ -1,8 +1,7 @@
 """The attributions that are measured: those of the library and the caller's own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ class Explainer:
         refused: Methods that do not apply, and why.
         removal: Makes the input without any token, the baseline of integrated gradients.
         seed: Of random attributions.
+        too_long: Methods that were refused for some samples, and why; filled when they are asked.
     """
 
     names: list[str]
@@ -41,6 +41,7 @@ class Explainer:
     refused: dict[str, str]
     removal: Removal
     seed: int
+    too_long: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -80,7 +81,9 @@ class Explainer:
             )
             return {name: _array(values) for name, values in found.items()}
 
-        found = _ask_in_parts(ask, list(dict.fromkeys([*self.names, GRADIENT])), layout)
+        found = _ask_in_parts(
+            ask, list(dict.fromkeys([*self.names, GRADIENT])), layout, self.too_long
+        )
         return found | {
             name: _array(explain(model, batch, target)) for name, explain in self.own.items()
         }
@@ -100,7 +103,10 @@ class Explainer:
 
 
 def _ask_in_parts(
-    ask: Callable[[list[str], slice], dict[str, Values]], names: list[str], layout: TokenLayout
+    ask: Callable[[list[str], slice], dict[str, Values]],
+    names: list[str],
+    layout: TokenLayout,
+    too_long: dict[str, str],
 ) -> dict[str, Values]:
     """All methods of all samples at once; what is refused, method by method, sample by sample.
 
@@ -117,8 +123,10 @@ def _ask_in_parts(
                 values = ask([name], slice(size[0]))[name]
             except InputError:
                 for row in range(size[0]):
-                    with suppress(InputError):
+                    try:
                         values[row] = ask([name], slice(row, row + 1))[name][0]
+                    except InputError as error:
+                        too_long[name] = str(error)
             found[name] = values
         return found
 

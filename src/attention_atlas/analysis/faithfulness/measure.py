@@ -13,7 +13,7 @@ from attention_atlas.analysis.faithfulness.explain import Explain, Explainer
 from attention_atlas.analysis.faithfulness.probe import MAX_TOKENS, Probe, evaluating
 from attention_atlas.analysis.faithfulness.randomisation import likeness_to_untrained
 from attention_atlas.analysis.faithfulness.removal import Removal
-from attention_atlas.analysis.faithfulness.result import Faithfulness
+from attention_atlas.analysis.faithfulness.result import LEAST_TO_JUDGE, Faithfulness
 from attention_atlas.analysis.faithfulness.scores import (
     LEAVE_ONE_OUT,
     Options,
@@ -86,18 +86,23 @@ def measure(
             copies += probe.num_copies
             tick(len(batch["sample_id"]))
         if fresh_model:
-            untrained = fresh_model(seed).to(probe.target.device).eval()
-            for batch in _only(batches, again):
+            for number, batch in enumerate(_only(batches, again)):
                 probe = Probe(model, batch, removal, max_tokens)
+                # Other weights for each batch: those of one draw may happen to look alike.
+                untrained = fresh_model(seed + number).to(probe.target.device).eval()
                 _extend(likeness, likeness_to_untrained(probe, explainer, untrained))
                 tick(len(batch["sample_id"]))
     for method, by_stage in likeness.items():
         in_order = (sample_id for sample_id in ids if sample_id in again)
         last = dict(zip(in_order, by_stage["embedding"], strict=True))
         scores[method]["randomisation_correlation"] = [last.get(sample_id) for sample_id in ids]
-    titles = {
-        method: explainer.title(method) for method in [*explainer.methods, *explainer.refused]
-    }
+    refused = dict(explainer.refused)
+    for method, reason in explainer.too_long.items():
+        if method in scores and not _count(scores, method):
+            del scores[method]
+            likeness.pop(method, None)
+            refused[method] = reason
+    titles = {method: explainer.title(method) for method in [*explainer.methods, *refused]}
     titles[LEAVE_ONE_OUT] = "leave-one-out"
     return Faithfulness(
         removal=removal.name,
@@ -110,11 +115,18 @@ def measure(
         seed=seed,
         num_resamples=num_resamples,
         randomisation={
-            method: {stage: _mean(values) for stage, values in by_stage.items()}
+            method: {
+                stage: mean
+                for stage, values in by_stage.items()
+                if (mean := _mean(values)) is not None
+            }
             for method, by_stage in likeness.items()
         },
-        refused=explainer.refused,
-        notes=_notes(scores, len(ids), max_left_out, len(again)),
+        refused=refused,
+        notes=[
+            *_notes(scores, len(ids), max_left_out, len(again)),
+            *_too_long(scores, len(ids), explainer),
+        ],
         num_forward_passes=copies,
     )
 
@@ -161,20 +173,40 @@ def _counter(progress: Callable[[int, int], None] | None, total: int) -> Callabl
     return tick
 
 
-def _mean(values: Sequence[float | None]) -> float:
+def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else float("nan")
+    return float(np.mean(known)) if known else None
+
+
+def _count(scores: Scores, method: str) -> int:
+    """On how many samples a method was measured."""
+    return sum(value is not None for value in scores[method]["comprehensiveness"])
+
+
+def _too_long(scores: Scores, num_samples: int, explainer: Explainer) -> list[str]:
+    """Which methods stand beside others that were measured on more samples."""
+    return [
+        f"{explainer.title(method).capitalize()} was measured on {_count(scores, method)} of "
+        f"{num_samples} samples, the shorter ones."
+        for method in explainer.too_long
+        if method in scores
+    ]
 
 
 def _notes(scores: Scores, num_samples: int, max_left_out: int, num_again: int) -> list[str]:
     """What was measured on fewer samples, and why."""
     notes = []
-    whole = sum(value is not None for value in scores[LEAVE_ONE_OUT]["comprehensiveness"])
+    whole = _count(scores, LEAVE_ONE_OUT)
     if whole < num_samples:
         notes.append(
             f"Leave-one-out as a method was measured on {whole} of {num_samples} samples: those "
             f"with at most {max_left_out} tokens; of the others, {max_left_out} tokens drawn at "
             "random were left out, for the correlation."
+        )
+    if num_samples < LEAST_TO_JUDGE:
+        notes.append(
+            f"{num_samples} samples are too few to tell a method from random: take "
+            f"{LEAST_TO_JUDGE} at least, better 100."
         )
     if 0 < num_again < num_samples:
         notes.append(f"The randomisation check was made on {num_again} of {num_samples} samples.")

@@ -22,6 +22,8 @@ class Metric:
         name: As in tables and files.
         title: As in figures and sentences.
         higher_is_better: Which way is better.
+        against_random: Whether random attributions tell what chance gives. They do not look at the
+            model, so their likeness under other weights is 1 whatever the model is.
         paper: Where it comes from.
         meaning: In one sentence.
     """
@@ -31,6 +33,7 @@ class Metric:
     higher_is_better: bool
     paper: str
     meaning: str
+    against_random: bool = True
 
 
 METRICS: dict[str, Metric] = {
@@ -85,6 +88,7 @@ METRICS: dict[str, Metric] = {
             "Adebayo et al. 2018",
             "Spearman's correlation with the attribution of the same model with new weights: "
             "1 means that the attribution does not depend on what the model has learned.",
+            against_random=False,
         ),
     )
 }
@@ -151,21 +155,27 @@ def area(curve: Mapping[int, float], steps: int, num_tokens: int) -> float:
     return float(np.trapezoid(values, np.array(counts) / max(num_tokens, 1)))
 
 
-def kendall(first: Values, second: Values) -> float:
+def kendall(first: Values, second: Values) -> float | None:
     """Kendall's tau-b of two attributions [K]; 0 where one of them ranks nothing.
 
-    Tokens without a number (NaN) in one of the two are left out.
+    Tokens without a number (NaN) in one of the two are left out; None where fewer than two are
+    left, which have no order.
     """
     known = ~(np.isnan(first) | np.isnan(second))
-    tau = float(kendalltau(first[known], second[known]).statistic) if known.sum() > 1 else 0.0
+    if known.sum() < 2:
+        return None
+    tau = float(kendalltau(first[known], second[known]).statistic)
     return 0.0 if np.isnan(tau) else tau
 
 
-def spearman(first: Values, second: Values) -> float:
+def spearman(first: Values, second: Values) -> float | None:
     """Spearman's rank correlation of two attributions [K].
 
-    An attribution that ranks nothing is like itself (1) and unlike all others (0).
+    An attribution that ranks nothing is like itself (1) and unlike all others (0). None where one
+    was not measured (NaN), or there are fewer than two tokens, which have no order.
     """
+    if len(first) < 2 or np.isnan(first).any() or np.isnan(second).any():
+        return None
     if np.array_equal(first, second):
         return 1.0
     a, b = (rankdata(values) - (len(values) + 1) / 2 for values in (first, second))

@@ -61,7 +61,6 @@ def likeness_to_untrained(probe: Probe, explainer: Explainer, fresh: Classifier)
         for method in explainer.methods:
             pairs = zip(trained[method], untrained[method], tokens, strict=True)
             found[method][stage] = [
-                spearman(before[own], after[own]) if len(own) else None
-                for before, after, own in pairs
+                spearman(before[own], after[own]) for before, after, own in pairs
             ]
     return found

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import norm as normal
+from scipy.stats import t as student
 
 from attention_atlas.analysis.faithfulness.metrics import METRICS
 from attention_atlas.analysis.faithfulness.verdict import verdict
@@ -18,6 +20,8 @@ from attention_atlas.errors import InputError
 FORMAT = 1
 CONFIDENCE = 0.95
 BASELINE = "random"
+LEAST_TO_JUDGE = 5
+"""Samples below which an interval says too little to call a method better than random."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class Faithfulness:
                 metric: estimate
                 for metric, values in metrics.items()
                 if metric in baseline
+                and METRICS[metric].against_random
                 and (estimate := self._estimate(_numbers(values) - _numbers(baseline[metric])))
                 is not None
             }
@@ -114,7 +119,9 @@ class Faithfulness:
     def better_than_random(self, method: str, metric: str) -> bool | None:
         """Whether a method is better than random (True), worse (False), or neither (None)."""
         difference = self.differences.get(method, {}).get(metric)
-        if difference is None or difference.low <= 0 <= difference.high:
+        if difference is None or difference.num_samples < LEAST_TO_JUDGE:
+            return None
+        if difference.low <= 0 <= difference.high:
             return None
         return (difference.mean > 0) == METRICS[metric].higher_is_better
 
@@ -177,17 +184,22 @@ class Faithfulness:
 
 
 def bootstrap(values: npt.NDArray[np.float64], num_resamples: int, seed: int) -> Estimate | None:
-    """The mean of values [N] with its percentile interval (Efron 1979); None where there are none.
+    """The mean of values [N] with its bootstrap interval (Efron 1979); None where there are none.
 
-    Values that are missing (NaN) are left out. The seed makes resamples that are the same for all
-    methods.
+    The percentiles are those of the expanded percentile interval (Hesterberg 2015, section 5.3),
+    which is as much wider as the t interval of few samples is. Values that are missing (NaN) are
+    left out. The seed makes resamples that are the same for all methods.
     """
     known = values[~np.isnan(values)]
     if not len(known):
         return None
     generator = np.random.default_rng(seed)
     places = generator.integers(len(known), size=(num_resamples, len(known)))
-    edge = 50 * (1 - CONFIDENCE)
+    size = len(known)
+    edge = 0.0
+    if size > 1:
+        quantile = student.ppf((1 - CONFIDENCE) / 2, size - 1) * np.sqrt(size / (size - 1))
+        edge = 100 * float(normal.cdf(quantile))
     low, high = np.percentile(known[places].mean(axis=1), [edge, 100 - edge])
     return Estimate(float(known.mean()), float(low), float(high), len(known))
 

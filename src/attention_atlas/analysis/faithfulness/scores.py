@@ -91,7 +91,5 @@ def _correlation(
     sample: int,
     tokens: npt.NDArray[np.int64],
 ) -> float | None:
-    if not len(tokens):
-        return None
     other = reference[sample, tokens]
     return kendall(attribution[sample, tokens], other if signed else np.abs(other))

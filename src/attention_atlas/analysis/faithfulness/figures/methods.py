@@ -22,6 +22,7 @@ class _Mark(NamedTuple):
 _BETTER = _Mark("better than random", "o", "#0072B2")
 _SAME = _Mark("no different from random", "D", "#777777")
 _WORSE = _Mark("worse than random", "X", "#D55E00")
+_PLAIN = _Mark("not judged by random", "o", "#333333")
 _RANDOM = _Mark("random (line: its mean)", "|", "#000000")
 _PANELS_IN_A_ROW = 4
 
@@ -56,10 +57,10 @@ def faithfulness_figure(faithfulness: Faithfulness) -> Figure:
     figure.legend(
         handles=[
             Line2D([], [], color=mark.colour, marker=mark.shape, linestyle="", label=mark.words)
-            for mark in (_BETTER, _SAME, _WORSE, _RANDOM)
+            for mark in (_BETTER, _SAME, _WORSE, _PLAIN, _RANDOM)
         ],
         loc="outside lower center",
-        ncols=4,
+        ncols=5,
         fontsize=8,
         frameon=False,
     )
@@ -94,5 +95,7 @@ def _draw_metric(axes: Axes, faithfulness: Faithfulness, name: str, methods: lis
 def _mark(faithfulness: Faithfulness, method: str, metric: str) -> _Mark:
     if method == BASELINE:
         return _RANDOM
+    if not METRICS[metric].against_random:
+        return _PLAIN
     better = faithfulness.better_than_random(method, metric)
     return _SAME if better is None else _BETTER if better else _WORSE
