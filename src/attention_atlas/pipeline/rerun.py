@@ -32,6 +32,10 @@ def check_evaluation(
     check_rule("run", config.run)
     check_rule("split", config.split)
     folder = Path(config.run)
+    if config.capture is not None and config.capture.get("every_n_epochs") is not None:
+        raise InputError(
+            "capture.every_n_epochs is for training: an evaluation records one epoch. Leave it out."
+        )
     run = read_run(folder)
     check_checkpoint(best_checkpoint(folder), "The run's checkpoint")
     evaluation = evaluation_config(run, config, choices)

@@ -160,8 +160,27 @@ def test_faithfulness_of_single_runs_is_compared_by_its_intervals(tmp_path: Path
     assert comparison.best("nlp", "movie_reviews", name) == ["cosine"]
     text = comparison_markdown(comparison)
     assert "comprehensiveness over random by attribution method (higher is better):" in text
-    assert "| attention | runs | rollout | random |" in text
+    assert "| attention | runs | rollout |" in text
     assert "| cosine | 1 | **0.600** |" in text
+
+
+def test_faithfulness_measured_in_different_ways_is_not_compared(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", score="cosine")]
+    add_faithfulness(runs[0], [0.1, 0.12, 0.11, 0.1])
+    add_faithfulness(runs[1], [0.6, 0.6, 0.6])
+    comparison = compare_runs(runs)
+    assert comparison.best("nlp", "movie_reviews", "faithfulness.rollout.comprehensiveness") == []
+    assert not [d for d in comparison.differences if d.quantity.startswith("faithfulness")]
+    assert any("measured in different ways" in note for note in comparison.notes)
+
+
+def test_a_repeated_seed_counts_once(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name, 0.9, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    comparison = compare_runs(runs)
+    (group,) = comparison.groups
+    assert len(group.runs) == 3
+    assert group.intervals["accuracy"].runs == 2
+    assert any("counts once" in note for note in comparison.notes)
 
 
 def test_other_tasks_are_listed_but_not_subtracted(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from attention_atlas.analysis.comparison.intervals import (
     difference_over_seeds,
     over_seeds,
 )
-from attention_atlas.analysis.comparison.quantities import describe_quantity
+from attention_atlas.analysis.comparison.quantities import FAITHFULNESS, describe_quantity
 from attention_atlas.analysis.comparison.runs import ComparedRun, read_run
 from attention_atlas.atlas.schema import plain_json
 from attention_atlas.atlas.stores import Location, local_path
@@ -38,8 +38,8 @@ class Group:
     intervals: dict[str, Interval]
 
     def values(self, quantity: str) -> list[float]:
-        """Return a quantity of each run that has it."""
-        return [run.values[quantity] for run in self.runs if quantity in run.values]
+        """Return a quantity of each seed that has it."""
+        return _of_seeds(self.runs, quantity)
 
 
 @dataclass(frozen=True)
@@ -224,14 +224,28 @@ def _intervals(runs: list[ComparedRun]) -> dict[str, Interval]:
     intervals = {}
     for name in names:
         having = [run for run in runs if name in run.values]
-        if len(having) == 1 and name in having[0].intervals:
+        values = _of_seeds(runs, name)
+        if len(values) == 1 and name in having[0].intervals:
             intervals[name] = having[0].intervals[name]
         else:
-            intervals[name] = over_seeds([run.values[name] for run in having])
+            intervals[name] = over_seeds(values)
     return intervals
 
 
+def _of_seeds(runs: list[ComparedRun], quantity: str) -> list[float]:
+    """A quantity of the first run of each seed: another of the same seed says nothing more."""
+    having = [run for run in runs if quantity in run.values]
+    seeds = [run.seed for run in having]
+    return [
+        run.values[quantity]
+        for number, run in enumerate(having)
+        if run.seed is None or run.seed not in seeds[:number]
+    ]
+
+
 def _difference(first: Group, second: Group, quantity: str) -> Difference | None:
+    if quantity.startswith(f"{FAITHFULNESS}.") and len(_settings([first, second])) > 1:
+        return None  # measured in another way: their difference says nothing
     one, other = first.values(quantity), second.values(quantity)
     interval: Interval | None
     if len(one) > 1 and len(other) > 1:
@@ -243,6 +257,21 @@ def _difference(first: Group, second: Group, quantity: str) -> Difference | None
     if interval is None:
         return None
     return Difference(first.task, first.data, quantity, first.label, second.label, interval)
+
+
+def _settings(groups: list[Group]) -> set[str]:
+    """In which ways faithfulness was measured."""
+    return {run.settings for group in groups for run in group.runs if run.settings is not None}
+
+
+def _repeated(group: Group) -> list[str]:
+    """Runs of a seed that another run of the group has already."""
+    seeds = [run.seed for run in group.runs]
+    return [
+        str(run.run)
+        for number, run in enumerate(group.runs)
+        if run.seed is not None and run.seed in seeds[:number]
+    ]
 
 
 def _labels(members: list[list[ComparedRun]]) -> list[str]:
@@ -299,6 +328,19 @@ def _notes(groups: list[Group]) -> list[str]:
             "These runs are of different tasks or data: they are listed side by side, and "
             "differences are taken within the same task and data only."
         )
+    for group in groups:
+        if repeated := _repeated(group):
+            notes.append(
+                f"{', '.join(repeated)}: of the same seed and config as a run before, so it counts "
+                "once."
+            )
+    for task, data in dict.fromkeys((group.task, group.data) for group in groups):
+        ways = _settings([g for g in groups if (g.task, g.data) == (task, data)])
+        if len(ways) > 1:
+            notes.append(
+                f"Faithfulness on {data} was measured in different ways ({'; '.join(sorted(ways))}"
+                "), so it is not compared: measure the runs again with the same options."
+            )
     if any(len(group.runs) == 1 for group in groups):
         notes.append(
             "Where a run stands alone, intervals are over its test samples: they say nothing about "

@@ -44,6 +44,8 @@ class ComparedRun:
         num_samples: Of that split.
         values: By name of the quantity (see `Quantity`); what a run lacks is not there.
         intervals: Those of them that have an interval of their own, over samples.
+        settings: How its faithfulness was measured, as far as that changes the numbers; None where
+            it was not.
         config: What was trained and how, without seed and folders; None where the run kept none.
         notes: Sentences on what is missing, and why.
     """
@@ -58,6 +60,7 @@ class ComparedRun:
     num_samples: int
     values: dict[str, float]
     intervals: dict[str, Interval]
+    settings: str | None
     config: dict[str, Any] | None
     notes: list[str] = field(default_factory=list)
 
@@ -102,6 +105,7 @@ def read_run(run: Location, progress: Progress | None = None) -> ComparedRun:
         num_samples=num_samples,
         values=values,
         intervals=intervals,
+        settings=None if faithfulness is None else _settings_of(faithfulness),
         config=_config_of(run, atlas),
         notes=notes,
     )
@@ -176,6 +180,14 @@ def _faithfulness_intervals(faithfulness: Faithfulness) -> dict[str, Interval]:
             name = f"{FAITHFULNESS}.{method}.{metric}"
             intervals[name] = Interval(estimate.mean, estimate.low, estimate.high, 1, "bootstrap")
     return intervals
+
+
+def _settings_of(faithfulness: Faithfulness) -> str:
+    thresholds = ", ".join(f"{100 * part:g} %" for part in faithfulness.thresholds)
+    return (
+        f"removal {faithfulness.removal}, thresholds {thresholds}, {faithfulness.steps} steps, "
+        f"{len(faithfulness.sample_ids)} samples"
+    )
 
 
 def _config_of(run: Location, atlas: Atlas | None) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -57,9 +57,10 @@ def faithfulness(
     """
     folder = local_run(run)
     names = None if methods is None else [name.strip() for name in methods.split(",")]
-    measured = None if again else _read(folder)
+    content = {} if again else _read(folder)
+    measured = _faithfulness(content)
     if measured is not None and not _has_options(
-        measured, names, num_samples, removal, steps, seed
+        measured, content, names, num_samples, removal, steps, seed
     ):
         measured = None
     is_new = measured is None
@@ -89,19 +90,27 @@ def faithfulness(
         print(f"\nRead from {folder / FILE}; --again measures anew")
 
 
-def _read(folder: Path) -> "Faithfulness | None":
+def _read(folder: Path) -> dict[str, Any]:
+    """What an earlier measurement left; empty where there is none, or it is damaged."""
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _faithfulness(content: dict[str, Any]) -> "Faithfulness | None":
     from attention_atlas.analysis.faithfulness import Faithfulness
 
     try:
-        return Faithfulness.from_json(json.loads((folder / FILE).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (ValueError, InputError):
-        return None  # of another version, or damaged: measured anew
+        return Faithfulness.from_json(content)
+    except InputError:
+        return None  # of another version: measured anew
 
 
 def _has_options(
     measured: "Faithfulness",
+    content: dict[str, Any],
     methods: list[str] | None,
     num_samples: int | None,
     removal: str | None,
@@ -112,7 +121,8 @@ def _has_options(
     known = {*measured.methods, *measured.refused}
     return (
         (methods is None or set(methods) <= known)
-        and num_samples in (None, len(measured.sample_ids))
+        # A small test set has fewer than were asked for.
+        and num_samples in (None, content.get("num_samples_asked_for", len(measured.sample_ids)))
         and removal in (None, measured.removal)
         and steps in (None, measured.steps)
         and seed in (None, measured.seed)
