@@ -94,13 +94,50 @@ def test_chunk_that_was_replaced_by_a_whole_one_is_found_by_its_digest(path):
     assert told.startswith("rank-0/maps is not as it was written")
 
 
-def test_array_that_is_gone_is_found_where_digests_are_kept(path):
-    keep_digests(path)
-    shutil.rmtree(path / "rank-0" / "entropy")
+@pytest.mark.parametrize("digests", [True, False])
+@pytest.mark.parametrize("lost", ["array", "metadata"])
+def test_array_that_is_gone_is_found(path, digests, lost):
+    if digests:
+        keep_digests(path)
+    array = path / "rank-0" / "entropy"
+    shutil.rmtree(array) if lost == "array" else (array / "zarr.json").unlink()
     assert open_atlas(path).verify().damages == ["rank-0/entropy is missing."]
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"shape": [3], "chunk_grid": 1}'])
+def test_metadata_that_cannot_be_read_are_one_damage_of_all(path, content):
+    (path / "rank-0" / "readout" / "zarr.json").write_text(content)
+    (path / "rank-0" / "text").mkdir()
+    (path / "rank-0" / "logits" / "c.0.0").unlink()
+    logits, readout = open_atlas(path).verify().damages
+    assert "rank-0/logits" in logits
+    assert readout == "rank-0/readout cannot be read, because its zarr.json is broken."
 
 
 def test_drafts_of_a_killed_writer_do_not_count(path):
     keep_digests(path)
-    (path / "rank-0" / "maps" / "c.4.0.0.0.0.partial").write_bytes(b"half")
+    for name in ("maps/c.4.0.0.0.0.partial", "maps/zarr.json.partial", "zarr.json.partial"):
+        (path / "rank-0" / name).write_bytes(b"half")
+    assert open_atlas(path).verify().is_whole
+
+
+@pytest.mark.parametrize("digests", [True, False])
+def test_what_an_atlas_does_not_know_is_passed_over(path, digests):
+    later = path / "rank-0" / "of_later"
+    later.mkdir()
+    (later / "c.0").write_bytes(b"in a codec to come")
+    (later / "zarr.json").write_text('{"node_type": "array", "chunk_grid": {"name": "other"}}')
+    if digests:
+        keep_digests(path)
+    for folder in ("", "maps"):
+        (path / "rank-0" / folder / ".DS_Store").write_bytes(b"of a file browser")
+    assert open_atlas(path).verify().damages == []
+
+
+def test_arrays_of_a_writer_that_was_killed_before_its_first_sample(path):
+    array = path / "rank-1" / "readout"
+    array.mkdir(parents=True)
+    metadata = (path / "rank-0" / "zarr.json").read_text()
+    (path / "rank-1" / "zarr.json").write_text(metadata.replace("true", "false"))
+    (array / "zarr.json.partial").write_bytes(b"half")
     assert open_atlas(path).verify().is_whole

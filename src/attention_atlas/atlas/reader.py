@@ -270,7 +270,7 @@ class Atlas:
 
         The last needs digests, which a writer keeps where it is told to (`digests=True`).
         """
-        return verify(self.location, self._files, self._ranks)
+        return verify(self.location, self._files, self._ranks, self.attributes)
 
     def to_xarray(self, epoch: int | Literal["all"] | None = None) -> "xarray.Dataset":
         """Return the samples of an epoch, by default the last, as one labelled dataset.

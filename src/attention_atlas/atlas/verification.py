@@ -7,6 +7,7 @@ from attention_atlas.atlas.arrays import METADATA, DamagedChunkError, Numbers, S
 from attention_atlas.atlas.digests import ATTRIBUTE, array_digest, chunk_digest
 from attention_atlas.atlas.files import Files
 from attention_atlas.atlas.ranks import Rank
+from attention_atlas.atlas.schema import MAP_DTYPES, AtlasAttributes, array_specs
 from attention_atlas.atlas.stores import Location
 from attention_atlas.errors import InputError
 
@@ -50,15 +51,22 @@ class Verification:
         return "\n".join(lines)
 
 
-def verify(location: Location, files: Files, ranks: list[Rank]) -> Verification:
-    """Look at every chunk of all ranks."""
+def verify(
+    location: Location, files: Files, ranks: list[Rank], attributes: AtlasAttributes
+) -> Verification:
+    """Look at every chunk of all ranks.
+
+    Arrays that are not known, as those of a later version, are not looked at, nor is what other
+    programs put into the folders.
+    """
     found = Verification(location)
+    names = sorted(array_specs(attributes, MAP_DTYPES[0]))
     for rank in ranks:
         kept = rank.attributes.get(ATTRIBUTE)
         digests = kept if isinstance(kept, dict) else {}
         if not digests:
             found.without_digests.append(rank.name)
-        for name in sorted(set(files.names(rank.name)) - {METADATA} | set(digests)):
+        for name in names if rank.committed_rows else ():
             _verify_array(found, files, rank, name, digests.get(name))
     return found
 
@@ -67,7 +75,13 @@ def _verify_array(
     found: Verification, files: Files, rank: Rank, name: str, digest: str | None
 ) -> None:
     """Look at every chunk of an array."""
-    array = rank.array(name)
+    try:
+        array = rank.array(name)
+    except InputError:
+        found.damages.append(
+            f"{rank.name}/{name} cannot be read, because its {METADATA} is broken."
+        )
+        return
     if array is None:
         found.damages.append(f"{rank.name}/{name} is missing.")
         return
@@ -113,4 +127,4 @@ def _wanted(rank: Rank, array: StoredArray) -> Iterator[tuple[str, str]]:
 def _stored_keys(files: Files, folder: str) -> list[str]:
     """Return the keys of all chunks in the folder of an array."""
     names = files.names(folder)
-    return [name for name in names if name != METADATA and not name.endswith(_DRAFT)]
+    return [name for name in names if name.startswith("c.") and not name.endswith(_DRAFT)]
