@@ -37,9 +37,18 @@ class Rank:
         self.location = location
         self.name = name
         self._files = files
-        self._arrays: dict[str, StoredArray | None] = {}
         # Read before the index: a group that says that it is finished has its whole index.
         self.attributes = self._read_attributes()
+        while (error := self._read_rows()) is not None:
+            # A writer that goes on with a finished group rewrites its attributes before it commits,
+            # so what does not fit together is damage only if they are still the same.
+            before, self.attributes = self.attributes, self._read_attributes()
+            if before == self.attributes:
+                raise error
+
+    def _read_rows(self) -> InputError | None:
+        """Read the index of rows; return what is wrong with it."""
+        self._arrays: dict[str, StoredArray | None] = {}
         self.finished = bool(self.attributes.get("finished", False))
         self.lengths = self._read_index("length", None)
         self.epochs = self._read_index("epoch", len(self.lengths))
@@ -47,7 +56,7 @@ class Rank:
         self.sample_ids: list[str] = list(map(str, names))
         committed = self.lengths != NOT_COMMITTED
         self.committed_rows: list[int] = np.flatnonzero(committed).tolist()
-        self._check_index(committed, names)
+        return self._check_index(committed, names)
 
     def _read_attributes(self) -> dict[str, Any]:
         content, index = self._files.read(
@@ -55,6 +64,8 @@ class Rank:
         )
         if content is None and index is None:
             return {}  # a writer has just made the folder, or was killed when it had
+        if content is None:  # a writer may have written both between the two looks
+            (content,) = self._files.read([f"{self.name}/{METADATA}"])
         try:
             attributes: dict[str, Any] = json.loads(content or b"").get("attributes", {})
         except (ValueError, AttributeError) as error:
@@ -74,7 +85,7 @@ class Rank:
                     if metadata is None
                     else StoredArray(self._files, key, metadata, keep=name != "maps")
                 )
-            except ValueError as error:
+            except (ValueError, KeyError, AttributeError) as error:
                 raise InputError(
                     f"The atlas {self.location} is damaged: {key} cannot be read ({error})."
                 ) from error
@@ -92,7 +103,7 @@ class Rank:
         needed = array.chunks_of([(0, num_rows)])
         keys = [array.chunk_key(numbers) for numbers in needed]
         values = np.full(len(needed) * array.chunks[0], _INDEX_FILL[name], array.dtype)
-        contents = self._files.read([f"{array.key}/{key}" for key in keys])
+        contents = self._read_in_order([f"{array.key}/{key}" for key in keys])
         for (number,), key, content in zip(needed, keys, contents, strict=True):
             if content is None:
                 continue
@@ -103,13 +114,31 @@ class Rank:
                 raise self._damaged_index(name, str(error)) from error
         return values[:num_rows]
 
+    def _read_in_order(self, keys: list[str]) -> list[bytes | None]:
+        """Read chunks that are written one after the other, so that none is missed in between.
+
+        A writer may commit two flushes after the chunk of the first was looked for and before that
+        of the second is. So what is missing before a chunk that is there is looked for again: by
+        then it was written, or it is lost.
+        """
+        contents = self._files.read(keys)
+        there = [number for number, content in enumerate(contents) if content is not None]
+        gaps = [number for number in range(max(there, default=0)) if contents[number] is None]
+        for number, content in zip(
+            gaps, self._files.read([keys[number] for number in gaps]), strict=True
+        ):
+            contents[number] = content
+        return contents
+
     def _damaged_index(self, name: str, what: str) -> InputError:
         return InputError(
             f"The atlas {self.location} is damaged: {self.name}/{name} cannot be read, because it "
             f"{what}. Record the maps again."
         )
 
-    def _check_index(self, committed: npt.NDArray[np.bool_], names: npt.NDArray[Any]) -> None:
+    def _check_index(
+        self, committed: npt.NDArray[np.bool_], names: npt.NDArray[Any]
+    ) -> InputError | None:
         """Find chunks that are missing from the index; they read as fill values."""
         last = self.committed_rows[-1] + 1 if self.committed_rows else 0
         has_name = np.asarray(names[:last] != "", dtype=bool)
@@ -120,16 +149,17 @@ class Rank:
             row = int(bad[0])
             lost = "length" if not has_mark[row] else "sample_id" if has_epoch[row] else "epoch"
             sample = repr(self.sample_ids[row]) if self.sample_ids[row] else f"of row {row}"
-            raise InputError(
+            return InputError(
                 f"The atlas {self.location} is damaged: a chunk of {self.name}/{lost} with the "
                 f"sample {sample} is missing. Record the maps again."
             )
         count = self.attributes.get("committed")
         if self.finished and count is not None and count != len(self.committed_rows):
-            raise InputError(
+            return InputError(
                 f"The atlas {self.location} is damaged: {self.name} committed {count} samples and "
                 f"shows {len(self.committed_rows)}. Record the maps again."
             )
+        return None
 
     def read(self, name: str, row: int) -> Any:
         """Return what an array holds for a row, trimmed to the sizes of the sample.
