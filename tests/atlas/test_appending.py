@@ -139,6 +139,29 @@ def test_what_comes_first_decides_how_it_is_read(location):
     assert open_atlas(location).sample_ids == ["nlp-0000"]
 
 
+def test_attributes_that_came_later_have_their_defaults(tmp_path):
+    write(tmp_path, [0])
+    metadata = tmp_path / "zarr.json"
+    content = json.loads(metadata.read_text())
+    for name in ("signed", "mel_frequencies", "frame_seconds"):
+        del content["attributes"][name]
+    metadata.write_text(json.dumps(content))
+    write(tmp_path, [1], epoch=1, append=True)
+    assert open_atlas(tmp_path).epochs == [0, 1]
+
+
+def test_missing_attribute_is_told_by_its_default(tmp_path):
+    attributes = made_atlases.attributes("nlp", variant="differential")
+    with AtlasWriter(tmp_path, attributes) as writer:
+        writer.add([made_atlases.sample("nlp", 0, variant="differential")])
+    metadata = tmp_path / "zarr.json"
+    content = json.loads(metadata.read_text())
+    del content["attributes"]["signed"]
+    metadata.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="its signed is False, and here it is True"):
+        AtlasWriter(tmp_path, attributes, append=True)
+
+
 def test_samples_of_other_sizes_are_refused(tmp_path):
     write(tmp_path, [0])
     with AtlasWriter(tmp_path, made_atlases.attributes("nlp"), append=True) as writer:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from attention_atlas.atlas.arrays import StoredArray
@@ -73,10 +73,12 @@ def check_same(location: Location, files: Files, attributes: AtlasAttributes) ->
         )
     wanted = attributes.to_json()
     for field in fields(AtlasAttributes):
-        if field.name not in OF_ONE_WRITER and found.get(field.name) != wanted[field.name]:
+        # An attribute that came later is missing in atlases of before, and has its default there.
+        stored = found.get(field.name, None if field.default is MISSING else field.default)
+        if field.name not in OF_ONE_WRITER and stored != wanted[field.name]:
             raise InputError(
                 f"The atlas {location} cannot be gone on with: its {field.name} is "
-                f"{found.get(field.name)!r}, and here it is {wanted[field.name]!r}."
+                f"{stored!r}, and here it is {wanted[field.name]!r}."
             )
 
 
