@@ -71,10 +71,10 @@ def attributions_figure(
 
 
 def _heading(view: View, score: float | None) -> str:
-    sign = " (red: against)" if view.signed else ""
-    return f"{view.description}{sign}" + (
-        "" if score is None else f"\ncomprehensiveness {score:.2f}"
-    )
+    lines = [view.description]
+    lines += ["red: against"] if view.signed else []
+    lines += [] if score is None else [f"comprehensiveness {score:.2f}"]
+    return "\n".join(lines)
 
 
 def _draw_texts(
