@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from attention_atlas.analysis.heads.of_maps import as_shares, distance, maximum, sink_score
+from attention_atlas.analysis.heads.of_maps import (
+    as_shares,
+    distance,
+    entropy,
+    entropy_of_shares,
+    maximum,
+    sink_score,
+)
 from attention_atlas.analysis.heads.places import (
     between,
     input_places,
@@ -37,6 +44,24 @@ def test_maximum_and_sink_score_by_hand() -> None:
     head = np.array([[0.5, 0.25, 0.25], [0.75, 0.0, 0.25], [0.25, 0.25, 0.5]], np.float32)
     assert maximum(head[None, None]).item() == pytest.approx((0.5 + 0.75 + 0.5) / 3)
     assert sink_score(head[None, None]).item() == pytest.approx(0.5)  # 1.5 / 3, of the first key
+
+
+def test_entropy_is_of_rows_divided_by_their_sum() -> None:
+    rows = np.array([[1 / 3, 1 / 3], [0.1, 0.0], [0.6, 0.2], [0.0, 0.0]], np.float32)
+    three_to_one = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    np.testing.assert_allclose(
+        entropy_of_shares(rows), [np.log(2), 0, three_to_one, np.nan], rtol=1e-6
+    )
+    # The last query attends to no key, so it does not count.
+    mean = (np.log(2) + three_to_one) / 3
+    np.testing.assert_allclose(entropy(rows[None, None]), [[mean]], rtol=1e-6)
+    assert np.isnan(entropy(np.zeros((1, 1, 2, 2), np.float32))).all()
+
+
+def test_sink_score_with_a_null_key_lies_between_its_bounds() -> None:
+    even, sink = np.full((2, 2), 0.2), np.array([[0.4, 0.0], [0.4, 0.0]])
+    heads = np.stack([even, sink]).astype(np.float32)[None]  # a null share of 0.6
+    np.testing.assert_allclose(sink_score(heads), [[(1 - 0.6) / 2, 1 - 0.6]], rtol=1e-6)
 
 
 def test_statistics_equal_loops(maps: np.ndarray) -> None:

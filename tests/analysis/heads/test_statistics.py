@@ -17,6 +17,15 @@ from attention_atlas.errors import InputError
 UNITS = {"nlp": "characters", "vision": "pixels", "speech": "seconds"}
 
 
+def explicit_relative_entropy(rows: np.ndarray) -> float:
+    """Of rows [Q, K] that sum to less than 1, in loops."""
+    found = []
+    for row in rows.astype(np.float64):
+        shares = [weight / sum(row) for weight in row if weight > 0]
+        found.append(-sum(share * np.log(share) for share in shares) / np.log(len(row)))
+    return float(np.mean(found))
+
+
 def explicit(path: Path, statistic: str) -> np.ndarray:
     """A statistic of each head, in loops over samples, layers, heads and queries in float64."""
     found = []
@@ -70,7 +79,7 @@ def test_statistics_equal_loops(task: str, variant: str | None, tmp_path: Path) 
 
 
 def test_kept_entropies_are_of_all_samples(tmp_path: Path) -> None:
-    made_atlases.write(tmp_path, "nlp", variant="null_key")
+    made_atlases.write(tmp_path, "nlp")
     atlas = open_atlas(tmp_path)
     statistics = head_statistics(atlas)
     entropies = np.array([sample.entropy for sample in atlas], np.float64)
@@ -80,10 +89,62 @@ def test_kept_entropies_are_of_all_samples(tmp_path: Path) -> None:
     np.testing.assert_allclose(statistics.mean["relative_entropy"], relative.mean(0), rtol=1e-6)
     np.testing.assert_allclose(statistics.readout_mean["entropy"], readout.mean(0), rtol=1e-6)
     assert statistics.num_samples["entropy"] == len(atlas) == 6
-    shares = np.array([sample.null_share for sample in atlas], np.float64)
-    np.testing.assert_allclose(statistics.mean["null_share"], shares.mean(0), rtol=1e-6)
     highest = np.array([sample.readout.max(-1) for sample in atlas])
     np.testing.assert_allclose(statistics.readout_mean["maximum"], highest.mean(0), rtol=1e-6)
+
+
+def test_relative_entropy_with_a_null_key_is_of_rows_divided_by_their_sum(tmp_path: Path) -> None:
+    made_atlases.write(tmp_path, "nlp", variant="null_key")
+    atlas = open_atlas(tmp_path)
+    statistics = head_statistics(atlas)
+    mapped = [sample.maps for sample in atlas if sample.has_maps]
+    wanted = [
+        [[explicit_relative_entropy(head) for head in layer] for layer in maps] for maps in mapped
+    ]
+    relative = statistics.mean["relative_entropy"]
+    np.testing.assert_allclose(relative, np.mean(wanted, 0), rtol=1e-4)
+    assert statistics.num_samples["relative_entropy"] == len(mapped) == 3
+    rows = [[explicit_relative_entropy(row[None]) for row in sample.readout] for sample in atlas]
+    of_readout = statistics.readout_mean["relative_entropy"]
+    np.testing.assert_allclose(of_readout, np.mean(rows, 0), rtol=1e-5)
+    entropies = np.array([sample.entropy for sample in atlas], np.float64)
+    np.testing.assert_allclose(statistics.mean["entropy"], entropies.mean(0), rtol=1e-6)
+    shares = np.array([sample.null_share for sample in atlas], np.float64)
+    np.testing.assert_allclose(statistics.mean["null_share"], shares.mean(0), rtol=1e-6)
+
+
+def test_equal_weights_beside_a_null_key_are_uniform(tmp_path: Path) -> None:
+    third = np.float32(1 / 3)
+    entropy = np.float32(2 / 3 * np.log(3))  # above log 2
+    even = replace(
+        made_atlases.sample("nlp", 0, variant="null_key"),
+        boxes=np.array([[0, 1], [2, 3]]),
+        readout=np.full((4, 2), third),
+        readout_entropy=np.full(4, entropy),
+        readout_null_share=np.full(4, third),
+        entropy=np.full((2, 4), entropy),
+        null_share=np.full((2, 4), third),
+        maps=np.full((2, 4, 2, 2), third),
+    )
+    attributes = made_atlases.attributes("nlp", variant="null_key")
+    with AtlasWriter(tmp_path / "atlas.zarr", attributes, max_tokens=64) as writer:
+        writer.add([even])
+    statistics = head_statistics(open_atlas(tmp_path))
+    np.testing.assert_allclose(statistics.mean["relative_entropy"], 1, rtol=1e-6)
+    np.testing.assert_allclose(statistics.readout_mean["relative_entropy"], 1, rtol=1e-6)
+    np.testing.assert_allclose(statistics.mean["sink_score"], 1 / 3, rtol=1e-3)
+    assert statistics.notes == []  # two tokens, yet the sink score may be as low as 0
+
+
+def test_relative_entropy_beside_a_null_key_needs_full_maps(tmp_path: Path) -> None:
+    made_atlases.write(tmp_path, "nlp", mapped=0, variant="null_key")
+    statistics = head_statistics(open_atlas(tmp_path))
+    assert np.isnan(statistics.mean["relative_entropy"]).all()
+    assert "relative_entropy" not in statistics.overall()
+    assert "relative_entropy" in statistics.overall_readout()
+    assert "relative entropy, maximum, distance" in statistics.notes[0]
+    json.dumps(statistics.to_json(), allow_nan=False)
+    assert heads_figure(statistics).get_axes()
 
 
 def test_without_maps_the_entropies_are_there_and_a_note_says_the_rest(tmp_path: Path) -> None:

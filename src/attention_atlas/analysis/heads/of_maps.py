@@ -1,4 +1,4 @@
-"""Statistics of the maps of one sample, with few passes over them and no logarithm.
+"""Statistics of the maps of one sample, with few passes over them.
 
 Shapes: L layers, H heads, Q queries, K keys.
 """
@@ -36,13 +36,40 @@ def maximum(maps: Maps) -> PerHead:
     return _mean(maps.max(axis=-1, initial=0), axis=-1)
 
 
+def entropy(maps: Maps) -> PerHead:
+    """Return the entropy in nats of a row divided by its sum, [L, H, Q, K] to [L, H].
+
+    Mean over the queries whose row has a sum; NaN if there is none. It lies between 0 and log K.
+    """
+    of_rows = entropy_of_shares(maps)
+    known = ~np.isnan(of_rows)
+    total = np.where(known, of_rows, 0).sum(axis=-1)
+    count = known.sum(axis=-1)
+    mean: PerHead = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return mean
+
+
+def entropy_of_shares(rows: Maps) -> Maps:
+    """Return the entropy in nats of each row divided by its sum, [..., K] to [...]; NaN for 0 / 0.
+
+    -sum_j p_j log p_j, where p = A / sum A.
+    """
+    total = rows.sum(axis=-1, keepdims=True)
+    shares = np.divide(rows, total, out=np.zeros_like(rows), where=total > 0)
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    of_rows: Maps = np.einsum("...k,...k->...", shares, -logs)
+    of_rows[total[..., 0] <= 0] = np.nan
+    return of_rows
+
+
 def sink_score(maps: Maps) -> PerHead:
     """Return the most attention that any one key receives: [L, H, Q, K] to [L, H].
 
     max_k 1/Q sum_i A_ik, over all valid queries i and keys k. Gu et al. 2024 (arXiv 2410.10781,
     section 3) average the column of a key over the queries that may see it; under a causal mask
     these are those behind it, in an encoder they are all. Where they ask for the first key, we
-    take the largest, since in an encoder any key may be the sink. It lies between 1/K and 1.
+    take the largest, since in an encoder any key may be the sink. It lies between 1/K and 1 where
+    rows sum to 1. With a null key of mean share n it lies between (1 - n)/K and 1 - n.
     """
     received: PerHead = _mean(maps, axis=-2).max(axis=-1, initial=0)
     return received

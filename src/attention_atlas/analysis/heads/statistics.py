@@ -1,7 +1,8 @@
 """Statistics of every head over the samples of an atlas.
 
 Entropies and shares of the null key are kept of every sample; the rest is computed from the
-samples whose full maps are kept, one sample at a time.
+samples whose full maps are kept, one sample at a time. With a null key the rest includes the
+relative entropy of the layers: what is kept of a sample does not tell it.
 """
 
 from collections.abc import Callable
@@ -37,9 +38,14 @@ class Described:
 
 
 STATISTICS: dict[str, Described] = {
-    "entropy": Described("entropy", "nats", "entropy of a row, mean over the queries"),
+    "entropy": Described(
+        "entropy", "nats", "entropy of a row, mean over the queries; without the term of a null key"
+    ),
     "relative_entropy": Described(
-        "relative entropy", "", "entropy over log K, that of the uniform map: 1 is uniform"
+        "relative entropy",
+        "",
+        "entropy over log K, that of K equal weights: from 0, one key, to 1, uniform; with a null "
+        "key that of a row divided by its sum",
     ),
     "maximum": Described("maximum", "", "largest weight of a row, mean over the queries"),
     "distance_tokens": Described(
@@ -128,8 +134,12 @@ def head_statistics(
     A row of signed weights counts as abs(A) / sum abs(A); one with a null key sums to 1 minus its
     share. What a window hides has the weight 0. The entropies are those that the run kept, over
     all queries or as many as `capture.entropy_queries` says. Each statistic is the mean over the
-    samples of its mean over the queries of a sample. Samples of one token have no relative entropy
-    (0 / 0), and are left out of it.
+    samples of its mean over the queries of a sample.
+
+    The relative entropy is the entropy over log K. With a null key it is that of the rows divided
+    by their sums, so that it does not depend on the share of the null key: of the layers it is
+    computed from the full maps, over the queries that attend to any other key. Samples of one
+    token have none (0 / 0), and are left out of it.
 
     Args:
         atlas: To read.
@@ -150,10 +160,12 @@ def head_statistics(
         _add(of_readout, _of_readout(sample))
         if progress is not None:
             progress(done, steps)
+    has_null_key = atlas.attributes.has_null_key
     distances = _Distances(atlas.attributes.token_layout)
     for batch, maps in atlas.iter_maps(epoch) if has_layers else ():
         for sample, own in zip(batch, maps, strict=True):
-            _add(of_heads, _from_maps(of_maps.as_shares(own, sample.signed), sample, distances))
+            shares = of_maps.as_shares(own, sample.signed)
+            _add(of_heads, _from_maps(shares, sample, distances, has_null_key))
         done += len(batch)
         if progress is not None:
             progress(done, steps)
@@ -179,8 +191,12 @@ def _add(moments: dict[str, Moments], values: dict[str, npt.NDArray[Any]]) -> No
 def _kept(sample: Sample) -> dict[str, npt.NDArray[Any]]:
     """What is kept of every sample, maps or not: [L, H]."""
     entropy, null_share = sample.entropy, sample.null_share
-    kept = {"entropy": entropy, "relative_entropy": _relative(entropy, sample.length)}
-    return kept if null_share is None else kept | {"null_share": null_share}
+    if null_share is None:
+        return {"entropy": entropy, "relative_entropy": _relative(entropy, sample.length)}
+    # The entropy of a row divided by its sum s is (its entropy + s log s) / s, of which the means
+    # over the queries that are kept tell nothing. The full maps do, where there are any.
+    unknown = np.full(entropy.shape, np.nan)
+    return {"entropy": entropy, "relative_entropy": unknown, "null_share": null_share}
 
 
 def _of_readout(sample: Sample) -> dict[str, npt.NDArray[Any]]:
@@ -189,9 +205,10 @@ def _of_readout(sample: Sample) -> dict[str, npt.NDArray[Any]]:
     if not len(rows):
         return {}
     entropy, null_share = sample.readout_entropy, sample.readout_null_share
+    of_others = entropy if null_share is None else of_maps.entropy_of_shares(rows)
     found = {
         "entropy": entropy,
-        "relative_entropy": _relative(entropy, sample.length),
+        "relative_entropy": _relative(of_others, sample.length),
         "maximum": rows.max(axis=-1, initial=0),
     }
     return found if null_share is None else found | {"null_share": null_share}
@@ -218,20 +235,23 @@ class _Distances:
 
 
 def _from_maps(
-    maps: of_maps.Maps, sample: Sample, distances: _Distances
+    maps: of_maps.Maps, sample: Sample, distances: _Distances, has_null_key: bool
 ) -> dict[str, npt.NDArray[Any]]:
     """The statistics that need the maps, [L, H]."""
     score = of_maps.sink_score(maps)
     found = {name: of_maps.distance(maps, d) for name, d in distances.of(sample.boxes).items()}
-    return found | {
+    found |= {
         "maximum": of_maps.maximum(maps),
         "sink_score": score,
         "sink_rate": (score > SINK_THRESHOLD).astype(np.float32),
     }
+    if has_null_key:
+        found["relative_entropy"] = _relative(of_maps.entropy(maps), sample.length)
+    return found
 
 
 def _relative(entropy: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:
-    """Entropy over that of the uniform map of so many keys; NaN for one key."""
+    """Entropy of rows that sum to 1, over that of equal weights of so many keys; NaN for one."""
     return entropy / np.log(length) if length > 1 else np.full(entropy.shape, np.nan)
 
 
@@ -239,13 +259,15 @@ def _notes(atlas: Atlas, samples: list[Sample], heads: dict[str, Moments]) -> li
     if not atlas.layers:
         return ["The encoder has no layers, so there are no heads but those of the readout."]
     notes = []
+    has_null_key = atlas.attributes.has_null_key
     if "maximum" not in heads:
+        entropy = "relative entropy, " if has_null_key else ""
         notes.append(
-            "No sample keeps full maps, so maximum, distance and sink score are not known: record "
-            "them with capture=full."
+            f"No sample keeps full maps, so {entropy}maximum, distance and sink score are not "
+            "known: record them with capture=full."
         )
     short = sum(sample.length < 1 / SINK_THRESHOLD for sample in samples)
-    if short and "sink_rate" in heads:
+    if short and "sink_rate" in heads and not has_null_key:
         notes.append(
             f"{short} of {len(samples)} samples have 3 tokens or fewer, whose sink score is above "
             f"{SINK_THRESHOLD} whatever a head does."
