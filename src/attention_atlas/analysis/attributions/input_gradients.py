@@ -8,8 +8,13 @@ from torch.nn import functional as F
 from attention_atlas.analysis.attributions.recorded import Recorded
 from attention_atlas.encoder import Tokens
 
-# From a reference, 32 steps give the sum to about 1 %. Near zeros the first norm makes the logit
-# jump, so that more steps are needed and the sum may still miss a good part.
+# How far the attributions of a sample miss the change of the logit depends on the model. Measured
+# on 32 test samples of each of the three default recipes, trained with seed 0: with 32 steps from a
+# reference at most 0.1 % of the change (text), 2.8 % (images) and 0.6 % (sound). Small models with
+# random sharp weights, as the tests build them, missed up to 5 %, with differential attention up to
+# 20 %, with a gate of heads up to 43 % and with a null key up to 70 %; 128 steps brought all but
+# differential attention (9 %) below 0.1 %. From zeros the first norm makes the logit jump: with 128
+# steps the mean error over the mean change was 0.04 % (text), 2 % (images) and 29 % (sound).
 NUM_STEPS = 32
 NUM_STEPS_FROM_ZEROS = 128
 # How many tokens go through the model at once: the steps of the integral are more samples.
@@ -35,8 +40,9 @@ def integrated_gradients(recorded: Recorded, num_steps: int | None = None) -> Te
     a_j = sum_d (x - b)_jd integral_0^1 dy/dx_jd (b + t (x - b)) dt, where x [B, K, D] is what the
     embedding gives, y the target logit and the baseline b the embedding of the input with every
     token removed; zeros without one, which is the worse choice. The attributions of a sample sum to
-    y(x) - y(b). The integral is a Gauss-Legendre sum of `num_steps` terms, by default 32, and 128
-    from zeros. The sign is kept. A CLS token is no part of the input and has 0.
+    y(x) - y(b), as far as the integral is exact: it is a Gauss-Legendre sum of `num_steps` terms, by
+    default 32, and 128 from zeros. How many are enough depends on the model; what the sum misses
+    tells. The sign is kept. A CLS token is no part of the input and has 0.
     """
     values, baseline = recorded.question.tokens.values, recorded.question.reference
     if num_steps is None:
