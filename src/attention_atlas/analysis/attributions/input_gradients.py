@@ -40,9 +40,10 @@ def integrated_gradients(recorded: Recorded, num_steps: int | None = None) -> Te
     a_j = sum_d (x - b)_jd integral_0^1 dy/dx_jd (b + t (x - b)) dt, where x [B, K, D] is what the
     embedding gives, y the target logit and the baseline b the embedding of the input with every
     token removed; zeros without one, which is the worse choice. The attributions of a sample sum to
-    y(x) - y(b), as far as the integral is exact: it is a Gauss-Legendre sum of `num_steps` terms, by
-    default 32, and 128 from zeros. How many are enough depends on the model; what the sum misses
-    tells. The sign is kept. A CLS token is no part of the input and has 0.
+    y(x) - y(b), as far as the integral is exact: it is a Gauss-Legendre sum of `num_steps` terms,
+    by default 32, and 128 from zeros. How many are enough depends on the model; what the
+    attributions lack of that change tells. The sign is kept. A CLS token is no part of the input
+    and has 0.
     """
     values, baseline = recorded.question.tokens.values, recorded.question.reference
     if num_steps is None:
