@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.commands import run_script
 
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.sweep_report import report_sweep
+from tests.commands import run_script
 
 
 @pytest.mark.slow

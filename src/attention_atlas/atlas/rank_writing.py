@@ -80,10 +80,11 @@ class RankWriting:
         for name, array in self._arrays.items():
             folder = f"{self.name}/{name}"
             for key in files.names(folder):
-                if key == METADATA:
-                    continue
+                is_draft = key.endswith(DRAFT)
+                if not is_draft and not key.startswith(f"c{SEPARATOR}"):
+                    continue  # the metadata, or no file of the atlas
                 number = key.removesuffix(DRAFT).split(SEPARATOR)[1]
-                if key.endswith(DRAFT) or int(number) * array.chunks[0] >= first_row:
+                if is_draft or int(number) * array.chunks[0] >= first_row:
                     self._writer.remove(f"{folder}/{key}")
                 elif self._digests is not None:
                     (content,) = files.read([f"{folder}/{key}"])

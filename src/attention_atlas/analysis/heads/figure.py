@@ -68,11 +68,12 @@ def _draw(axes: Axes, statistics: HeadStatistics, name: str) -> None:
     rows, described = _rows(statistics, name), STATISTICS[name]
     highest = 1.0 if name in FROM_0_TO_1 else float(np.nanmax(rows, initial=0.0)) or 1.0
     drawn = axes.imshow(rows, cmap=COLOURS, vmin=0, vmax=highest, aspect="auto")
-    labels = [str(layer) for layer in range(len(statistics.layers))]
+    layers = len(statistics.layers) if name in statistics.mean else 0
+    labels = [str(layer) for layer in range(layers)]
     if len(rows) > len(labels):
         labels.append("readout")
     step = max(1, len(labels) // 12)
-    shown = [*range(0, len(statistics.layers), step), *range(len(statistics.layers), len(labels))]
+    shown = [*range(0, layers, step), *range(layers, len(labels))]
     axes.set_yticks(shown, [labels[row] for row in shown])
     axes.set_xticks(range(0, rows.shape[1], max(1, rows.shape[1] // 12)))
     axes.set_xlabel("head", fontsize=8)
