@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
@@ -285,7 +285,14 @@ def test_a_classifier_against_a_loop(steps: int) -> None:
     """In float64, of texts of 4, 7 and 1 tokens in one batch."""
     model, batch, removal = build(), text(), MaskRemoval()
     found = measure(
-        model, [batch], METHODS, removal, thresholds=THRESHOLDS, steps=steps, num_resamples=1
+        model,
+        [batch],
+        METHODS,
+        removal,
+        thresholds=THRESHOLDS,
+        steps=steps,
+        num_resamples=1,
+        random_draws=1,
     )
     reference = removal.all(batch, model.token_layout(batch))
     weights = attribute(model, batch, METHODS, reference=reference, seed=0)
@@ -308,6 +315,26 @@ def test_a_classifier_against_a_loop(steps: int) -> None:
                 if values[place] is not None
             }
             assert measured == pytest.approx(expected, abs=1e-10), (sample_id, method)
+
+
+def test_random_is_the_mean_over_all_orders() -> None:
+    """Of the 24 orders of four tokens, if drawn often enough."""
+    model, batch = build(), one(text(), 0)
+    count = int(batch["lengths"][0])
+    assert count == 4
+    given = {"thresholds": THRESHOLDS, "steps": 4, "num_resamples": 1}
+    found = measure(model, [batch], [], MaskRemoval(), random_draws=600, **given)
+    assert found.random_draws == 600
+    gradient = attribute(model, batch, ["input_gradient"])["input_gradient"][0].tolist()
+    orders = [
+        by_loop(model, batch, list(order), gradient, False, 4) for order in permutations(range(4))
+    ]
+    for metric in orders[0]:
+        values = np.array([order[metric] for order in orders])
+        measured = found.values["random"][metric][0]
+        assert measured is not None
+        assert abs(measured - values.mean()) < 5 * values.std() / math.sqrt(600), metric
+        assert values.std() > 0
 
 
 def test_leave_one_out_is_a_method_of_its_own() -> None:

@@ -2,8 +2,8 @@
 
 Input x gradient is the change of the logit with the length of a token's vector, which normalisation
 before each layer hides from all but the token's own residual path. Models trained without dropout
-are often right on all samples while it is blind for the signal; with half of each embedding and half
-of the layers' output left out, the embedding itself has to carry the evidence.
+are often right on all samples while it is blind for the signal; with half of each embedding and
+half of the layers' output left out, the embedding itself has to carry the evidence.
 The stem is linear: a convolution would mix a patch with its neighbours.
 """
 

@@ -6,10 +6,9 @@ Letters of shapes: B batch, K tokens of the layout, N samples.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from attention_atlas.analysis.faithfulness.batches import cut, select
 from attention_atlas.analysis.faithfulness.explain import Explain, Explainer
+from attention_atlas.analysis.faithfulness.metrics import mean_of_known
 from attention_atlas.analysis.faithfulness.probe import MAX_TOKENS, Probe, evaluating
 from attention_atlas.analysis.faithfulness.randomisation import likeness_to_untrained
 from attention_atlas.analysis.faithfulness.removal import Removal
@@ -39,6 +38,7 @@ def measure(
     num_resamples: int = 1000,
     own: Mapping[str, Explain] | None = None,
     max_left_out: int = 128,
+    random_draws: int = 5,
     randomised_samples: int = 16,
     max_tokens: int = MAX_TOKENS,
     progress: Callable[[int, int], None] | None = None,
@@ -59,6 +59,7 @@ def measure(
         own: Attributions of one's own by name.
         max_left_out: Tokens of a sample that are left out one at a time. Of a longer sample so many
             are drawn for the correlation, and leave-one-out is no method for it.
+        random_draws: Random attributions of each sample, whose scores are averaged.
         randomised_samples: On how many samples the randomisation check is made, evenly spaced.
         max_tokens: Tokens of one pass through the model, padding included.
         progress: Called with the samples done and all samples; a sample of the randomisation check
@@ -67,14 +68,14 @@ def measure(
     Raises:
         InputError: A method is unknown, an option is out of range, or there are no samples.
     """
-    _check(thresholds, steps)
+    _check(thresholds, steps, random_draws)
     batches = list(cut(batches, model))
     ids = [sample_id for batch in batches for sample_id in batch["sample_id"]]
     if not ids:
         raise InputError("There are no samples to measure faithfulness on.")
     again = _evenly(ids, randomised_samples) if fresh_model else set()
     tick = _counter(progress, len(ids) + len(again))
-    options = Options(tuple(thresholds), steps, seed, max_left_out)
+    options = Options(tuple(thresholds), steps, seed, max_left_out, random_draws)
     explainer = Explainer.of(model, methods, own or {}, removal, seed)
     scores: Scores = {}
     likeness: Scores = {}
@@ -114,11 +115,12 @@ def measure(
         steps=steps,
         seed=seed,
         num_resamples=num_resamples,
+        random_draws=random_draws,
         randomisation={
             method: {
                 stage: mean
                 for stage, values in by_stage.items()
-                if (mean := _mean(values)) is not None
+                if (mean := mean_of_known(values)) is not None
             }
             for method, by_stage in likeness.items()
         },
@@ -131,14 +133,15 @@ def measure(
     )
 
 
-def _check(thresholds: Sequence[float], steps: int) -> None:
+def _check(thresholds: Sequence[float], steps: int, random_draws: int) -> None:
     if not thresholds or not all(0 < part <= 1 for part in thresholds):
         raise InputError(
             f"thresholds={list(thresholds)} is not possible: give fractions of the tokens, above 0 "
             "and at most 1."
         )
-    if steps < 1:
-        raise InputError(f"steps={steps} is not possible: take 1 or more.")
+    for name, count in (("steps", steps), ("random_draws", random_draws)):
+        if count < 1:
+            raise InputError(f"{name}={count} is not possible: take 1 or more.")
 
 
 def _evenly(ids: Sequence[str], count: int) -> set[str]:
@@ -171,11 +174,6 @@ def _counter(progress: Callable[[int, int], None] | None, total: int) -> Callabl
             progress(done, total)
 
     return tick
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
 
 
 def _count(scores: Scores, method: str) -> int:

@@ -181,3 +181,9 @@ def spearman(first: Values, second: Values) -> float | None:
     a, b = (rankdata(values) - (len(values) + 1) / 2 for values in (first, second))
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / scale if scale else 0.0
+
+
+def mean_of_known(values: Sequence[float | None]) -> float | None:
+    """The mean of the numbers that were measured; None where none was."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

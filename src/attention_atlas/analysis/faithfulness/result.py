@@ -58,6 +58,7 @@ class Faithfulness:
         steps: Of deletion and insertion.
         seed: Of everything random.
         num_resamples: Of the bootstrap.
+        random_draws: Random attributions of each sample, whose scores are averaged.
         randomisation: By method and stage, how an attribution resembles that of the model with new
             weights from the output down to this stage: the mean over the samples.
         refused: Methods that do not apply, and why.
@@ -74,6 +75,7 @@ class Faithfulness:
     steps: int
     seed: int = 0
     num_resamples: int = 1000
+    random_draws: int = 1
     randomisation: dict[str, dict[str, float]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

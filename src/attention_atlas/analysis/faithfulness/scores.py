@@ -1,5 +1,6 @@
 """Score the attributions of one batch. Shapes: B batch, K tokens of the layout."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,8 +8,15 @@ import numpy.typing as npt
 
 from attention_atlas.analysis.faithfulness.curves import Curve, curves, leave_one_out
 from attention_atlas.analysis.faithfulness.explain import GRADIENT, Explainer
-from attention_atlas.analysis.faithfulness.metrics import Values, area, kendall, mean_drop
+from attention_atlas.analysis.faithfulness.metrics import (
+    Values,
+    area,
+    kendall,
+    mean_drop,
+    mean_of_known,
+)
 from attention_atlas.analysis.faithfulness.probe import Probe
+from attention_atlas.analysis.faithfulness.result import BASELINE
 from attention_atlas.data.splits import stable_hash
 
 LEAVE_ONE_OUT = "leave_one_out"
@@ -24,6 +32,7 @@ class Options:
     steps: int
     seed: int
     max_left_out: int
+    random_draws: int
 
 
 def score_batch(probe: Probe, explainer: Explainer, options: Options) -> Scores:
@@ -31,7 +40,8 @@ def score_batch(probe: Probe, explainer: Explainer, options: Options) -> Scores:
 
     A sample of which no token can be removed has none. An attribution without signs tells how much
     a token matters and not which way, so it is compared with the size of what leave-one-out and the
-    gradient say (as in Jain & Wallace 2019), a signed one with their value.
+    gradient say (as in Jain & Wallace 2019), a signed one with their value. Random attributions are
+    drawn several times and their scores averaged, so that no method looks good by a bad draw.
     """
     attributions = explainer(probe.model, probe.batch, probe.layout, probe.target)
     tokens = [np.flatnonzero(row) for row in probe.removable]
@@ -48,10 +58,14 @@ def score_batch(probe: Probe, explainer: Explainer, options: Options) -> Scores:
     gradient = attributions[GRADIENT]
     judged = {method: attributions[method] for method in explainer.methods}
     judged[LEAVE_ONE_OUT] = left_out
+    redrawn = [f"{BASELINE} {number}" for number in range(1, options.random_draws)]
+    judged |= {name: _drawn(attributions[BASELINE], tokens, draws) for name in redrawn}
     found = curves(probe, judged, ties, options.thresholds, options.steps)
     scores: Scores = {}
     for method, attribution in judged.items():
-        signed = method == LEAVE_ONE_OUT or explainer.is_signed(method, probe.model)
+        signed = method == LEAVE_ONE_OUT or (
+            method not in redrawn and explainer.is_signed(method, probe.model)
+        )
         per_sample = [
             _curve_scores(curve, probe.whole[sample], options, len(tokens[sample]))
             | {
@@ -67,7 +81,25 @@ def score_batch(probe: Probe, explainer: Explainer, options: Options) -> Scores:
         scores[method] = {
             metric: [of_sample[metric] for of_sample in per_sample] for metric in per_sample[0]
         }
+    all_random = [scores[BASELINE], *(scores.pop(name) for name in redrawn)]
+    scores[BASELINE] = {
+        metric: [
+            mean_of_known(values)
+            for values in zip(*(of_draw[metric] for of_draw in all_random), strict=True)
+        ]
+        for metric in scores[BASELINE]
+    }
     return scores
+
+
+def _drawn(
+    like: Values, tokens: Sequence[npt.NDArray[np.int64]], draws: Sequence[np.random.Generator]
+) -> Values:
+    """[B, K]: numbers drawn anew for the removable tokens of each sample."""
+    drawn: Values = np.zeros_like(like)
+    for row, own, draw in zip(drawn, tokens, draws, strict=True):
+        row[own] = draw.random(len(own))
+    return drawn
 
 
 def _curve_scores(
