@@ -26,7 +26,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the writer, and zarr with it, where it is used."""
+    """Import the writer, and its codecs with it, where it is used."""
     if name != "AtlasWriter":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from attention_atlas.atlas.writer import AtlasWriter

@@ -16,11 +16,11 @@ from numcodecs.vlen import VLenUTF8
 from numcodecs.zstd import Zstd
 
 from attention_atlas.atlas.files import Files
+from attention_atlas.atlas.schema import METADATA
 
 Numbers = tuple[int, ...]  # of a chunk, one along each axis
 Region = Sequence[tuple[int, int]]  # start and stop along each axis
 
-METADATA = "zarr.json"
 _ZSTD = Zstd()
 _STRINGS = VLenUTF8()
 

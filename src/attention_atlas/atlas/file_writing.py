@@ -8,9 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from attention_atlas.atlas.schema import DRAFT
 from attention_atlas.atlas.stores import Location, local_path, open_store, reaching
-
-DRAFT = ".partial"  # ending of a file that is not whole yet
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 

@@ -9,7 +9,6 @@ import numpy as np
 from attention_atlas.atlas.chunks import codecs
 from attention_atlas.atlas.schema import ArraySpec, plain_json
 
-METADATA = "zarr.json"
 SEPARATOR = "."  # one folder for all chunks of an array: making folders is what costs most
 
 

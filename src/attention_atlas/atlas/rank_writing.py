@@ -10,11 +10,11 @@ import numpy.typing as npt
 from attention_atlas.atlas import digests
 from attention_atlas.atlas.arrays import StoredArray
 from attention_atlas.atlas.chunks import cut, encode
-from attention_atlas.atlas.file_writing import DRAFT, FileWriter
+from attention_atlas.atlas.file_writing import FileWriter
 from attention_atlas.atlas.files import Files
 from attention_atlas.atlas.flushes import Flush
-from attention_atlas.atlas.metadata import METADATA, SEPARATOR, array_json, group_json
-from attention_atlas.atlas.schema import COMMIT_ARRAYS, ArraySpec
+from attention_atlas.atlas.metadata import SEPARATOR, array_json, group_json
+from attention_atlas.atlas.schema import COMMIT_ARRAYS, DRAFT, METADATA, ArraySpec
 from attention_atlas.errors import InputError
 
 LARGEST_MAP_CHUNK = 4 * 2**20  # bytes; the maps of a larger sample are cut into layers

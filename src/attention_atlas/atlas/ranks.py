@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attention_atlas.atlas.arrays import METADATA, DamagedChunkError, Region, StoredArray
+from attention_atlas.atlas.arrays import DamagedChunkError, Region, StoredArray
 from attention_atlas.atlas.files import Files
-from attention_atlas.atlas.schema import NOT_COMMITTED, RAGGED_DIMENSIONS
+from attention_atlas.atlas.schema import METADATA, NOT_COMMITTED, RAGGED_DIMENSIONS
 from attention_atlas.atlas.stores import Location
 from attention_atlas.errors import InputError
 

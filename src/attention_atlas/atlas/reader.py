@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
-from attention_atlas.atlas.arrays import METADATA
 from attention_atlas.atlas.files import Files, open_files
 from attention_atlas.atlas.ranks import Rank
 from attention_atlas.atlas.samples import Sample
-from attention_atlas.atlas.schema import ATLAS_FOLDER, SCHEMA_VERSION, AtlasAttributes
+from attention_atlas.atlas.schema import ATLAS_FOLDER, METADATA, SCHEMA_VERSION, AtlasAttributes
 from attention_atlas.atlas.stores import Location, exists, join, local_path, parent
 from attention_atlas.atlas.streaming import BATCH_BYTES, iter_maps
 from attention_atlas.atlas.verification import Verification, verify

@@ -8,10 +8,10 @@ from typing import Any
 from attention_atlas.atlas.arrays import StoredArray
 from attention_atlas.atlas.digests import ATTRIBUTE
 from attention_atlas.atlas.files import Files
-from attention_atlas.atlas.metadata import METADATA
 from attention_atlas.atlas.ranks import Rank
 from attention_atlas.atlas.schema import (
     GROWING_DIMENSIONS,
+    METADATA,
     SCHEMA_VERSION,
     ArraySpec,
     AtlasAttributes,

@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from attention_atlas.atlas.arrays import METADATA, DamagedChunkError, Numbers, StoredArray
+from attention_atlas.atlas.arrays import DamagedChunkError, Numbers, StoredArray
 from attention_atlas.atlas.digests import ATTRIBUTE, array_digest, chunk_digest
 from attention_atlas.atlas.files import Files
 from attention_atlas.atlas.ranks import Rank
-from attention_atlas.atlas.schema import MAP_DTYPES, AtlasAttributes, array_specs
+from attention_atlas.atlas.schema import DRAFT, MAP_DTYPES, METADATA, AtlasAttributes, array_specs
 from attention_atlas.atlas.stores import Location
 from attention_atlas.errors import InputError
-
-_DRAFT = ".partial"  # ending of what a killed writer left
 
 
 @dataclass
@@ -127,4 +125,4 @@ def _wanted(rank: Rank, array: StoredArray) -> Iterator[tuple[str, str]]:
 def _stored_keys(files: Files, folder: str) -> list[str]:
     """Return the keys of all chunks in the folder of an array."""
     names = files.names(folder)
-    return [name for name in names if name.startswith("c.") and not name.endswith(_DRAFT)]
+    return [name for name in names if name.startswith("c.") and not name.endswith(DRAFT)]

@@ -20,11 +20,12 @@ from attention_atlas.atlas.digests import ATTRIBUTE
 from attention_atlas.atlas.file_writing import write_files
 from attention_atlas.atlas.files import open_files
 from attention_atlas.atlas.flushes import Flush
-from attention_atlas.atlas.metadata import METADATA, group_json
+from attention_atlas.atlas.metadata import group_json
 from attention_atlas.atlas.rank_writing import RankWriting
 from attention_atlas.atlas.resuming import StoredRank, check_same, read_rank
 from attention_atlas.atlas.schema import (
     MAP_DTYPES,
+    METADATA,
     AtlasAttributes,
     CapturedSample,
     array_specs,
