@@ -32,37 +32,58 @@ def test_measured_once_and_shown_again(command, own_runs, task):
         assert {row["method"] for row in csv.DictReader(file)} >= {"readout", "rollout", "random"}
     written = (run / "faithfulness.json").stat().st_mtime_ns
     shown = json.loads((run / "faithfulness.json").read_text())
-    for options in ((), OPTIONS, ("--num-samples", "8"), ("--methods", "rollout")):
-        again = command("faithfulness", run, *options)
-        assert "--again measures anew" in again.stdout
-        table = first.stdout.split("Saved")[0]
-        assert again.stdout.startswith(table)
+    table = first.stdout.split("Saved")[0]
+    assert command("faithfulness", run, *OPTIONS).stdout.startswith(table)
+    for options in ((), ("--num-samples", "8")):
+        again = command("faithfulness", run, *options).stdout
+        assert "--again measures anew" in again
+        assert "leave_one_out" in again
+    few = command("faithfulness", run, "--methods", "rollout").stdout.split("\n\n")[0]
+    assert [line.split()[0] for line in few.splitlines() if line.strip()][1:] == [
+        "rollout",
+        "random",
+    ]
     assert shown["verdict"] in first.stdout
     described = json.loads(command("faithfulness", run, "--json").stdout)
     assert described["verdict"] == shown["verdict"]
     assert (run / "faithfulness.json").stat().st_mtime_ns == written
 
 
-def test_other_options_measure_anew(command, own_runs):
+def test_other_options_do_not_replace_what_took_long(command, own_runs):
     run = own_runs["vision"]
+    command("faithfulness", run, *OPTIONS, "--again")
+    kept = (run / "faithfulness.json").read_bytes()
     for options, name, value in (
         (("--num-samples", "6"), "sample_ids", 6),
         (("--num-samples", "6", "--steps", "3"), "steps", 3),
         (("--num-samples", "6", "--seed", "5"), "seed", 5),
         (("--num-samples", "6", "--removal", "mean"), "removal", "mean"),
+        (("--num-samples", "6", "--methods", "raw"), "titles", "raw"),
     ):
-        done = command("faithfulness", run, "--methods", "readout,random", *options, "--json")
+        refused = command("faithfulness", run, *options)
+        assert refused.exit_code == 2
+        assert "--again" in refused.stderr
+        assert options[-1] in refused.stderr
+        assert (run / "faithfulness.json").read_bytes() == kept
+        done = command("faithfulness", run, "--methods", "random", *options, "--again", "--json")
         assert done.exit_code == 0, done.output
         found = json.loads(done.stdout)[name]
-        assert (len(found) if name == "sample_ids" else found) == value
-    before = (run / "faithfulness.json").stat().st_mtime_ns
-    done = command("faithfulness", run, "--num-samples", "6", "--methods", "random", "--again")
-    assert "Saved" in done.stdout
-    assert (run / "faithfulness.json").stat().st_mtime_ns > before
+        if name == "titles":
+            assert value in found
+        else:
+            assert (len(found) if name == "sample_ids" else found) == value
+        (run / "faithfulness.json").write_bytes(kept)
+
+
+def test_a_method_that_does_not_apply_leaves_nothing(command, trained_runs):
+    done = command("faithfulness", trained_runs["vision"], "--methods", "raw:9.9")
+    assert done.exit_code == 2
+    assert "No method applies" in done.stderr
+    assert not (trained_runs["vision"] / "faithfulness.json").exists()
 
 
 def test_removal_of_another_modality(command, own_runs):
-    done = command("faithfulness", own_runs["vision"], "--removal", "silence")
+    done = command("faithfulness", own_runs["vision"], "--removal", "silence", "--again")
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
     assert "silence" in done.stderr

@@ -15,6 +15,7 @@ def quiet_libraries() -> None:
         ".*does not have many workers.*",  # data held in memory is loaded faster without
         ".*logs directory .* exists and is not empty.*",  # the run folder
         ".*Checkpoint directory .* exists and is not empty.*",
+        ".*number of training batches .* is smaller than the logging interval.*",  # small data
         ".*isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message)

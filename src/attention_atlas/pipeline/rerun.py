@@ -32,7 +32,8 @@ def check_evaluation(
     check_rule("run", config.run)
     check_rule("split", config.split)
     folder = Path(config.run)
-    if config.capture is not None and config.capture.get("every_n_epochs") is not None:
+    capture = config.get("capture") or {}  # there is none unless it was chosen
+    if capture.get("every_n_epochs") is not None:
         raise InputError(
             "capture.every_n_epochs is for training: an evaluation records one epoch. Leave it out."
         )

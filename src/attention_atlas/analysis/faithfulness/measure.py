@@ -66,7 +66,8 @@ def measure(
             counts twice.
 
     Raises:
-        InputError: A method is unknown, an option is out of range, or there are no samples.
+        InputError: A method is unknown, none applies, an option is out of range, or there are no
+            samples.
     """
     _check(thresholds, steps, random_draws)
     batches = list(cut(batches, model))
@@ -76,7 +77,10 @@ def measure(
     again = _evenly(ids, randomised_samples) if fresh_model else set()
     tick = _counter(progress, len(ids) + len(again))
     options = Options(tuple(thresholds), steps, seed, max_left_out, random_draws)
+    methods = [method for method in methods if method != LEAVE_ONE_OUT]
     explainer = Explainer.of(model, methods, own or {}, removal, seed)
+    if methods and explainer.refused.keys() >= set(methods):
+        raise InputError(f"No method applies: {' '.join(explainer.refused.values())}")
     scores: Scores = {}
     likeness: Scores = {}
     copies = 0

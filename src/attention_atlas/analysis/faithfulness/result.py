@@ -22,6 +22,8 @@ CONFIDENCE = 0.95
 BASELINE = "random"
 LEAST_TO_JUDGE = 5
 """Samples below which an interval says too little to call a method better than random."""
+LEAST_DIFFERENCE = 0.005
+"""What is printed as 0.01."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Estimate:
     num_samples: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.mean:z.2f} [{self.low:z.2f}, {self.high:z.2f}]"
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,14 @@ class Faithfulness:
         return bootstrap(values, self.num_resamples, self.seed)
 
     def better_than_random(self, method: str, metric: str) -> bool | None:
-        """Whether a method is better than random (True), worse (False), or neither (None)."""
+        """Whether a method is better than random (True), worse (False), or neither (None).
+
+        Neither, too, where the difference is below what is printed, however sure it is.
+        """
         difference = self.differences.get(method, {}).get(metric)
         if difference is None or difference.num_samples < LEAST_TO_JUDGE:
             return None
-        if difference.low <= 0 <= difference.high:
+        if difference.low <= 0 <= difference.high or abs(difference.mean) < LEAST_DIFFERENCE:
             return None
         return (difference.mean > 0) == METRICS[metric].higher_is_better
 

@@ -53,16 +53,12 @@ def faithfulness(
     """Measure how faithful attributions are to the model.
 
     Each is compared with random ones. Writes faithfulness.json, .csv and .png into the run folder.
-    What is there is shown instead if it was measured with the options that are given.
+    What is there already is shown instead, unless --again is given.
     """
     folder = local_run(run)
     names = None if methods is None else [name.strip() for name in methods.split(",")]
     content = {} if again else _read(folder)
     measured = _faithfulness(content)
-    if measured is not None and not _has_options(
-        measured, content, names, num_samples, removal, steps, seed
-    ):
-        measured = None
     is_new = measured is None
     if measured is None:
         from attention_atlas.analysis.files import check_output
@@ -80,10 +76,20 @@ def faithfulness(
                 SEED if seed is None else seed,
                 progress,
             )
+    else:
+        # A small test set has fewer samples than were asked for.
+        asked_for = content.get("num_samples_asked_for", len(measured.sample_ids))
+        options = {
+            "num-samples": (num_samples, asked_for),
+            "removal": (removal, measured.removal),
+            "steps": (steps, measured.steps),
+            "seed": (seed, measured.seed),
+        }
+        _check_same(folder / FILE, measured, names, options)
     if as_json:
         print_json(measured.to_json())
         return
-    _print(measured)
+    _print(measured, names)
     if is_new:
         print(f"\nSaved {folder / FILE}, and the same as .csv and .png")
     else:
@@ -108,29 +114,36 @@ def _faithfulness(content: dict[str, Any]) -> "Faithfulness | None":
         return None  # of another version: measured anew
 
 
-def _has_options(
+def _check_same(
+    path: Path,
     measured: "Faithfulness",
-    content: dict[str, Any],
     methods: list[str] | None,
-    num_samples: int | None,
-    removal: str | None,
-    steps: int | None,
-    seed: int | None,
-) -> bool:
-    """Whether a measurement was made with the options that are given; others do not matter."""
-    known = {*measured.methods, *measured.refused}
-    return (
-        (methods is None or set(methods) <= known)
-        # A small test set has fewer than were asked for.
-        and num_samples in (None, content.get("num_samples_asked_for", len(measured.sample_ids)))
-        and removal in (None, measured.removal)
-        and steps in (None, measured.steps)
-        and seed in (None, measured.seed)
-    )
+    options: dict[str, tuple[Any, Any]],
+) -> None:
+    """Check that a measurement is the one that is asked for; what is not asked does not matter.
+
+    Raises:
+        InputError: It is another, which took long and is not to be lost unasked.
+    """
+    differences = [
+        f"--{name} {kept}, not {given}"
+        for name, (given, kept) in options.items()
+        if given not in (None, kept)
+    ]
+    missing = set(methods or ()) - {*measured.methods, *measured.refused}
+    if missing:
+        differences.append(f"no {', '.join(sorted(missing))}")
+    if differences:
+        raise InputError(
+            f"{path} holds another measurement ({'; '.join(differences)}). Add --again to measure "
+            "anew in its place, or leave these options out to see it."
+        )
 
 
-def _print(measured: "Faithfulness") -> None:
+def _print(measured: "Faithfulness", methods: list[str] | None) -> None:
     from attention_atlas.analysis.faithfulness import METRICS
+    from attention_atlas.analysis.faithfulness.result import BASELINE
+    from attention_atlas.analysis.faithfulness.verdict import JUDGED
     from attention_atlas.cli.tables import print_table
 
     metrics = [
@@ -141,13 +154,17 @@ def _print(measured: "Faithfulness") -> None:
     headings = [METRICS[name].title for name in metrics]
     rows = []
     for method, estimates in measured.estimates.items():
+        if methods is not None and method not in (*methods, BASELINE):
+            continue
         cells = [
             f"{estimates[name]}{MARKS[measured.better_than_random(method, name)]}"
             if name in estimates
             else "-"
             for name in metrics
         ]
-        rows.append([method, *cells])
+        count = estimates[JUDGED].num_samples if JUDGED in estimates else 0
+        is_part = 0 < count < len(measured.sample_ids)
+        rows.append([f"{method} ({count} samples)" if is_part else method, *cells])
     print_table(["method", *headings], rows, in_pieces=True)
     print()
     for higher, words in DIRECTIONS.items():
