@@ -154,3 +154,43 @@ def test_an_interrupt_is_quiet(script, tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "interrupted\n"
+
+
+def test_an_interrupted_training_says_what_was_kept(tiny, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            str(REPOSITORY / "train.py"),
+            *tiny["vision"],
+            "trainer.max_epochs=10000",
+            f"hydra.run.dir={run}",
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 3/"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    last = run / "checkpoints" / "last.ckpt"
+    assert process.returncode == 130, errors
+    assert errors == f"interrupted; the same command with ckpt_path={last} goes on\n"
+    assert last.is_file()
+
+
+def test_a_run_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run_script(
+        ["train.py", "task=vision", f"hydra.run.dir={tmp_path / 'file' / 'run'}"], tmp_path
+    )
+    assert done.returncode == 2
+    path = tmp_path / "file"
+    assert done.stderr == f"error: {path / 'run'} cannot be written: {str(path)!r} is no folder.\n"
+    assert done.stderr.count("\n") == 1

@@ -21,6 +21,15 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         raise InputError(f"{str(path)!r} has the wrong ending: end it in {endings}.")
     if path.is_dir():
         raise InputError(f"{str(path)!r} is a folder: name a file in it.")
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Find out early that there can be no file or folder of this name.
+
+    Raises:
+        InputError: If the path lies in a place where nothing can be written.
+    """
     parent = path.absolute().parent
     while not parent.exists():
         parent = parent.parent

@@ -14,6 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from attention_atlas.analysis.files import check_writable
 from attention_atlas.combinations import GATES, find_conflict
 from attention_atlas.data.check import check_source, modality_of
 from attention_atlas.errors import InputError
@@ -277,11 +278,12 @@ def check_fixed(config: DictConfig, reference: DictConfig) -> None:
 
 
 def check_run_folder(folder: Path) -> None:
-    """Check that a folder holds no earlier run, with which a new one would be mixed.
+    """Check that a folder can be made, and holds no earlier run, with which it would be mixed.
 
     Raises:
-        InputError: It does.
+        InputError: It cannot, or it does.
     """
+    check_writable(folder)
     for name in RUN_FILES:
         if (folder / name).exists():
             raise InputError(

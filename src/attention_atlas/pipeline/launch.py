@@ -92,8 +92,10 @@ class Command:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except Exception as error:
             _stop(error)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+        except KeyboardInterrupt as interrupt:
+            print(
+                f"interrupted{''.join(f'; {words}' for words in interrupt.args)}", file=sys.stderr
+            )
             sys.exit(INTERRUPTED_EXIT_CODE)
 
     def help(self, overrides: list[str]) -> str:

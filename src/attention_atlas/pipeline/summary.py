@@ -20,7 +20,10 @@ def print_summary(result: Mapping[str, Any], folder: Path) -> None:
     title = f"{result['task']} on {result['data']}"
     console.print(accuracy_table(result, ("val", "test"), title, baseline))
     if baseline is None:
-        console.print("baseline: not measured on this data; python baseline.py measures it")
+        console.print(
+            "baseline: not measured on this data; python baseline.py with the same task and data "
+            "measures it"
+        )
     console.print(
         f"{result['num_parameters']:,} parameters, "
         f"{result['train_seconds']:.0f} s of training, {result['cpu_seconds']:.0f} CPU s in all"

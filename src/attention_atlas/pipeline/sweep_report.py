@@ -41,7 +41,13 @@ class SweepReport(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Report the runs below the folder of the sweep."""
         folder = Path(config.hydra.sweep.dir)
-        report_sweep(folder, self.methods, self.num_samples, self.quantities)
+        try:
+            report_sweep(folder, self.methods, self.num_samples, self.quantities)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"the runs in {folder} are kept, and report_sweep(Path({str(folder)!r})) of "
+                "attention_atlas.pipeline.sweep_report goes on with their evidence"
+            ) from None
 
 
 def report_sweep(

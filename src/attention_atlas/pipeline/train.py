@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
+from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build import (
     build_callbacks,
@@ -25,6 +26,7 @@ from attention_atlas.pipeline.loading import load_weights
 from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.result import describe_run, write_json
 from attention_atlas.pipeline.summary import print_summary
+from attention_atlas.tasks import ClassificationTask
 
 
 def train(config: DictConfig, folder: Path) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     trainer = build_trainer(config, folder, [*build_callbacks(config), *capture], loggers)
 
     started = time.perf_counter()
-    trainer.fit(task, datamodule, ckpt_path=config.ckpt_path)
+    _fit(trainer, task, datamodule, config.ckpt_path, folder)
     train_seconds = time.perf_counter() - started
 
     best = folder / "checkpoints" / "best.ckpt"
@@ -71,6 +73,24 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     write_json(folder / "result.json", result)
     print_summary(result, folder)
     return result
+
+
+def _fit(
+    trainer: Trainer,
+    task: ClassificationTask,
+    datamodule: AtlasDataModule,
+    ckpt_path: str | None,
+    folder: Path,
+) -> None:
+    """Train; an interrupt says what was kept."""
+    try:
+        trainer.fit(task, datamodule, ckpt_path=ckpt_path)
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        last = folder / "checkpoints" / "last.ckpt"
+        kept = f"the same command with ckpt_path={last} goes on" if last.is_file() else ""
+        raise KeyboardInterrupt(*filter(None, [kept])) from None
 
 
 def _validation(trainer: Trainer) -> dict[str, float]:

@@ -35,7 +35,7 @@ def show(
         list[str] | None,
         typer.Option(
             help="Attribution such as rollout, computed with the model of the run; may be "
-            "repeated. `atlas faithfulness` lists all.",
+            "repeated. Another name than one of them lists all.",
         ),
     ] = None,
     epoch: Epoch = None,
