@@ -53,3 +53,11 @@ def test_difference_of_two_accuracies_is_newcombes() -> None:
 
 def test_without_an_interval_there_is_no_difference() -> None:
     assert difference_of_intervals(Interval(1.0), Interval(2.0, 1.5, 2.5)) is None
+
+
+def test_an_interval_is_cut_where_there_can_be_nothing() -> None:
+    wide = Interval(0.9, 0.6, 1.2, 2, "t")
+    assert wide.within(0, 1) == Interval(0.9, 0.6, 1, 2, "t")
+    assert Interval(3.6, -4.6, 11.9, 2, "t").within(0, None) == Interval(3.6, 0, 11.9, 2, "t")
+    assert wide.within(None, None) == wide
+    assert Interval(0.5).within(0, 1) == Interval(0.5)

@@ -10,12 +10,15 @@ import made_atlases
 import pytest
 
 from attention_atlas.analysis.comparison import (
+    Interval,
     compare_runs,
     comparison_markdown,
     describe_quantity,
     read_run,
 )
 from attention_atlas.analysis.comparison.figure import compare_figure
+from attention_atlas.analysis.comparison.markdown import interval_in_words
+from attention_atlas.analysis.comparison.quantities import Quantity
 from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.analysis.heads import head_statistics
 from attention_atlas.atlas import AtlasWriter, open_atlas
@@ -110,7 +113,113 @@ def test_other_options_of_one_mechanism_are_told_apart(tmp_path: Path) -> None:
         make_run(tmp_path / "b", encoder={"depth": 2}),
     ]
     labels = [group.label for group in compare_runs(runs).groups]
-    assert labels == ["scaled_dot (encoder.depth=1)", "scaled_dot (encoder.depth=2)"]
+    assert labels == ["scaled_dot (depth=1)", "scaled_dot (depth=2)"]
+
+
+def test_an_option_that_is_off_is_one_that_an_older_config_lacks(tmp_path: Path) -> None:
+    old = make_run(tmp_path / "old", seed=0, task_settings={"recipe": {"lr": 0.1}})
+    new = make_run(
+        tmp_path / "new",
+        seed=1,
+        attention={"score": "scaled_dot", "differential": False, "gate": None},
+        callbacks={"ema": {"on": False}},
+        task_settings={"recipe": {"lr": 0.1, "short_epochs": 8}},
+    )
+    (group,) = compare_runs([old, new]).groups
+    assert (group.label, group.num_runs) == ("scaled_dot", 2)
+
+
+def test_labels_name_what_really_differs(tmp_path: Path) -> None:
+    small = {"encoder": {"name": "tiny", "embed_dim": 16, "depth": 1}}
+    large = {"encoder": {"name": "small", "embed_dim": 48, "depth": 2, "dropout": 0.0}}
+    off = {"score": "scaled_dot", "differential": False, "compile": False}
+    runs = [
+        make_run(
+            tmp_path / "old",
+            **small,
+            trainer={"max_epochs": 1},
+            optimizer={"_target_": "torch.optim.SGD"},
+            augmentation={"flip": 0.5},
+            data={"augmentation": {"flip": 0.5}},
+        ),
+        make_run(
+            tmp_path / "new",
+            **large,
+            trainer={"max_epochs": 28},
+            attention=off,
+            optimizer={"_target_": "torch.optim.AdamW"},
+            augmentation={"flip": 0.2},
+            data={"augmentation": {"flip": 0.2}},
+        ),
+    ]
+    assert [group.label for group in compare_runs(runs).groups] == [
+        "scaled_dot (encoder=tiny, embed_dim=16, depth=1, max_epochs=1, optimizer=SGD, "
+        "augmentation.flip=0.5)",
+        "scaled_dot (encoder=small, embed_dim=48, depth=2, dropout=0.0, max_epochs=28, "
+        "optimizer=AdamW, and 1 more)",
+    ]
+
+
+def test_other_mechanisms_say_what_else_differs(tmp_path: Path) -> None:
+    runs = [
+        make_run(tmp_path / "a", trainer={"max_epochs": 28}),
+        make_run(tmp_path / "b", score="cosine", trainer={"max_epochs": 1}),
+    ]
+    labels = [group.label for group in compare_runs(runs).groups]
+    assert labels == ["scaled_dot (max_epochs=28)", "cosine (max_epochs=1)"]
+
+
+def test_no_two_groups_have_the_same_label(tmp_path: Path) -> None:
+    sizes = [dict.fromkeys("abcdefg", number) | {"z": number // 2} for number in (1, 2)]
+    runs = [make_run(tmp_path / str(place), encoder=size) for place, size in enumerate(sizes)]
+    runs.append(make_run(tmp_path / "2", encoder=sizes[1] | {"z": 9}))
+    labels = [group.label for group in compare_runs(runs).groups]
+    assert len(set(labels)) == 3
+    assert labels[1].endswith(f"and 2 more, {runs[1]})")
+
+
+def test_intervals_end_where_their_quantity_does(tmp_path: Path) -> None:
+    runs = []
+    for score, accuracies, seconds in (
+        ("dot", (0.99, 0.6), (4.3, 3.0)),
+        ("cosine", (0.01, 0.4), (3.1, 3.1)),
+    ):
+        for seed, accuracy in enumerate(accuracies):
+            runs.append(make_run(tmp_path / f"{score}{seed}", accuracy, seed, score, atlas=False))
+            result = json.loads((runs[-1] / "result.json").read_text())
+            result["cpu_seconds"] = seconds[seed]
+            (runs[-1] / "result.json").write_text(json.dumps(result))
+            (runs[-1] / ".hydra").mkdir()
+            config = f"seed: {seed}\nattention: {{score: {score}}}\n"
+            (runs[-1] / ".hydra" / "config.yaml").write_text(config)
+    comparison = compare_runs(runs)
+    first, second = (group.intervals for group in comparison.groups)
+    assert (first["accuracy"].high, second["accuracy"].low) == (1, 0)
+    assert first["accuracy"].low == 0  # 0.795 - 12.7 * 0.195
+    assert first["cpu_seconds"].low == 0
+    assert first["cpu_seconds"].high == pytest.approx(3.65 + 12.7062 * 0.65, rel=1e-4)
+    difference = comparison.difference(*comparison.groups, "accuracy")
+    assert difference is not None
+    assert difference.interval.low == -1
+    written = comparison.to_json()["groups"][0]["intervals"]["accuracy"]
+    assert (written["low"], written["high"]) == (0, 1)
+    text = comparison_markdown(comparison)
+    assert "3.7 [0.0, 11.9] (tie)" in text or "3.6 [0.0, 11.9] (tie)" in text
+    assert "**3.1 [3.1, 3.1]** (tie)" in text  # equal seconds are an interval too
+    assert "| 1,000 |" in text  # and a number of parameters is none
+    assert "cut at the ends" in text
+
+
+@pytest.mark.parametrize(
+    ("interval", "unit", "words"),
+    [
+        (Interval(-0.0001, -0.0004, 0.11), "", "0.000 [0.000, 0.110]"),
+        (Interval(0.5, -0.00001, 0.6), "%", "50.00 [0.00, 60.00]"),
+        (Interval(-0.5, -0.6, -0.4), "", "-0.500 [-0.600, -0.400]"),
+    ],
+)
+def test_nothing_is_less_than_zero_by_nothing(interval: Interval, unit: str, words: str) -> None:
+    assert interval_in_words(interval, Quantity("name", "title", unit)) == words
 
 
 @pytest.mark.parametrize(
@@ -161,7 +270,7 @@ def test_faithfulness_of_single_runs_is_compared_by_its_intervals(tmp_path: Path
     text = comparison_markdown(comparison)
     assert "comprehensiveness over random by attribution method (higher is better):" in text
     assert "| attention | runs | rollout |" in text
-    assert "| cosine | 1 | **0.600** |" in text
+    assert "| cosine | 1 | **0.600 [0.600, 0.600]** |" in text
 
 
 def test_faithfulness_measured_in_different_ways_is_not_compared(tmp_path: Path) -> None:
@@ -178,7 +287,9 @@ def test_a_repeated_seed_counts_once(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / name, 0.9, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
     comparison = compare_runs(runs)
     (group,) = comparison.groups
-    assert len(group.runs) == 3
+    assert (len(group.runs), group.num_runs) == (3, 2)
+    assert "| scaled_dot | 2 |" in comparison_markdown(comparison)
+    assert comparison.to_json()["groups"][0]["num_runs"] == 2
     assert group.intervals["accuracy"].runs == 2
     assert any("counts once" in note for note in comparison.notes)
 

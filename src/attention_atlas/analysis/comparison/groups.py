@@ -12,6 +12,7 @@ from attention_atlas.analysis.comparison.intervals import (
     difference_over_seeds,
     over_seeds,
 )
+from attention_atlas.analysis.comparison.labels import label_groups, options_of
 from attention_atlas.analysis.comparison.quantities import FAITHFULNESS, describe_quantity
 from attention_atlas.analysis.comparison.runs import ComparedRun, read_run
 from attention_atlas.atlas.schema import plain_json
@@ -28,7 +29,8 @@ class Group:
         task: Of all its runs.
         data: Of all its runs.
         runs: In the order given.
-        intervals: Mean and interval of each quantity, over the runs that have it.
+        intervals: Mean and interval of each quantity, over the runs that have it, cut at the ends
+            of what the quantity can be.
     """
 
     label: str
@@ -36,6 +38,21 @@ class Group:
     data: str
     runs: list[ComparedRun]
     intervals: dict[str, Interval]
+
+    @property
+    def repeated(self) -> list[ComparedRun]:
+        """Runs of a seed that another run has already, which are counted no second time."""
+        seeds = [run.seed for run in self.runs]
+        return [
+            run
+            for number, run in enumerate(self.runs)
+            if run.seed is not None and run.seed in seeds[:number]
+        ]
+
+    @property
+    def num_runs(self) -> int:
+        """How many runs count."""
+        return len(self.runs) - len(self.repeated)
 
     def values(self, quantity: str) -> list[float]:
         """Return a quantity of each seed that has it."""
@@ -136,6 +153,7 @@ class Comparison:
                 "label": group.label,
                 "task": group.task,
                 "data": group.data,
+                "num_runs": group.num_runs,
                 "intervals": {name: asdict(value) for name, value in group.intervals.items()},
                 "runs": [_run_to_json(run) for run in group.runs],
             }
@@ -153,12 +171,14 @@ def compare_runs(
 ) -> Comparison:
     """Read runs and lay them side by side.
 
-    Runs whose configs differ in the seed alone make a group. Of a group of two runs or more, each
-    quantity has its mean and the t interval over the runs; of one run, the accuracy has Wilson's
-    interval and faithfulness that of its bootstrap, both over samples. The difference of two groups
-    has Welch's interval where both have two runs or more, else one made of the intervals of the two
-    (see `intervals`). An interval that includes 0 is a tie. All intervals are of 95 %. Runs of
-    different tasks or data are listed, and no differences are taken between them.
+    Runs whose configs differ in the seed alone make a group; an option that is off is the same as
+    one that an older config lacks, and a seed that is repeated counts once. Of a group of two runs
+    or more, each quantity has its mean and the t interval over the runs; of one run, the accuracy
+    has Wilson's interval and faithfulness that of its bootstrap, both over samples. The difference
+    of two groups has Welch's interval where both have two runs or more, else one made of the
+    intervals of the two (see `intervals`). An interval that includes 0 is a tie. All intervals are
+    of 95 %, and cut at the ends of what their quantity can be. Runs of different tasks or data are
+    listed, and no differences are taken between them.
 
     Args:
         runs: Their folders, paths or URLs, each once.
@@ -205,7 +225,7 @@ def _groups(runs: list[ComparedRun]) -> list[Group]:
     for run in runs:
         by_key.setdefault(_key(run), []).append(run)
     members = list(by_key.values())
-    labels = _labels(members)
+    labels = label_groups([group[0] for group in members])
     return [
         Group(label, group[0].task, group[0].data, group, _intervals(group))
         for label, group in zip(labels, members, strict=True)
@@ -216,20 +236,25 @@ def _key(run: ComparedRun) -> str:
     """What runs that differ in their seed alone have in common; a repeated seed stays one run."""
     if run.config is None:
         return _place(run.run)
-    return json.dumps([run.task, run.data, run.split, run.config], sort_keys=True, default=str)
+    options = options_of(run.config)
+    return json.dumps([run.task, run.data, run.split, options], sort_keys=True, default=str)
 
 
 def _intervals(runs: list[ComparedRun]) -> dict[str, Interval]:
-    names = dict.fromkeys(name for run in runs for name in run.values)
     intervals = {}
-    for name in names:
-        having = [run for run in runs if name in run.values]
-        values = _of_seeds(runs, name)
-        if len(values) == 1 and name in having[0].intervals:
-            intervals[name] = having[0].intervals[name]
-        else:
-            intervals[name] = over_seeds(values)
+    for name in dict.fromkeys(name for run in runs for name in run.values):
+        described = describe_quantity(name)
+        intervals[name] = _uncut(runs, name).within(described.least, described.most)
     return intervals
+
+
+def _uncut(runs: list[ComparedRun], quantity: str) -> Interval:
+    """The interval of a quantity as it is computed, which may go beyond what there can be."""
+    values = _of_seeds(runs, quantity)
+    first = next(run for run in runs if quantity in run.values)
+    if len(values) == 1 and quantity in first.intervals:
+        return first.intervals[quantity]
+    return over_seeds(values)
 
 
 def _of_seeds(runs: list[ComparedRun], quantity: str) -> list[float]:
@@ -251,67 +276,20 @@ def _difference(first: Group, second: Group, quantity: str) -> Difference | None
     if len(one) > 1 and len(other) > 1:
         interval = difference_over_seeds(one, other)
     elif one and other:
-        interval = difference_of_intervals(first.intervals[quantity], second.intervals[quantity])
+        interval = difference_of_intervals(
+            _uncut(first.runs, quantity), _uncut(second.runs, quantity)
+        )
     else:
         interval = None
     if interval is None:
         return None
+    interval = interval.within(*describe_quantity(quantity).range_of_differences)
     return Difference(first.task, first.data, quantity, first.label, second.label, interval)
 
 
 def _settings(groups: list[Group]) -> set[str]:
     """In which ways faithfulness was measured."""
     return {run.settings for group in groups for run in group.runs if run.settings is not None}
-
-
-def _repeated(group: Group) -> list[str]:
-    """Runs of a seed that another run of the group has already."""
-    seeds = [run.seed for run in group.runs]
-    return [
-        str(run.run)
-        for number, run in enumerate(group.runs)
-        if run.seed is not None and run.seed in seeds[:number]
-    ]
-
-
-def _labels(members: list[list[ComparedRun]]) -> list[str]:
-    """Name each group by its mechanism, and by what else differs where that is the same."""
-    labels = []
-    for group in members:
-        run = group[0]
-        alike = [
-            other[0]
-            for other in members
-            if (other[0].task, other[0].data, other[0].mechanism)
-            == (run.task, run.data, run.mechanism)
-        ]
-        labels.append(run.mechanism + (_what_differs(run, alike) if len(alike) > 1 else ""))
-    return labels
-
-
-def _what_differs(run: ComparedRun, alike: list[ComparedRun]) -> str:
-    if any(other.config is None for other in alike):
-        return f" ({run.run})"
-    configs = [dict(_flat(other.config)) for other in alike]
-    own = dict(_flat(run.config))
-    names = sorted({name for config in configs for name in config})
-    differing = [n for n in names if len({str(config.get(n)) for config in configs}) > 1]
-    # A recipe is where other options take their values from: it would name everything twice.
-    short = [n for n in differing if not n.startswith("task.recipe.")] or differing
-    words = [f"{name}={own.get(name)}" for name in short[:3]]
-    if run.split != "test":
-        words.append(run.split)
-    return f" ({', '.join(words)})" if words else f" ({run.run})"
-
-
-def _flat(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    if not isinstance(config, dict):
-        return [(prefix, config)]
-    return [
-        pair
-        for name, value in config.items()
-        for pair in _flat(value, f"{prefix}.{name}" if prefix else str(name))
-    ]
 
 
 def _run_to_json(run: ComparedRun) -> dict[str, Any]:
@@ -329,10 +307,10 @@ def _notes(groups: list[Group]) -> list[str]:
             "differences are taken within the same task and data only."
         )
     for group in groups:
-        if repeated := _repeated(group):
+        if group.repeated:
+            repeated = ", ".join(str(run.run) for run in group.repeated)
             notes.append(
-                f"{', '.join(repeated)}: of the same seed and config as a run before, so it counts "
-                "once."
+                f"{repeated}: of the same seed and config as a run before, so it counts once."
             )
     for task, data in dict.fromkeys((group.task, group.data) for group in groups):
         ways = _settings([g for g in groups if (g.task, g.data) == (task, data)])
@@ -341,7 +319,7 @@ def _notes(groups: list[Group]) -> list[str]:
                 f"Faithfulness on {data} was measured in different ways ({'; '.join(sorted(ways))}"
                 "), so it is not compared: measure the runs again with the same options."
             )
-    if any(len(group.runs) == 1 for group in groups):
+    if any(group.num_runs == 1 for group in groups):
         notes.append(
             "Where a run stands alone, intervals are over its test samples: they say nothing about "
             "another seed."

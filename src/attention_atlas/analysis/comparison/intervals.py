@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import binomtest, t
@@ -29,11 +29,21 @@ class Interval:
     runs: int = 1
     method: str | None = None
 
+    def within(self, least: float | None, most: float | None) -> "Interval":
+        """Return it with ends that are cut where they lie beyond what the number can be."""
+        low, high = self.low, self.high
+        if low is not None and least is not None:
+            low = max(low, least)
+        if high is not None and most is not None:
+            high = min(high, most)
+        return replace(self, low=low, high=high)
+
 
 def over_seeds(values: Sequence[float]) -> Interval:
     """Return the mean of n values with mean +- t(n - 1) s / sqrt(n) (Student 1908).
 
-    It takes the values of seeds as normally distributed. One value has no interval.
+    It takes the values of seeds as normally distributed, so that its ends may lie where no value
+    can be (see `Interval.within`). One value has no interval.
     """
     mean = float(np.mean(values))
     if len(values) < 2:

@@ -23,9 +23,12 @@ DEFAULT_QUANTITIES = (
     f"{HEADS}.sink_score",
 )
 DEFAULT_METRIC = "comprehensiveness"
-LEGEND = (
+IN_BRACKETS = (
     "In brackets the interval of 95 %: over runs where there are several, else over the samples of "
-    "the one run. Bold is the best; (tie) says that the interval of the difference to the best "
+    "the one run, and cut at the ends of what a quantity can be, such as 100 %."
+)
+LEGEND = (
+    f"{IN_BRACKETS} Bold is the best; (tie) says that the interval of the difference to the best "
     "includes 0."
 )
 
@@ -62,7 +65,7 @@ def default_quantities(comparison: Comparison) -> list[str]:
     measured = [
         name
         for name in comparison.quantities
-        if _is_faithfulness(name) and name.endswith(f".{DEFAULT_METRIC}")
+        if is_faithfulness(name) and name.endswith(f".{DEFAULT_METRIC}")
     ]
     known = comparison.quantities
     return [name for name in DEFAULT_QUANTITIES if name in known] + measured
@@ -71,11 +74,11 @@ def default_quantities(comparison: Comparison) -> list[str]:
 def interval_in_words(interval: Interval, quantity: Quantity) -> str:
     """Return a mean with its interval, such as `98.20 [97.17, 98.86]`, without the unit."""
     scale = 100 if quantity.unit == "%" else 1
-    ends = [interval.low, interval.high] if interval.low != interval.high else []
+    ends = [interval.low, interval.high] if quantity.varies else []
     numbers = [scale * value for value in (interval.mean, *ends) if value is not None]
     largest = max(abs(number) for number in numbers)
     digits = 0 if largest >= 1000 else {"%": 2, "s": 1}.get(quantity.unit, 3)
-    words = [f"{number:,.{digits}f}" for number in numbers]
+    words = [f"{number:z,.{digits}f}" for number in numbers]  # z: never -0.000
     return words[0] + (f" [{words[1]}, {words[2]}]" if len(words) == 3 else "")
 
 
@@ -85,7 +88,7 @@ def _tables(comparison: Comparison, task: str, data: str, names: list[str]) -> l
     by_metric: dict[str, list[Quantity]] = {}
     for name in names:
         if any(name in group.intervals for group in groups):
-            metric = name.rpartition(".")[2] if _is_faithfulness(name) else ""
+            metric = name.rpartition(".")[2] if is_faithfulness(name) else ""
             by_metric.setdefault(metric, []).append(describe_quantity(name))
     best = {name: comparison.best(task, data, name) for name in names}
     tables = []
@@ -99,7 +102,8 @@ def _tables(comparison: Comparison, task: str, data: str, names: list[str]) -> l
     return tables
 
 
-def _is_faithfulness(name: str) -> bool:
+def is_faithfulness(name: str) -> bool:
+    """Say whether a quantity is one of an attribution."""
     return name.startswith(f"{FAITHFULNESS}.")
 
 
@@ -109,7 +113,7 @@ def _table(
     lines = [_line(["attention", "runs", *heads]), _line(["---", *["---:"] * (1 + len(heads))])]
     for group in groups:
         cells = [_cell(group, quantity, best[quantity.name]) for quantity in described]
-        lines.append(_line([group.label, str(len(group.runs)), *cells]))
+        lines.append(_line([group.label, str(group.num_runs), *cells]))
     return "\n".join(lines)
 
 

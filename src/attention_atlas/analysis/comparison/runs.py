@@ -22,8 +22,18 @@ from attention_atlas.errors import InputError
 
 RESULT, FAITHFULNESS_FILE = "result.json", "faithfulness.json"
 CONFIG = ".hydra/config.yaml"
-# Where a run stands and what it keeps of itself; not what is trained, nor how.
-NOT_COMPARED = {"seed", "run_folder", "dirpath", "capture", "logger", "num_threads", "hydra"}
+# Where a run stands and what it keeps of itself; not what is trained, nor how. A recipe is where
+# options take their values from, which are compared themselves.
+NOT_COMPARED = {
+    "seed",
+    "run_folder",
+    "dirpath",
+    "capture",
+    "logger",
+    "num_threads",
+    "hydra",
+    "recipe",
+}
 _COSTS = ("cpu_seconds", "train_seconds", "num_parameters")
 
 Progress = Callable[[int, int], None]

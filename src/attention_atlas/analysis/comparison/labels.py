@@ -1,0 +1,118 @@
+"""Name groups of runs: by their mechanism, and by what else tells their configs apart."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attention_atlas.analysis.comparison.runs import ComparedRun
+
+MOST_NAMED = 6  # options in a label
+PARTS = ("encoder", "trainer", "optimizer", "attention")  # whose options are named first
+# Options of attention that the words for a mechanism say already.
+IN_MECHANISM = {
+    f"attention.{name}"
+    for name in (
+        "score",
+        "linear",
+        "differential",
+        "null_key",
+        "rotary",
+        "window",
+        "gate",
+        "num_kv_heads",
+    )
+}
+# What a part of a config is, so that the part alone names it: `encoder=small`, `optimizer=SGD`.
+WHAT_IT_IS = ("name", "_target_")
+
+
+def options_of(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the options of a config by their dotted names, without those that are off.
+
+    An option that is false or null is as if it were not there, so that a config from before there
+    was such an option is the same as one that leaves it off.
+    """
+    options: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            options |= options_of(value, f"{prefix}{name}.")
+        elif value is not None and value is not False:
+            options[f"{prefix}{name}"] = value
+    return options
+
+
+def label_groups(runs: Sequence[ComparedRun]) -> list[str]:
+    """Return a label for each group, of which a run is given; no two of a data set are the same.
+
+    A label is the mechanism, such as `cosine, rotary`, and in brackets the options that are not
+    the same in all groups of its task and data.
+    """
+    words = [_what_differs(run, _beside(run, runs)) for run in runs]
+    labels = [_label(run, each) for run, each in zip(runs, words, strict=True)]
+    taken = Counter((run.task, run.data, label) for run, label in zip(runs, labels, strict=True))
+    return [
+        label if taken[run.task, run.data, label] == 1 else _label(run, [*each, str(run.run)])
+        for run, label, each in zip(runs, labels, words, strict=True)
+    ]
+
+
+def _label(run: ComparedRun, words: Sequence[str]) -> str:
+    return run.mechanism + (f" ({', '.join(words)})" if words else "")
+
+
+def _beside(run: ComparedRun, runs: Sequence[ComparedRun]) -> list[ComparedRun]:
+    return [other for other in runs if (other.task, other.data) == (run.task, run.data)]
+
+
+def _what_differs(run: ComparedRun, beside: Sequence[ComparedRun]) -> list[str]:
+    """Name the options of a run that are not the same in all runs beside it."""
+    words = [run.split] if run.split != "test" and len(beside) > 1 else []
+    if run.config is None:
+        return words
+    configs = [options_of(other.config) for other in beside if other.config is not None]
+    names = list(dict.fromkeys(name for config in configs for name in config))
+    leaves = Counter(_leaf(name) for name in names)
+    own = options_of(run.config)
+    named = [
+        f"{_short(name, is_unique=leaves[_leaf(name)] == 1)}={_shown(name, own[name])}"
+        for name in _differing(names, configs)
+        if name in own
+    ]
+    if len(named) > MOST_NAMED:
+        named = [*named[:MOST_NAMED], f"and {len(named) - MOST_NAMED} more"]
+    return [*named, *words]
+
+
+def _differing(names: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the options to name, the most telling parts first."""
+    values = {name: [str(config.get(name)) for config in configs] for name in names}
+    differing = [n for n in names if len(set(values[n])) > 1 and n not in IN_MECHANISM]
+    # `data.augmentation.flip` takes its value from `augmentation.flip`: one of the two says it.
+    copies = {
+        name
+        for name in differing
+        for source in differing
+        if name.endswith(f".{source}") and values[name] == values[source]
+    }
+    parts = {part: place for place, part in enumerate(PARTS)}
+    return sorted(
+        (name for name in differing if name not in copies),
+        key=lambda name: parts.get(name.split(".")[0], len(parts)),
+    )
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _short(name: str, is_unique: bool) -> str:
+    part, _, leaf = name.rpartition(".")
+    if part and leaf in WHAT_IT_IS:
+        return part
+    return leaf if is_unique else name
+
+
+def _shown(name: str, value: Any) -> str:
+    if _leaf(name) == "_target_":
+        return str(value).rpartition(".")[2]
+    return "true" if value is True else str(value)
