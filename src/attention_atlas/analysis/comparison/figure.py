@@ -1,62 +1,115 @@
 """Draw a comparison of runs: a dot with its interval for each group and quantity."""
 
+import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from attention_atlas.analysis.comparison.groups import Comparison, Group
-from attention_atlas.analysis.comparison.markdown import default_quantities
-from attention_atlas.analysis.comparison.quantities import FAITHFULNESS, describe_quantity
+from attention_atlas.analysis.comparison.markdown import DEFAULT_METRIC, default_quantities
+from attention_atlas.analysis.comparison.quantities import (
+    FAITHFULNESS,
+    OVER_RANDOM,
+    describe_quantity,
+    metric_title,
+)
 from attention_atlas.errors import InputError
 
-PANEL_WIDTH = 2.3  # inches
-LABEL_WIDTH = 1.6
-ROW_HEIGHT = 0.28  # of a group
-HEADING_HEIGHT = 0.95
-MOST_COLUMNS = 6
+PANEL_WIDTH = 2.0  # inches
+LETTER_WIDTH = 0.07  # of the label of a group
+ROW_HEIGHT = 0.27  # of a group
+HEADING_HEIGHT = 0.35  # of a task
+AXIS_HEIGHT = 0.85  # numbers and words below a panel
+FOOT_LINE = 0.24  # of the legend
+SMALLEST_WIDTH = 5.5
+MOST_COLUMNS = 4  # so that letters can be read where the figure is as wide as a page
+DEFAULT_METHODS = ("readout", "rollout", "gradient_rollout", "integrated_gradients")
 # Okabe and Ito's blue and vermilion, which colour-blind readers tell apart; best and others differ
 # in shape too.
 DOT, BEST_DOT = "#0072B2", "#D55E00"
+CHANCE: dict[str, Any] = {"color": "0.35", "linewidth": 0.9, "linestyle": (0, (4, 3))}
+TICK: dict[str, Any] = {"color": "0.45", "marker": "|", "linestyle": "", "markersize": 5}
 
 
 def compare_figure(comparison: Comparison, quantities: Sequence[str] | None = None) -> Figure:
-    """Return a figure with a row of panels for each task and data, a panel for each quantity.
+    """Return a figure with panels for each task and data, one for each quantity.
 
     A panel has a line for each group: the mean, with its interval of 95 % where it has one, and a
     tick for each of its runs below. The best group and those that tie with it are squares of
-    another colour.
+    another colour. What is measured over random has a line at 0, which is chance.
 
     Args:
         comparison: From `compare_runs`.
         quantities: Names of the panels; by default those of the table but the number of
-            parameters, six at most.
+            parameters, and of attributions those of `DEFAULT_METHODS`.
 
     Raises:
         InputError: If no run has any of the quantities.
     """
-    default = [name for name in default_quantities(comparison) if name != "num_parameters"]
-    names = list(quantities or default[:MOST_COLUMNS])
-    names = [name for name in names if name in comparison.quantities]
+    left_out: list[str] = []
+    if quantities is None:
+        quantities, left_out = _default(comparison)
+    names = [name for name in quantities if name in comparison.quantities]
     if not names:
         raise InputError(f"There is nothing to draw: {', '.join(quantities or ['the runs'])}.")
     tasks = comparison.tasks
-    heights = [HEADING_HEIGHT + ROW_HEIGHT * len(comparison.of_task(*task)) for task in tasks]
-    size = (LABEL_WIDTH + PANEL_WIDTH * len(names), sum(heights))
-    figure = Figure(figsize=size, layout="constrained")
+    rows = -(-len(names) // MOST_COLUMNS)
+    columns = -(-len(names) // rows)
+    heights = [
+        HEADING_HEIGHT + rows * (AXIS_HEIGHT + ROW_HEIGHT * len(comparison.of_task(*task)))
+        for task in tasks
+    ]
+    longest = max(len(group.label) for group in comparison.groups)
+    width = max(0.3 + LETTER_WIDTH * longest + PANEL_WIDTH * columns, SMALLEST_WIDTH)
+    foot = _foot(comparison, names, left_out, int(width / 0.072))
+    across = 5 if width > 8.4 else 3 if width > 6.5 else 2
+    foot_height = 0.1 + FOOT_LINE * -(-len(foot[0]) // across) + 0.18 * len(foot[1])
+    figure = Figure(figsize=(width, sum(heights) + foot_height), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subfigures(len(tasks), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for panel, (task, data) in zip(panels, tasks, strict=True):
-        groups = comparison.of_task(task, data)
-        panel.suptitle(f"{task}, {data}", fontsize=9, x=0.02, ha="left")
-        row = panel.subplots(1, len(names), sharey=True, squeeze=False)[0]
-        for axes, name in zip(row, names, strict=True):
-            _draw(axes, groups, name, comparison.best(task, data, name))
-        row[0].set_yticks(range(len(groups)), [group.label for group in groups], fontsize=8)
-        row[0].set_ylim(len(groups) - 0.5, -0.5)
+    panels = figure.subfigures(
+        len(tasks) + 1, 1, height_ratios=[*heights, foot_height], squeeze=False
+    )[:, 0]
+    for panel, (task, data) in zip(panels, tasks, strict=False):
+        panel.suptitle(f"{task}, {data}", fontsize=10, x=0.02, ha="left")
+        _draw_task(panel, comparison, (task, data), names, (rows, columns))
+    _draw_foot(panels[-1], *foot, across)
     return figure
+
+
+def _default(comparison: Comparison) -> tuple[list[str], list[str]]:
+    """Return the quantities that are drawn where nobody chose, and the methods left out."""
+    measured = {
+        name: name.split(".")[1] if name.startswith(f"{FAITHFULNESS}.") else ""
+        for name in default_quantities(comparison)
+        if name != "num_parameters"
+    }
+    methods = [method for method in measured.values() if method]
+    shown = [method for method in DEFAULT_METHODS if method in methods] or methods[:MOST_COLUMNS]
+    names = [name for name, method in measured.items() if not method or method in shown]
+    return names, [method for method in methods if method not in shown]
+
+
+def _draw_task(
+    panel: FigureBase,
+    comparison: Comparison,
+    task: tuple[str, str],
+    names: list[str],
+    shape: tuple[int, int],
+) -> None:
+    groups = comparison.of_task(*task)
+    grid = panel.subplots(*shape, sharey=True, squeeze=False)
+    for axes, name in zip(grid.flat, names, strict=False):
+        _draw(axes, groups, name, comparison.best(*task, name))
+    for axes in grid.flat[len(names) :]:
+        axes.set_visible(False)
+    for first in grid[:, 0]:
+        first.set_yticks(range(len(groups)), [group.label for group in groups], fontsize=9)
+    grid[0, 0].set_ylim(len(groups) - 0.5, -0.5)
 
 
 def _draw(axes: Axes, groups: list[Group], name: str, best: list[str]) -> None:
@@ -74,14 +127,61 @@ def _draw(axes: Axes, groups: list[Group], name: str, best: list[str]) -> None:
         axes.plot([scale * interval.mean], [row], marker=marker, color=colour, markersize=4)
         values = [scale * value for value in group.values(name)]
         if len(values) > 1:
-            axes.plot(values, [row + 0.25] * len(values), "|", color="0.45", markersize=4)
+            axes.plot(values, [row + 0.3] * len(values), **TICK)
+    if _is_over_random(name):
+        axes.axvline(0, **CHANCE, zorder=0.5)
+    if not axes.has_data():
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", fontsize=9)
+        axes.set_xticks([])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(3))
     unit = f" ({described.unit})" if described.unit else ""
-    title = described.title
-    if name.startswith(f"{FAITHFULNESS}."):
-        title = title.replace(" of ", "\nof ", 1)
-    axes.set_xlabel(f"{title}{unit}", fontsize=8)
-    axes.tick_params(labelsize=7)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+    # So narrow that the words stay below their own panel.
+    axes.set_xlabel(textwrap.fill(f"{described.title}{unit}", 21), fontsize=9)
+    axes.tick_params(labelsize=8)
     axes.grid(axis="x", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _is_over_random(name: str) -> bool:
+    return name.startswith(f"{FAITHFULNESS}.") and name.rpartition(".")[2] in OVER_RANDOM
+
+
+def _foot(
+    comparison: Comparison, names: list[str], left_out: list[str], letters: int
+) -> tuple[list[Line2D], list[str]]:
+    """Return handles of a legend of what is drawn, and lines on what is not."""
+    marks = [Line2D([], [], color=DOT, marker="o", markersize=5, linestyle="", label="mean")]
+    if any(comparison.best(*task, name) for task in comparison.tasks for name in names):
+        words = "the best, and what ties with it"
+        marks.append(Line2D([], [], color=BEST_DOT, marker="s", linestyle="", label=words))
+    intervals = [
+        g.intervals[name] for g in comparison.groups for name in names if name in g.intervals
+    ]
+    if any(interval.low is not None for interval in intervals):
+        marks.append(Line2D([], [], color=DOT, linewidth=1, label="interval of 95 %"))
+    if any(len(group.values(name)) > 1 for group in comparison.groups for name in names):
+        marks.append(Line2D([], [], **TICK, label="a single run (seed)"))
+    if any(map(_is_over_random, names)):
+        marks.append(Line2D([], [], **CHANCE, label="chance: as random"))
+    if not left_out:
+        return marks, []
+    words = (
+        f"Measured, and not drawn here: {metric_title(DEFAULT_METRIC)} of {', '.join(left_out)}."
+    )
+    return marks, textwrap.wrap(words, letters)
+
+
+def _draw_foot(strip: FigureBase, marks: list[Line2D], lines: list[str], columns: int) -> None:
+    strip.legend(
+        handles=marks,
+        loc="upper center",
+        ncols=columns,
+        fontsize=8.5,
+        frameon=False,
+        columnspacing=1.2,
+        handletextpad=0.4,
+        borderaxespad=0,
+    )
+    strip.text(0.02, 0.04, "\n".join(lines), fontsize=8.5, color="0.35", va="bottom")
