@@ -128,13 +128,13 @@ def _draw(axes: Axes, groups: list[Group], name: str, best: list[str]) -> None:
         values = [scale * value for value in group.values(name)]
         if len(values) > 1:
             axes.plot(values, [row + 0.3] * len(values), **TICK)
-    if _is_over_random(name):
-        axes.axvline(0, **CHANCE, zorder=0.5)
-    if not axes.has_data():
+    if axes.has_data():
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        if _is_over_random(name):
+            axes.axvline(0, **CHANCE, zorder=0.5)
+    else:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", fontsize=9)
         axes.set_xticks([])
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(3))
     unit = f" ({described.unit})" if described.unit else ""
     # So narrow that the words stay below their own panel.
     axes.set_xlabel(textwrap.fill(f"{described.title}{unit}", 21), fontsize=9)
