@@ -243,8 +243,34 @@ def test_the_figure_of_many_methods(measured: Faithfulness, tmp_path: Path) -> N
         assert title.startswith(metric.title)
         assert ("→" in title) == metric.higher_is_better
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert rows == [measured.titles[method] for method in measured.methods]
+    assert rows == [
+        measured.titles[method] + " (2 of 3)" * (method == "leave_one_out")
+        for method in measured.methods
+    ]
     figure.savefig(tmp_path / "figure.png")
+
+
+def test_the_figure_says_what_was_measured_on_fewer_samples() -> None:
+    found = made({"raw": 0.3, "rollout": 0.1, "readout": 0.2})
+    found.values["raw"]["comprehensiveness"][5:] = [None] * 15
+    for metrics in found.values.values():
+        metrics["gradient_correlation"] = [0.5] * 4 + [None] * 16
+    figure = faithfulness_figure(found)
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["raw (5 of 20)", "rollout", "readout rows", "random"]
+    assert "20" not in figure.axes[0].get_title()
+    assert "4 of 20 samples" in figure.axes[1].get_title()
+
+
+def test_the_figure_wants_a_likeness_of_zero(measured: Faithfulness) -> None:
+    figure = faithfulness_figure(measured)
+    for axes, name in zip(figure.axes, METRICS, strict=False):
+        is_likeness = name == "randomisation_correlation"
+        words = axes.get_title() + axes.get_xlabel()
+        assert ("better →" in words or "← better" in words) == (not is_likeness)
+        assert ("0: depends on what was learned" in words) == is_likeness
+        dashed = [line for line in axes.get_lines() if line.get_linestyle() == "--"]
+        assert [list(line.get_xdata()) for line in dashed] == [[0, 0]] * is_likeness
 
 
 def test_the_figure_of_a_single_method(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Draw how faithful attribution methods are: methods by metrics."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -24,6 +24,7 @@ _SAME = _Mark("no different from random", "D", "#777777")
 _WORSE = _Mark("worse than random", "X", "#D55E00")
 _PLAIN = _Mark("not judged by random", "o", "#333333")
 _RANDOM = _Mark("random (line: its mean)", "|", "#000000")
+_WANTED: dict[str, Any] = {"color": "#009E73", "linewidth": 1.0, "linestyle": (0, (4, 3))}
 _PANELS_IN_A_ROW = 4
 
 
@@ -32,7 +33,8 @@ def faithfulness_figure(faithfulness: Faithfulness) -> Figure:
 
     A panel for each metric has a row for each method: its mean over the samples with the interval
     of 95 %. Shape and colour tell whether it differs from random, sample by sample. An arrow above
-    points to where better is.
+    points to where better is; a likeness has none, since 0 is what is wanted of it. What was
+    measured on fewer samples says on how many.
     """
     names = [
         name
@@ -50,7 +52,7 @@ def faithfulness_figure(faithfulness: Faithfulness) -> Figure:
         _draw_metric(axes, faithfulness, name, methods)
     for axes in list(grid.flat)[len(names) :]:
         axes.set_visible(False)
-    titles = [faithfulness.titles.get(method, method) for method in methods]
+    titles = [_title(faithfulness, method) for method in methods]
     for first in grid[:, 0]:
         first.set_yticks(range(len(methods)), titles, fontsize=8)
         first.set_ylim(len(methods) - 0.5, -0.5)
@@ -85,11 +87,40 @@ def _draw_metric(axes: Axes, faithfulness: Faithfulness, name: str, methods: lis
         axes.plot(estimate.mean, row, mark.shape, color=mark.colour, markersize=5)
         if method == BASELINE:
             axes.axvline(estimate.mean, color=mark.colour, linewidth=0.7, linestyle=":")
-    better = "better →" if metric.higher_is_better else "← better"
-    axes.set_title(f"{metric.title}\n{better}", fontsize=8)
+    if name == "randomisation_correlation":
+        better = "nearer to 0 is better"
+        axes.axvline(0, **_WANTED, zorder=0.5)
+        axes.set_xlabel("0: depends on what was learned\n1: does not", fontsize=7.5)
+    else:
+        better = "better →" if metric.higher_is_better else "← better"
+    axes.set_title(f"{metric.title}\n{better}{_fewer(faithfulness, name)}", fontsize=8)
     axes.tick_params(labelsize=7)
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def _title(faithfulness: Faithfulness, method: str) -> str:
+    """Return the title of a method, and its samples where others were measured on more."""
+    total = len(faithfulness.sample_ids)
+    counts = [
+        estimate.num_samples
+        for name, estimate in faithfulness.estimates[method].items()
+        if METRICS[name].against_random and estimate.num_samples < _most(faithfulness, name)
+    ]
+    title = faithfulness.titles.get(method, method)
+    return f"{title} ({min(counts)} of {total})" if counts else title
+
+
+def _fewer(faithfulness: Faithfulness, metric: str) -> str:
+    """Return on how many samples a metric was measured where no method has all of them."""
+    count, total = _most(faithfulness, metric), len(faithfulness.sample_ids)
+    return "" if count == total else f"\n{count} of {total} samples"
+
+
+def _most(faithfulness: Faithfulness, metric: str) -> int:
+    """Return on how many samples a metric was measured, for the method that has the most."""
+    counts = [e[metric].num_samples for e in faithfulness.estimates.values() if metric in e]
+    return max(counts, default=0)
 
 
 def _mark(faithfulness: Faithfulness, method: str, metric: str) -> _Mark:
