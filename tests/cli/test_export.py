@@ -1,7 +1,10 @@
 """Exports are read back by the programs that they are for."""
 
 import csv
+import json
 import re
+import subprocess
+import sys
 import warnings
 from html.parser import HTMLParser
 
@@ -128,7 +131,10 @@ def test_tables(printed, runs, tmp_path, task):
     found = {}
     for what in ("tokens", "readout", "maps", "statistics"):
         path = tmp_path / f"{what}.csv"
-        assert "6 samples" in printed("export", run_of(task), "--what", what, "--out", path)
+        said = printed("export", run_of(task), "--what", what, "--out", path)
+        count = "3 samples" if what == "maps" else "6 samples"
+        assert said.startswith(f"Saved {count} to ")
+        assert ("the other 3 keep no maps" in said) == (what == "maps")
         found[what] = read_csv(path)
     assert len(found["tokens"]) == sum(sample.length for sample in atlas)
     for row in found["readout"]:
@@ -305,6 +311,7 @@ def test_full_disk_leaves_nothing(refused, tmp_path, monkeypatch):
         (["--out", "a.png", "--format", "csv"], "'a.png' has the wrong ending: end it in .csv."),
         (["--out", "a.csv", "--format", "excel"], "There is no format 'excel': use one of png,"),
         (["--out", "a.csv", "--what", "all"], "There is no table 'all': use one of tokens,"),
+        (["--out", "a.html", "--what", "maps"], "can be chosen for csv alone, and this is html"),
         (["9", "--out", "a.html"], "There is no sample 9: the run has 6"),
         (["5", "--out", "a.pt"], "keeps its readout row only"),
         (["--out", "outputs/nlp.csv/a.csv"], "'outputs/nlp.csv/a.csv' lies"),
@@ -319,9 +326,38 @@ def test_bad_input(refused, runs, arguments, message):
     assert not list(runs.glob("a.*"))
 
 
-def test_as_json(printed, tmp_path):
-    import json
+def test_json_has_the_samples_that_were_written(printed, tmp_path):
+    arguments = ("--what", "maps", "--out", tmp_path / "a.csv", "--json")
+    shown = json.loads(printed("export", run_of("nlp"), *arguments))
+    assert shown["sample_ids"] == ["nlp-0000", "nlp-0001", "nlp-0002"]
 
+
+def test_help_names_the_endings(printed):
+    said = " ".join(printed("export", "--help", columns=200).split())
+    assert "netcdf (.nc) or bertviz (.pt)" in said
+
+
+@pytest.mark.parametrize("room", [3_000, 60_000, 190_000])
+def test_netcdf_on_a_full_disk_leaves_nothing(tmp_path, runs, room):
+    """In a process of its own, whose files may not grow: HDF5 has to live to its end, too."""
+    program = (
+        "import resource, signal, sys\n"
+        "from attention_atlas.cli.app import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n"
+        f"sys.argv = ['atlas', 'export', {run_of('vision')!r}, '--out', 'a.nc']\n"
+        "main()\n"
+    )
+    (tmp_path / "outputs").symlink_to(runs / "outputs")
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "a.nc cannot be written: File too large.\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["outputs"]
+
+
+def test_as_json(printed, tmp_path):
     path = tmp_path / "a.html"
     shown = json.loads(printed("export", run_of("nlp"), "1", "--out", path, "--json"))
     assert shown == {"saved": str(path), "format": "html", "sample_ids": ["nlp-0001"]}

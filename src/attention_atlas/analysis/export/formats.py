@@ -63,17 +63,17 @@ def export(
     samples: Sequence[Sample],
     path: Path,
     name: str | None = None,
-    what: str = "tokens",
+    what: str | None = None,
     progress: Progress | None = None,
-) -> None:
-    """Write samples of an atlas to a file.
+) -> list[Sample]:
+    """Write samples of an atlas to a file, and return those of which there is something in it.
 
     Args:
         atlas: That holds them.
         samples: One, or all of an epoch; one for a format that is not `whole`.
         path: File to write.
         name: Of the format; by default that of the path's ending.
-        what: One of `WHATS`, for csv.
+        what: The rows of a csv, one of `WHATS`, by default the first; other formats have none.
         progress: Called with the number of samples done, and of all.
 
     Raises:
@@ -83,8 +83,8 @@ def export(
     name = format_of(path, name)
     if not FORMATS[name].whole and len(samples) != 1:
         raise InputError(f"The format {name} is of one sample: name it.")
-    if what not in WHATS:
-        raise InputError(f"There is no table {what!r}: use one of {', '.join(WHATS)}.")
+    if what is not None:
+        _check_what(what, name)
     if name == "png":
         from attention_atlas.analysis.export.picture import write_picture
 
@@ -96,7 +96,7 @@ def export(
     elif name == "csv":
         from attention_atlas.analysis.export.table import write_table
 
-        write_table(atlas, samples, path, what, progress)
+        return write_table(atlas, samples, path, what or WHATS[0], progress)
     elif name == "npz":
         from attention_atlas.analysis.export.arrays import write_arrays
 
@@ -109,3 +109,14 @@ def export(
         from attention_atlas.analysis.export.bertviz import write_bertviz
 
         write_bertviz(samples[0], path)
+    return list(samples)
+
+
+def _check_what(what: str, name: str) -> None:
+    if what not in WHATS:
+        raise InputError(f"There is no table {what!r}: use one of {', '.join(WHATS)}.")
+    if name != "csv":
+        raise InputError(
+            f"Which rows there are ({what}) can be chosen for csv alone, and this is {name}: end "
+            "the file in .csv, or leave the choice out."
+        )

@@ -7,6 +7,7 @@ import h5netcdf  # type: ignore[import-untyped]
 import numpy as np
 import xarray
 
+from attention_atlas.analysis.export.keeping import Keeping
 from attention_atlas.analysis.files import draft
 from attention_atlas.atlas import Atlas, Sample
 from attention_atlas.atlas.labelled import to_dataset
@@ -22,7 +23,8 @@ def write_netcdf(
 ) -> None:
     """Write the dataset of `Atlas.to_xarray`; maps are float32, as netCDF has no float16.
 
-    Maps are written one sample after the other, so that they need not fit the memory.
+    Maps are written one sample after the other, so that they need not fit the memory; the rest is
+    put together there.
     """
     dataset = to_dataset(atlas.attributes, list(samples))
     small = dataset.drop_vars("maps", errors="ignore")
@@ -32,14 +34,19 @@ def write_netcdf(
         if variable.ndim > 1
     }
     with draft(path) as unfinished:
-        small.to_netcdf(unfinished, engine="h5netcdf", encoding=encoding)
+        unfinished.write_bytes(small.to_netcdf(engine="h5netcdf", encoding=encoding))
         if "maps" in dataset:
-            with h5netcdf.File(unfinished, "a") as file:
-                _append_maps(file, dataset["maps"], progress)
+            with Keeping(unfinished) as target:
+                with h5netcdf.File(target, "a") as file:
+                    _append_maps(file, dataset["maps"], target, progress)
+                target.check()
 
 
 def _append_maps(
-    file: h5netcdf.File, maps: xarray.DataArray, progress: Callable[[int, int], None] | None
+    file: h5netcdf.File,
+    maps: xarray.DataArray,
+    target: Keeping,
+    progress: Callable[[int, int], None] | None,
 ) -> None:
     for name, size in zip(maps.dims, maps.shape, strict=True):
         if name not in file.dimensions:
@@ -57,5 +64,6 @@ def _append_maps(
         variable.attrs[name] = value
     for place in range(len(maps)):
         variable[place] = maps[place].values.astype(np.float32)
+        target.check()
         if progress is not None:
             progress(place + 1, len(maps))

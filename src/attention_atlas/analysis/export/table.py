@@ -22,7 +22,7 @@ def write_table(
     path: Path,
     what: str = "tokens",
     progress: Callable[[int, int], None] | None = None,
-) -> None:
+) -> list[Sample]:
     """Write one row for each
 
     - token (`tokens`): its text or box, its weight in the readout, mean of the heads, and the
@@ -34,13 +34,14 @@ def write_table(
 
     Numbers have as many digits as tell them apart; what is not there is an empty cell.
 
+    Returns:
+        The samples that have a row.
+
     Raises:
         InputError: If no sample keeps maps where they are asked for.
     """
-    if what == "maps" and not any(sample.has_maps for sample in samples):
-        if len(samples) == 1:
-            samples[0].read_maps()  # says why it cannot
-        raise InputError("No sample keeps full maps: record them with capture=full.")
+    if what == "maps":
+        samples = _with_maps(samples)
     headings = {
         "tokens": _token_headings(atlas),
         "readout": ("sample_id", "head", "key", "weight"),
@@ -55,6 +56,16 @@ def write_table(
             writer.writerows(rows(sample))
             if progress is not None:
                 progress(done, len(samples))
+    return list(samples)
+
+
+def _with_maps(samples: Sequence[Sample]) -> list[Sample]:
+    mapped = [sample for sample in samples if sample.has_maps]
+    if not mapped:
+        if len(samples) == 1:
+            samples[0].read_maps()  # says why it cannot
+        raise InputError("No sample keeps full maps: record them with capture=full.")
+    return mapped
 
 
 _ABOUT = ("sample_id", "epoch", "split", "label", "prediction", "length")
@@ -86,8 +97,6 @@ def _readout(sample: Sample) -> Iterator[Row]:
 
 
 def _maps(sample: Sample) -> Iterator[Row]:
-    if not sample.has_maps:
-        return
     for layer, heads in enumerate(sample.read_maps()):
         for head, rows in enumerate(heads):
             for query, weights in enumerate(rows):

@@ -43,17 +43,19 @@ def export(
         str | None,
         typer.Option(
             "--format",
-            help="png, html, csv, npz, netcdf or bertviz; without it that of the file's ending.",
+            help="png (.png, .pdf, .svg), html, csv, npz, netcdf (.nc) or bertviz (.pt); without "
+            "it that of the file's ending.",
             autocompletion=complete_format,
         ),
     ] = None,
     what: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Rows of a csv: tokens, readout, maps or statistics.",
+            help="Rows of a csv: tokens (the default), readout, maps or statistics.",
+            show_default=False,
             autocompletion=complete_what,
         ),
-    ] = "tokens",
+    ] = None,
     epoch: Epoch = None,
     as_json: AsJson = False,
 ) -> None:
@@ -74,10 +76,12 @@ def export(
     if needs_maps and not any(each.has_maps for each in samples):
         must_have_maps(atlas, samples[0], run)
     with progress_bar("samples") as progress:
-        write(atlas, samples, out, format_name, what, progress)
+        written = write(atlas, samples, out, format_name, what, progress)
     if as_json:
-        ids = [each.sample_id for each in samples]
+        ids = [each.sample_id for each in written]
         print_json({"saved": str(out), "format": format_name, "sample_ids": ids})
     else:
-        count = "1 sample" if len(samples) == 1 else f"{len(samples)} samples"
-        print(f"Saved {count} to {out}")
+        count = "1 sample" if len(written) == 1 else f"{len(written)} samples"
+        left_out = len(samples) - len(written)
+        others = f"; the other {left_out} keep no maps" if left_out else ""
+        print(f"Saved {count} to {out}{others}")
