@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import made_atlases
+import numpy as np
 import pytest
 
 from attention_atlas.atlas import AtlasWriter, open_atlas
@@ -115,6 +116,14 @@ def test_unknown_sample_names_the_closest(tmp_path):
         atlas.sample("nlp-003")
     with pytest.raises(IndexError):
         atlas[6]
+
+
+@pytest.mark.parametrize("index", ["nlp-0001", slice(1, 3), 1.0, None])
+def test_an_atlas_is_indexed_by_whole_numbers(tmp_path, index):
+    atlas = open_atlas(made_atlases.write(tmp_path, "nlp"))
+    with pytest.raises(TypeError, match=r"^atlas\[.*\] is not possible: .* or atlas\.sample\(id\)"):
+        atlas[index]
+    assert atlas[np.int64(1)].sample_id == atlas[-5].sample_id == "nlp-0001"
 
 
 def test_unknown_attributes_and_arrays_of_later_versions_are_passed_over(tmp_path):

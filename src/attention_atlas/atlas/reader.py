@@ -187,6 +187,11 @@ class Atlas:
         return len(self._last)
 
     def __getitem__(self, index: int) -> Sample:
+        if not hasattr(index, "__index__"):
+            raise TypeError(
+                f"atlas[{index!r}] is not possible: take atlas[0] to atlas[{len(self) - 1}] one by "
+                "one, or atlas.sample(id) for the sample of an id."
+            )
         if not -len(self) <= index < len(self):
             raise IndexError(
                 f"The atlas {self.location} has {len(self)} samples: no number {index}."
