@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import made_atlases
 import pytest
@@ -73,11 +74,18 @@ def test_info(printed):
     assert "patch boxes" in printed("info", "outputs/vision/one")
 
 
-@pytest.mark.parametrize("columns", [60, 120])
-def test_info_fits_the_terminal(printed, columns):
-    lines = printed("info", "outputs/vision/one", columns=columns).splitlines()
-    digest = [line for line in lines if not line.startswith("checkpoint")]
-    assert max(map(len, digest)) <= columns
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_info_fits_the_terminal(printed, columns, tmp_path, monkeypatch):
+    attributes = replace(
+        made_atlases.attributes("vision"), checkpoint_digest="0123456789abcdef" * 4
+    )
+    with AtlasWriter(tmp_path / "a" / "atlas.zarr", attributes, max_tokens=64) as writer:
+        writer.add([made_atlases.sample("vision", 0)])
+    monkeypatch.chdir(tmp_path)
+    lines = printed("info", "a", columns=columns).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "0123456789abcdef…" in "\n".join(lines)
+    assert "0123456789abcdef" * 4 in printed("info", "a")
     assert "classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9" in flat("\n".join(lines))
 
 

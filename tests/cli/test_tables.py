@@ -5,7 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from attention_atlas.cli.head_numbers import HeadNumber, table_by_head
 from attention_atlas.cli.tables import print_facts, print_table
+from attention_atlas.cli.words import p_in_words
 
 HEADINGS = ["run", "task", "attention", "accuracy"]
 ROWS = [
@@ -60,6 +62,41 @@ def test_a_name_longer_than_the_terminal_is_still_whole(monkeypatch, capsys):
     assert name in lines
     assert f"atlas    {name}" in lines
     assert max(len(line) for line in lines if name not in line) <= 60
+
+
+def test_a_paragraph_has_no_blank_before_its_marks(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    print_table(HEADINGS, [["name", "nlp  ", "x" * 60, "30.00 [27.24, 32.91]  "]])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "  task nlp;"
+    assert lines[-1].endswith("accuracy 30.00 [27.24, 32.91]")
+
+
+@pytest.mark.parametrize(
+    ("p_value", "words"), [(0.0, "< 0.001"), (0.0009, "< 0.001"), (0.03125, "0.031"), (1, "1.000")]
+)
+def test_no_p_value_is_nothing(p_value, words):
+    assert p_in_words(p_value) == words
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("values", "cells"),
+    [
+        ([(3.0, 0.5), (2.95, 0.73)], ["3.00 ± 0.50", "2.95 ± 0.73"]),
+        ([(371.4, 420.1), (-0.2, 3.0)], ["371 ± 420", "0 ± 3"]),
+        ([(0.0313, 0.17), (1.0, 0.0)], ["0.031 ± 0.170", "1.000 ± 0.000"]),
+        ([(0.0, 0.0), (NAN, NAN)], ["0.000 ± 0.000", "-"]),
+        ([(0.00021, NAN), (0.00104, NAN)], ["0.00021", "0.00104"]),
+        ([(2.5e-9, NAN), (1.04e-7, NAN)], ["2.50e-09", "1.04e-07"]),
+    ],
+)
+def test_a_mean_and_its_spread_have_the_same_decimals(values, cells):
+    numbers = [HeadNumber(0, head, "entropy", "", *pair) for head, pair in enumerate(values)]
+    _, rows = table_by_head(numbers)
+    assert [row[1] for row in rows] == cells
 
 
 CELLS = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=30)

@@ -1,6 +1,7 @@
 """Statistics of heads as one list of numbers, which tables and files are made of."""
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 READOUT = "readout"  # stands where another number has its layer
 IMPORTANCE = "importance"
+MOST_DECIMALS = 6  # a statistic with smaller numbers has exponents
 
 
 class HeadNumber(NamedTuple):
@@ -54,11 +56,16 @@ def _of_layer(
 
 def table_by_head(numbers: Sequence[HeadNumber]) -> tuple[list[str], list[list[str]]]:
     """Return headings, and a row for each head with mean ± standard deviation."""
-    cells = {(n.layer, n.head, n.statistic): _with_deviation(n) for n in numbers}
-    names = list(dict.fromkeys(n.statistic for n in numbers))
+    decimals = _decimals(numbers)
+    cells = {
+        (n.layer, n.head, n.statistic): _with_deviation(n, decimals[n.statistic]) for n in numbers
+    }
     heads = _in_order({(n.layer, n.head) for n in numbers})
     rows = [
-        [f"{_named(layer)}, head {head}", *(cells.get((layer, head, name), "-") for name in names)]
+        [
+            f"{_named(layer)}, head {head}",
+            *(cells.get((layer, head, name), "-") for name in decimals),
+        ]
         for layer, head in heads
     ]
     return ["head", *_headings(numbers)], rows
@@ -66,13 +73,12 @@ def table_by_head(numbers: Sequence[HeadNumber]) -> tuple[list[str], list[list[s
 
 def table_by_layer(numbers: Sequence[HeadNumber]) -> tuple[list[str], list[list[str]]]:
     """Return headings, and a row for each layer with the mean of its heads."""
-    names = list(dict.fromkeys(n.statistic for n in numbers))
     rows = []
     for layer, _ in _in_order({(n.layer, 0) for n in numbers}):
         row = [_named(layer)]
-        for name in names:
+        for name, places in _decimals(numbers).items():
             means = [n.mean for n in numbers if (n.layer, n.statistic) == (layer, name)]
-            row.append(_number(sum(means) / len(means)) if means else "-")
+            row.append(_number(sum(means) / len(means), places) if means else "-")
         rows.append(row)
     return ["layer", *_headings(numbers)], rows
 
@@ -104,10 +110,24 @@ def _headings(numbers: Sequence[HeadNumber]) -> list[str]:
     ]
 
 
-def _with_deviation(number: HeadNumber) -> str:
-    spread = "" if number.deviation != number.deviation else f" ± {number.deviation:.2g}"
-    return _number(number.mean) + spread
+def _decimals(numbers: Sequence[HeadNumber]) -> dict[str, int]:
+    """Return how many decimals each statistic has, so that its largest number has three digits."""
+    largest: dict[str, float] = {}
+    for n in numbers:
+        sizes = [abs(value) for value in (n.mean, n.deviation) if math.isfinite(value)]
+        largest[n.statistic] = max([largest.get(n.statistic, 0.0), *sizes])
+    return {
+        name: max(0, 3 - math.ceil(math.log10(size))) if size else 3
+        for name, size in largest.items()
+    }
 
 
-def _number(value: float) -> str:
-    return "-" if value != value else f"{value:.3g}"
+def _with_deviation(number: HeadNumber, decimals: int) -> str:
+    spread = _number(number.deviation, decimals)
+    return _number(number.mean, decimals) + (f" ± {spread}" if spread != "-" else "")
+
+
+def _number(value: float, decimals: int) -> str:
+    if value != value:
+        return "-"
+    return f"{value:z.{decimals}f}" if decimals <= MOST_DECIMALS else f"{value:.2e}"

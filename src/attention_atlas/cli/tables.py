@@ -94,7 +94,9 @@ def _print_paragraphs(headings: Sequence[str], rows: Rows, room: int) -> None:
     for row in rows:
         _print_line(row[0], bold=True)
         pairs = zip(headings[1:], row[1:], strict=True)
-        for line in _flow([f"{name} {cell}" for name, cell in pairs], room - len(INDENT), "; "):
+        for line in _flow(
+            [f"{name} {cell.strip()}" for name, cell in pairs], room - len(INDENT), "; "
+        ):
             _print_line(INDENT + line)
 
 

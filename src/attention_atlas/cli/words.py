@@ -6,6 +6,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
+def p_in_words(p_value: float) -> str:
+    """`0.0123` as `0.012`, and `0.0001` as `< 0.001`: no chance is nothing."""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def size_in_words(size: int) -> str:
     """A number of bytes with a unit."""
     for unit, step in (("GiB", 2**30), ("MiB", 2**20)):

@@ -11,7 +11,11 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import jensenshannon
 
-from attention_atlas.analysis.comparison import compare_samples, why_not_samples
+from attention_atlas.analysis.comparison import (
+    SampleDifference,
+    compare_samples,
+    why_not_samples,
+)
 from attention_atlas.atlas import Atlas, AtlasAttributes, AtlasWriter, CapturedSample, open_atlas
 from attention_atlas.errors import InputError
 
@@ -143,6 +147,13 @@ def test_most_different_samples_come_first(tmp_path: Path) -> None:
     found = compare_samples(first, second).most_different(3)
     assert len(found) == 3
     assert [s.readout for s in found] == sorted((s.readout for s in found), reverse=True)
+
+
+def test_divergence_is_that_of_the_readout_or_else_of_the_maps() -> None:
+    about = ("id", "cat", "cat", "dog", "broken")
+    assert SampleDifference(*about, 0.3, [0.1, 0.2]).divergence == 0.3
+    assert SampleDifference(*about, None, [0.1, 0.3]).divergence == pytest.approx(0.2)
+    assert SampleDifference(*about).divergence is None
 
 
 def cut_finer(sample: CapturedSample) -> CapturedSample:

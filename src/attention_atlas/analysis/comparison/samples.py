@@ -42,6 +42,13 @@ class SampleDifference:
     readout: float | None = None
     layers: list[float] | None = None
 
+    @property
+    def divergence(self) -> float | None:
+        """That of the readout rows, or else of the maps, mean of layers; None without either."""
+        if self.readout is not None:
+            return self.readout
+        return float(np.mean(self.layers)) if self.layers else None
+
 
 @dataclass(frozen=True)
 class HeadMatch:
@@ -103,14 +110,9 @@ class SampleComparison:
 
     def most_different(self, count: int = 10) -> list[SampleDifference]:
         """Return the samples whose readout rows differ most, or whose maps do without readouts."""
-
-        def divergence(sample: SampleDifference) -> float:
-            if sample.readout is not None:
-                return sample.readout
-            return float(np.mean(sample.layers)) if sample.layers else -1.0
-
-        known = [sample for sample in self.samples if divergence(sample) >= 0]
-        return sorted(known, key=lambda sample: (-divergence(sample), sample.sample_id))[:count]
+        known = [(each.divergence, each) for each in self.samples if each.divergence is not None]
+        known.sort(key=lambda pair: (-pair[0], pair[1].sample_id))
+        return [sample for _, sample in known[:count]]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

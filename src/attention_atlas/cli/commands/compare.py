@@ -5,15 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attention_atlas.cli.console import print_json, print_prose, progress_bar
+from attention_atlas.cli.console import fixed_width, print_json, print_prose, progress_bar
 from attention_atlas.cli.options import AsJson, complete_run
 from attention_atlas.cli.runs import must_exist, open_run
+from attention_atlas.cli.words import p_in_words
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:
-    from attention_atlas.analysis.comparison import Comparison, SampleComparison
+    from attention_atlas.analysis.comparison import Comparison, Group, SampleComparison
 
 FEW = 5  # samples that are shown
+LEAST_SHOWN = 0.001  # bits; less is 0 in the digits that are printed
+LONGEST_HEADING = 30  # letters of a label that heads a column in a terminal
 SUFFIXES = (".png", ".pdf", ".svg", ".md")
 
 
@@ -107,38 +110,70 @@ def _save(comparison: "Comparison", path: Path) -> None:
 
 
 def _print_groups(comparison: "Comparison") -> None:
-    from attention_atlas.analysis.comparison import describe_quantity
-    from attention_atlas.analysis.comparison.markdown import default_quantities, interval_in_words
-    from attention_atlas.cli.tables import print_table
+    from attention_atlas.analysis.comparison.markdown import IN_BRACKETS
 
     for number, (task, data) in enumerate(comparison.tasks):
-        groups = comparison.of_task(task, data)
-        names = [
-            name
-            for name in default_quantities(comparison)
-            if any(name in group.intervals for group in groups)
-        ]
-        best = {name: comparison.best(task, data, name) for name in names}
-        described = {name: describe_quantity(name) for name in names}
-        headings = [f"{q.title} ({q.unit})" if q.unit else q.title for q in described.values()]
-        rows = []
-        for group in groups:
-            cells = []
-            for name, quantity in described.items():
-                interval = group.intervals.get(name)
-                words = "-" if interval is None else interval_in_words(interval, quantity)
-                cells.append(words + (" *" if group.label in best[name] else "  "))
-            rows.append([group.label, str(len(group.runs)), *cells])
         print("\n" * bool(number) + f"{task}, {data}")
-        print_table(["attention", "runs", *headings], rows, ("runs",), in_pieces=True)
+        _print_task(comparison, task, data)
     print()
     print_prose(
-        "In brackets the interval of 95 %, over runs where there are several, else over the "
-        "samples of the one run. * is the best, and what ties with it: the interval of the "
-        "difference includes 0."
+        f"{IN_BRACKETS} * is the best, and what ties with it: the interval of the difference "
+        "includes 0."
     )
     for note in comparison.notes:
         print_prose(f"- {note}")
+
+
+def _print_task(comparison: "Comparison", task: str, data: str) -> None:
+    """Print groups by quantities, and attribution methods by groups."""
+    from attention_atlas.analysis.comparison import describe_quantity
+    from attention_atlas.analysis.comparison.markdown import (
+        DEFAULT_METRIC,
+        default_quantities,
+        is_faithfulness,
+    )
+    from attention_atlas.analysis.comparison.quantities import metric_title
+    from attention_atlas.cli.tables import print_table
+
+    groups = comparison.of_task(task, data)
+    of_runs: list[str] = []
+    of_methods: list[str] = []
+    for name in default_quantities(comparison):
+        if any(name in group.intervals for group in groups):
+            (of_methods if is_faithfulness(name) else of_runs).append(name)
+    cells = {name: _cells(comparison, groups, name) for name in [*of_runs, *of_methods]}
+    described = [describe_quantity(name) for name in of_runs]
+    headings = [f"{q.title} ({q.unit})" if q.unit else q.title for q in described]
+    rows = [
+        [group.label, str(group.num_runs), *(cells[name][place] for name in of_runs)]
+        for place, group in enumerate(groups)
+    ]
+    print_table(["attention", "runs", *headings], rows, ("runs",), in_pieces=True)
+    if of_methods:
+        better = "higher" if describe_quantity(of_methods[0]).higher_is_better else "lower"
+        print(f"\n{metric_title(DEFAULT_METRIC).capitalize()} ({better} is better):")
+        columns = [group.label for group in groups]
+        if fixed_width() is not None and max(map(len, columns)) > LONGEST_HEADING:
+            for number, label in enumerate(columns, start=1):
+                print_prose(f"({number}) {label}")
+            columns = [f"({number})" for number, _ in enumerate(columns, start=1)]
+        rows = [[name.split(".")[1], *cells[name]] for name in of_methods]
+        print_table(["method", *columns], rows, in_pieces=True)
+
+
+def _cells(comparison: "Comparison", groups: "list[Group]", name: str) -> list[str]:
+    """Return a quantity of each group in words, marked where it is the best."""
+    from attention_atlas.analysis.comparison import describe_quantity
+    from attention_atlas.analysis.comparison.markdown import interval_in_words
+
+    best = comparison.best(groups[0].task, groups[0].data, name)
+    quantity = describe_quantity(name)
+    return [
+        interval_in_words(group.intervals[name], quantity) + " *" * (group.label in best)
+        if name in group.intervals
+        else "-"
+        for group in groups
+    ]
 
 
 def _print_samples(first: str, second: str, result: "SampleComparison") -> None:
@@ -158,27 +193,28 @@ def _print_samples(first: str, second: str, result: "SampleComparison") -> None:
                 f"{changes['changed']} wrong in another way",
             ],
         ),
-        ("p of so uneven a change", f"{result.p_value:.3f} (McNemar)"),
-        ("divergence of readouts", "-" if result.readout is None else f"{result.readout:.3f} bits"),
+        ("p of so uneven a change", f"{p_in_words(result.p_value)} (McNemar)"),
+        (
+            "divergence of readouts",
+            "-" if result.readout is None else f"{result.readout:z.3f} bits",
+        ),
     ]
     for layer, divergence in enumerate(result.layers):
         name = f"divergence of layer {layer}"
-        facts.append((name, f"{divergence:.3f} bits (mean of {result.num_mapped} samples)"))
+        facts.append((name, f"{divergence:z.3f} bits (mean of {result.num_mapped} samples)"))
     print_facts(facts)
-    most = result.most_different(FEW)
+    known = result.most_different(FEW)
+    most = [each for each in known if (each.divergence or 0) >= LEAST_SHOWN]
     if most:
         print("\nMost different:")
         rows: list[list[Any]] = [
-            [
-                each.sample_id,
-                each.label,
-                each.first,
-                each.second,
-                "-" if each.readout is None else f"{each.readout:.3f}",
-            ]
+            [each.sample_id, each.label, each.first, each.second, f"{each.divergence:.3f}"]
             for each in most
         ]
         headings = ["sample", "label", "first", "second", "divergence (bits)"]
         print_table(headings, rows, ("divergence (bits)",))
+    elif known:
+        print()
+        print_prose(f"No sample differs by {LEAST_SHOWN} bits or more.")
     for note in result.notes:
         print_prose(f"- {note}")

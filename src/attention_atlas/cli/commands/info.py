@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attention_atlas.cli.console import print_json
+from attention_atlas.cli.console import fixed_width, print_json
 from attention_atlas.cli.options import AsJson, Run
 from attention_atlas.cli.results import read_accuracy
 from attention_atlas.cli.runs import FEW, open_run
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from attention_atlas.atlas import Atlas
 
 DAMAGED = 1  # exit code
+LETTERS = 16  # of a digest, in a terminal
 TOKEN_LAYOUTS_IN_WORDS = {
     "character_span": "character spans",
     "patch_box": "patch boxes",
@@ -128,6 +129,9 @@ def _worded(facts: dict[str, Any]) -> list[tuple[str, str | list[str]]]:
         "accuracy_of_samples": percent(facts["accuracy_of_samples"]),
         "bytes": size_in_words(facts["bytes"]),
     }
+    digest = facts["checkpoint_digest"]
+    if digest and fixed_width() is not None:
+        changes["checkpoint_digest"] = f"{digest[:LETTERS]}… (whole by --json)"
     if facts["test_accuracy"] is not None:
         changes["test_accuracy"] = percent(facts["test_accuracy"])
     renamed = {"mapped_sample_ids": "such as", "bytes": "size"}
