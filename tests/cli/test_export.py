@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import made_atlases
@@ -123,6 +124,18 @@ def test_page_of_a_variant_says_what_rows_sum_to(printed, tmp_path, variant):
     words = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert ("null key: " in words) == (variant == "null_key")
     assert ("signed weights, which sum to" in words) == (variant == "differential")
+
+
+def test_no_weight_of_a_page_is_less_than_zero_by_nothing(printed, tmp_path):
+    made = made_atlases.sample("nlp", 2, variant="differential")
+    made = replace(made, readout=np.full_like(made.readout, -1e-6))
+    attributes = made_atlases.attributes("nlp", variant="differential")
+    with AtlasWriter(tmp_path / "atlas.zarr", attributes, max_tokens=64) as writer:
+        writer.add([made])
+    printed("export", tmp_path, "--out", tmp_path / "a.html")
+    content = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert 'class="number">0.0000</td>' in content
+    assert not re.search(r"-0\.000+(?!\d)", content)
 
 
 @pytest.mark.parametrize("task", TASKS)

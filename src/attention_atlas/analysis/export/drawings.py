@@ -83,7 +83,7 @@ def _shaded_text(sample: Sample, view: View) -> str:
         ink = "#fff" if is_dark(colour) else "#000"
         pieces.append(
             f'<span style="background: #{bytes(colour).hex()}; color: {ink}" '
-            f'title="token {token}: {weight:.4f}">{escape(piece)}</span>'
+            f'title="token {token}: {weight:z.4f}">{escape(piece)}</span>'
         )
     return f'<p class="text">{"".join(pieces)}</p>'
 
@@ -92,7 +92,7 @@ def _in_words(sample: Sample, view: View) -> str:
     """Name the places with the largest weights, for those who do not see the picture."""
     tokens = np.argsort(-np.abs(view.weights), kind="stable")[:FEW].tolist()
     named = [
-        f"{printable(sample.tokens[token]) or 'a special token'} ({view.weights[token]:.3f})"
+        f"{printable(sample.tokens[token]) or 'a special token'} ({view.weights[token]:z.3f})"
         for token in tokens
     ]
     return f"most on {', '.join(named)}"

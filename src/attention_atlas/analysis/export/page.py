@@ -104,7 +104,7 @@ def _view(atlas: Atlas, sample: Sample, view: View, heading: str = "") -> Iterat
 def _scale(view: View) -> str:
     """The colours of the weights with the ends of their scale."""
     colours = ", ".join(f"#{colour}" for colour in palette_of(view.signed).colours)
-    low = f"{-view.darkest:.3f}" if view.signed else "0"
+    low = f"{-view.darkest:z.3f}" if view.signed else "0"
     return (
         f'<div class="scale" style="background: linear-gradient(to right, {colours})"></div>'
         f'<div class="ends"><span>{low}</span><span>{view.unit}</span>'
@@ -124,7 +124,7 @@ def _numbers(atlas: Atlas, sample: Sample) -> Iterator[str]:
     yield "".join(f'<th scope="col" class="number">{name}</th>' for name in columns)
     yield "</tr></thead>\n<tbody>"
     for token, meaning in enumerate(sample.tokens):
-        cells = "".join(f'<td class="number">{row[token]:.4f}</td>' for row in columns.values())
+        cells = "".join(f'<td class="number">{row[token]:z.4f}</td>' for row in columns.values())
         words = escape(printable(meaning)) or "(special token)"
         yield f'<tr><th scope="row" class="number">{token}</th><td>{words}</td>{cells}</tr>'
     yield "</tbody></table></div>"
