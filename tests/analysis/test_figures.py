@@ -67,7 +67,7 @@ def test_signed_weights_have_a_scale_centred_at_zero_that_says_so(tmp_path, task
     ):
         every = figure.findobj(Axes)
         bar = next(axes for axes in every if "attention weight" in axes.get_ylabel())
-        assert bar.get_ylabel() == "attention weight (red: negative)"
+        assert bar.get_ylabel().splitlines()[0] == "attention weight (red: negative)"
         low, high = bar.get_ylim()
         assert low == -high < 0
         assert "signed weights, which sum to 0.25" in words(figure)

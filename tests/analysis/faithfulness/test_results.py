@@ -301,6 +301,31 @@ def test_the_figure_of_a_sample(task: str, count: int, tmp_path: Path) -> None:
     assert sample.sample_id in figure.get_suptitle()
 
 
+@pytest.mark.parametrize(("task", "axis"), [("vision", "column (pixels)"), ("speech", "time (s)")])
+@pytest.mark.parametrize("count", range(1, 8))
+def test_panels_have_a_scale_and_the_lowest_a_numbered_axis(
+    task: str, axis: str, count: int, tmp_path: Path
+) -> None:
+    atlas = open_atlas(write(tmp_path, task))
+    sample = atlas[0]
+    weights = {f"method_{n}": np.linspace(0, n + 1, len(sample.boxes)) for n in range(count)}
+    figure = attributions_figure(atlas.attributes, sample, weights)
+    figure.draw_without_rendering()
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(panels) == count + 1
+    places = [axes.get_position() for axes in panels]
+    for axes, place in zip(panels, places, strict=True):
+        is_lowest = not any(
+            abs(other.x0 - place.x0) < 0.01 and other.y0 < place.y0 - 0.01 for other in places
+        )
+        assert (axes.get_xlabel() == axis) == is_lowest
+        labels = [label.get_visible() for label in axes.get_xticklabels() if label.get_text()]
+        assert any(labels) == is_lowest
+    bars = [bar for axes in panels for bar in axes.child_axes]
+    assert len(bars) == count
+    assert [bar.get_ylim()[1] for bar in bars] == pytest.approx(np.arange(count) + 1)
+
+
 def test_weights_that_stay_change_nothing() -> None:
     """Under the weights of the same model each method is like itself at each stage."""
     model = build()

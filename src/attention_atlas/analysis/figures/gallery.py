@@ -15,8 +15,9 @@ from attention_atlas.analysis.figures.text import (
     break_lines,
     letters_per_line,
     lines_per_panel,
+    pieces_of,
 )
-from attention_atlas.analysis.views import pick, shown_text
+from attention_atlas.analysis.views import pick
 from attention_atlas.atlas import Atlas, Sample
 
 WIDTHS = {"character_span": 3.9, "patch_box": 5.1, "time_frequency_box": 4.1}  # inches
@@ -55,7 +56,7 @@ def gallery_figure(chosen: list[tuple[Atlas, Sample]]) -> Figure:
 
 def _largest_text_size(sample: Sample, width: float) -> float:
     """Return the largest letters, in points, with which the text of a sample fits a panel."""
-    pieces, size = shown_text(sample), LARGEST_TEXT_SIZE
+    pieces, size = pieces_of(sample), LARGEST_TEXT_SIZE
     while size > TEXT_SIZE:
         lines = break_lines(pieces, letters_per_line(width - COLOUR_BAR_WIDTH, size))
         if len(lines) <= lines_per_panel(HEIGHT - HEADING_HEIGHT, size):

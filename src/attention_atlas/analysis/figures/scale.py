@@ -35,8 +35,10 @@ def _scale(darkest: float, signed: bool) -> dict[str, Any]:
 
 
 def bar_label(view: View) -> str:
-    """Say what a colour bar measures."""
-    return f"{view.unit}{' (red: negative)' if view.signed else ''}"
+    """Say what a colour bar measures, and why it ends above the largest weight if it does."""
+    words = f"{view.unit}{' (red: negative)' if view.signed else ''}"
+    is_flat = float(np.abs(view.weights).max(initial=0.0)) < view.darkest and view.is_attention
+    return f"{words}\ndarkest: 2 × even share" if is_flat else words
 
 
 def few_ticks(drawn: AxesImage) -> list[float]:

@@ -12,6 +12,7 @@ from attention_atlas.atlas import Sample
 
 TEXT_SIZE = 10.0  # points
 LINE_HEIGHT = 0.025  # inches for each point of the letters
+LETTER_WIDTH = 0.62  # of its size
 
 Pieces = list[tuple[str, int | None]]
 
@@ -26,13 +27,11 @@ def draw_text(
         sample: With character spans.
         view: Weights of its tokens.
         columns: Letters in a line.
-        room: Lines; a longer text ends in an ellipsis.
+        room: Lines; a longer text ends in a line that says how many tokens are shown.
         size: Of the letters, in points.
     """
     scale = scale_of_view(view)
-    lines = break_lines(shown_text(sample), columns)
-    if len(lines) > room:
-        lines = [*lines[: room - 1], [("…", None)]]
+    lines = cut_lines(break_lines(pieces_of(sample), columns), room)
     for row, line in enumerate(lines):
         column = 0
         for piece, token in line:
@@ -71,13 +70,41 @@ def draw_text(
 
 
 def letters_per_line(width: float, size: float = TEXT_SIZE) -> int:
-    """Return how many letters of the fixed-width font, 0.62 of its size wide, fit these inches."""
-    return int(width * 72 / (0.62 * size))
+    """Return how many letters of the fixed-width font fit these inches."""
+    return int(width * 72 / (LETTER_WIDTH * size))
+
+
+def width_of_lines(lines: list[Pieces], size: float = TEXT_SIZE) -> float:
+    """Return the inches that the longest line needs, with room for one letter more."""
+    longest = max(sum(cell_len(piece) for piece, _ in line) for line in lines)
+    return (longest + 1) * LETTER_WIDTH * size / 72
 
 
 def lines_per_panel(height: float, size: float = TEXT_SIZE) -> int:
     """Return how many lines fit these inches."""
-    return max(int(height / (LINE_HEIGHT * size)), 1)
+    return max(int(height / (LINE_HEIGHT * size) + 1e-6), 1)  # so many lines as made the height
+
+
+def pieces_of(sample: Sample) -> Pieces:
+    """Return the pieces of a text, and at its end a remark where the model read no further."""
+    pieces = shown_text(sample)
+    end = int(sample.boxes[:, 1].max(initial=0))
+    if pieces and sample.text[end:].strip():
+        pieces.append((f" … (the text goes on; the model read {_tokens(pieces)} tokens)", None))
+    return pieces
+
+
+def cut_lines(lines: list[Pieces], room: int) -> list[Pieces]:
+    """Return all lines if they fit; else the first of them, and one that says what they hold."""
+    if len(lines) <= room:
+        return lines
+    kept = lines[: room - 1]
+    shown, every = (_tokens([piece for line in some for piece in line]) for some in (kept, lines))
+    return [*kept, [(f"… (first {shown} of {every} tokens)", None)]]
+
+
+def _tokens(pieces: Pieces) -> int:
+    return len({token for _, token in pieces if token is not None})
 
 
 def break_lines(pieces: Pieces, columns: int) -> list[Pieces]:
