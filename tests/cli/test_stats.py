@@ -104,6 +104,25 @@ def test_figure(printed, tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("options", "panels"),
+    [
+        (["--importance", "--num-samples", "4"], ["importance"]),
+        (["--similarity", "cka"], ["linear CKA of heads", "agreement of layers"]),
+        (["--similarity", "jensen_shannon"], ["divergence of heads", "agreement of layers"]),
+    ],
+)
+def test_figure_shows_what_was_asked_for(command, trained_runs, tmp_path, options, panels):
+    run = trained_runs["vision"]
+    for name, chosen in {"plain": [], "more": options}.items():
+        done = command("stats", run, *chosen, "--save", tmp_path / f"{name}.svg")
+        assert done.exit_code == 0, done.output
+    plain, more = ((tmp_path / f"{name}.svg").read_text() for name in ("plain", "more"))
+    for panel in panels:
+        assert f"<!-- {panel}" in more
+        assert f"<!-- {panel}" not in plain
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_importance_by_the_model_of_the_run(command, trained_runs, task):
     run = trained_runs[task]

@@ -246,3 +246,23 @@ def test_figure_has_a_panel_with_its_unit_for_each_statistic(
     np.testing.assert_allclose(rows[:2], statistics.mean["entropy"])
     np.testing.assert_allclose(rows[2], statistics.readout_mean["entropy"])
     assert [label.get_text() for label in entropy.get_yticklabels()] == ["0", "1", "readout"]
+
+
+def test_figure_has_panels_of_importance_and_of_pairs(tmp_path: Path) -> None:
+    made_atlases.write(tmp_path, "speech")
+    statistics = head_statistics(open_atlas(tmp_path))
+    importance = np.arange(8.0).reshape(2, 4), np.array([9.0, 1, 2, 3])
+    heads, layers = np.eye(8), np.array([[1, 0.25], [0.25, 1]])
+    pairs = [("CKA of heads", "head", heads), ("agreement", "layer", layers)]
+    plain = heads_figure(statistics)
+    figure = heads_figure(statistics, importance, pairs)
+    panels = {axes.get_title(loc="left"): axes for axes in figure.get_axes()}
+    before = {axes.get_title(loc="left") for axes in plain.get_axes()}
+    assert set(panels) - before == {"importance", "CKA of heads", "agreement"}
+    drawn = panels["importance"].get_images()[0]
+    np.testing.assert_array_equal(drawn.get_array(), np.vstack(importance))
+    assert drawn.get_clim() == (0, 9)
+    named = [label.get_text() for label in panels["CKA of heads"].get_xticklabels()]
+    assert named == ["0.0", "0.1", "0.2", "0.3", "1.0", "1.1", "1.2", "1.3"]
+    np.testing.assert_array_equal(panels["agreement"].get_images()[0].get_array(), layers)
+    assert [label.get_text() for label in panels["agreement"].get_yticklabels()] == ["0", "1"]

@@ -1,5 +1,8 @@
 """Draw the statistics of heads: a heat map of layers and heads for each."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -13,81 +16,125 @@ from attention_atlas.errors import InputError
 COLUMNS = 3
 CELL = 0.42  # inches of a head
 LARGEST_PANEL = 5.0  # inches
+PAIRS_PANEL = 3.3  # inches, at least, where pairs of heads are drawn
 MOST_CELLS_WITH_NUMBERS = 64  # of a panel; beyond, numbers would overlap
 # Shares have the whole scale, so that two figures can be laid side by side.
 FROM_0_TO_1 = ("relative_entropy", "maximum", "sink_score", "sink_rate", "null_share")
 
 
-def heads_figure(statistics: HeadStatistics) -> Figure:
+Values = npt.NDArray[np.float64]
+
+
+class _Panel(NamedTuple):
+    """A heat map: what its rows and columns are called, and its numbers with their largest."""
+
+    title: str
+    rows: list[str]
+    columns: list[str]
+    axes: tuple[str, str]  # words for rows and columns
+    values: Values
+    highest: float
+
+
+def heads_figure(
+    statistics: HeadStatistics,
+    importance: tuple[Values, Values] | None = None,
+    pairs: Sequence[tuple[str, str, Values]] = (),
+) -> Figure:
     """Return a figure with a heat map of layers x heads for each statistic, with its unit.
 
     The readout, where it has attention and such a statistic, is a row of its own below the layers.
 
+    Args:
+        statistics: Of an atlas.
+        importance: Of the heads of the layers [L, H] and of the readout [R], for one more panel.
+        pairs: How alike they are, from 0 to 1, for a panel each: its title, whether it is of
+            each `head` [L * H, L * H] or `layer` [L, L], and the numbers.
+
     Raises:
         InputError: If there is neither a layer nor a readout with attention.
     """
-    names = [name for name in STATISTICS if len(_rows(statistics, name))]
-    if not names:
+    panels = [
+        _panel_of_rows(_title(name), means, readouts, name in FROM_0_TO_1)
+        for name in STATISTICS
+        for means, readouts in [(statistics.mean.get(name), statistics.readout_mean.get(name))]
+        if means is not None or readouts is not None
+    ]
+    panels = [panel for panel in panels if len(panel.values)]
+    if not panels:
         raise InputError("There is no head to draw: the encoder has no layers.")
-    rows, columns = max(len(_rows(statistics, name)) for name in names), _heads(statistics)
-    width = min(max(columns * CELL + 1.6, 2.4), LARGEST_PANEL)
-    height = min(max(rows * CELL + 0.9, 1.5), LARGEST_PANEL)
-    across = min(COLUMNS, len(names))
-    down = -(-len(names) // across)
+    if importance is not None:
+        layers, readout = importance
+        panels.append(_panel_of_rows("importance", layers, readout if len(readout) else None))
+    rows = max(len(panel.values) for panel in panels)
+    columns = max(panel.values.shape[1] for panel in panels)
+    smallest = (PAIRS_PANEL, 0.8 * PAIRS_PANEL) if pairs else (2.4, 1.5)
+    width = min(max(columns * CELL + 1.6, smallest[0]), LARGEST_PANEL)
+    height = min(max(rows * CELL + 0.9, smallest[1]), LARGEST_PANEL)
+    panels += [_panel_of_pairs(*pair, len(statistics.layers)) for pair in pairs]
+    across = min(COLUMNS, len(panels))
+    down = -(-len(panels) // across)
     figure = Figure(figsize=(across * width, down * height), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(down, across, squeeze=False).ravel()
-    for axes, name in zip(panels, names, strict=False):
-        _draw(axes, statistics, name)
-    for axes in panels[len(names) :]:
+    grid = figure.subplots(down, across, squeeze=False).ravel()
+    for axes, panel in zip(grid, panels, strict=False):
+        _draw(axes, panel)
+    for axes in grid[len(panels) :]:
         axes.set_axis_off()
     return figure
 
 
-def _heads(statistics: HeadStatistics) -> int:
-    """Most heads of any layer and the readout."""
-    layers = [values.shape[1] for values in statistics.mean.values()]
-    readout = [len(values) for values in statistics.readout_mean.values()]
-    return max([*layers, *readout], default=0)
+def _title(name: str) -> str:
+    described = STATISTICS[name]
+    return f"{described.title} ({described.unit})" if described.unit else described.title
 
 
-def _rows(statistics: HeadStatistics, name: str) -> npt.NDArray[np.float64]:
-    """Return the layers, and the readout below them, [L or L + 1, heads]; NaN for no value."""
-    heads = _heads(statistics)
-    rows = [
-        np.pad(row, (0, heads - len(row)), constant_values=np.nan)
-        for row in statistics.mean.get(name, np.zeros((0, heads)))
-    ]
-    if name in statistics.readout_mean:
-        readout = statistics.readout_mean[name]
-        rows.append(np.pad(readout, (0, heads - len(readout)), constant_values=np.nan))
-    return np.array(rows).reshape(len(rows), heads)
+def _panel_of_rows(
+    title: str, layers: Values | None, readout: Values | None, is_share: bool = False
+) -> _Panel:
+    """Return a panel of the layers, and the readout below them; NaN where there is no head."""
+    rows = [] if layers is None else list(layers)
+    names = [str(layer) for layer in range(len(rows))]
+    if readout is not None:
+        rows, names = [*rows, readout], [*names, "readout"]
+    heads = max(map(len, rows), default=0)
+    padded = [np.pad(row, (0, heads - len(row)), constant_values=np.nan) for row in rows]
+    values = np.array(padded).reshape(len(rows), heads)
+    highest = 1.0 if is_share else float(np.nanmax(values, initial=0.0)) or 1.0
+    return _Panel(title, names, [str(n) for n in range(heads)], ("layer", "head"), values, highest)
 
 
-def _draw(axes: Axes, statistics: HeadStatistics, name: str) -> None:
-    rows, described = _rows(statistics, name), STATISTICS[name]
-    highest = 1.0 if name in FROM_0_TO_1 else float(np.nanmax(rows, initial=0.0)) or 1.0
-    drawn = axes.imshow(rows, cmap=COLOURS, vmin=0, vmax=highest, aspect="auto")
-    layers = len(statistics.layers) if name in statistics.mean else 0
-    labels = [str(layer) for layer in range(layers)]
-    if len(rows) > len(labels):
-        labels.append("readout")
-    step = max(1, len(labels) // 12)
-    shown = [*range(0, layers, step), *range(layers, len(labels))]
-    axes.set_yticks(shown, [labels[row] for row in shown])
-    axes.set_xticks(range(0, rows.shape[1], max(1, rows.shape[1] // 12)))
-    axes.set_xlabel("head", fontsize=8)
-    axes.set_ylabel("layer", fontsize=8)
+def _panel_of_pairs(title: str, what: str, matrix: Values, layers: int) -> _Panel:
+    """Return a panel of pairs of heads, which are called `layer.head`, or of layers."""
+    heads = len(matrix) // max(layers, 1)
+    places = range(len(matrix))
+    names = [f"{n // heads}.{n % heads}" if what == "head" else str(n) for n in places]
+    return _Panel(title, names, names, (what, what), matrix, 1.0)
+
+
+def _draw(axes: Axes, panel: _Panel) -> None:
+    drawn = axes.imshow(panel.values, cmap=COLOURS, vmin=0, vmax=panel.highest, aspect="auto")
+    rows, columns = (_shown(names) for names in (panel.rows, panel.columns))
+    axes.set_yticks(rows, [panel.rows[row] for row in rows])
+    axes.set_xticks(columns, [panel.columns[column] for column in columns])
+    axes.set_ylabel(panel.axes[0], fontsize=8)
+    axes.set_xlabel(panel.axes[1], fontsize=8)
     axes.tick_params(labelsize=7)
-    unit = f" ({described.unit})" if described.unit else ""
-    axes.set_title(f"{described.title}{unit}", fontsize=9, loc="left")
-    if rows.size <= MOST_CELLS_WITH_NUMBERS:
-        _write_numbers(axes, rows, highest)
+    axes.set_title(panel.title, fontsize=9, loc="left")
+    if panel.values.size <= MOST_CELLS_WITH_NUMBERS:
+        _write_numbers(axes, panel.values, panel.highest)
     bar = axes.figure.colorbar(drawn, ax=axes, fraction=0.06, pad=0.03)
     bar.ax.tick_params(labelsize=7)
 
 
-def _write_numbers(axes: Axes, rows: npt.NDArray[np.float64], highest: float) -> None:
+def _shown(names: list[str]) -> list[int]:
+    """Return the places that are named, a dozen at most, and the readout always."""
+    numbered = [place for place, name in enumerate(names) if name != "readout"]
+    step = max(1, len(names) // 12)
+    return [*numbered[::step], *range(len(numbered), len(names))]
+
+
+def _write_numbers(axes: Axes, rows: Values, highest: float) -> None:
     for (row, column), value in np.ndenumerate(rows):
         if not np.isnan(value):
             ink = "white" if value > 0.55 * highest else "black"

@@ -41,7 +41,12 @@ SIMILARITIES = {
     Measure.JENSEN_SHANNON: "Jensen-Shannon divergence of heads (layer.head) in bits; 0 is alike:",
     Measure.CKA: "Linear CKA of heads (layer.head); 1 is alike:",
 }
+TITLES = {  # in the figure
+    Measure.JENSEN_SHANNON: "divergence of heads (bits; 0: alike)",
+    Measure.CKA: "linear CKA of heads (1: alike)",
+}
 AGREEMENT = "Agreement of layers, 1 - Jensen-Shannon divergence; 1 is alike:"
+AGREEMENT_TITLE = "agreement of layers (1: alike)"
 
 
 def stats(
@@ -93,7 +98,12 @@ def stats(
         from attention_atlas.analysis.figures import save_figure
         from attention_atlas.analysis.heads.figure import heads_figure
 
-        save_figure(heads_figure(statistics), save)
+        drawn = None if found is None else (found.layers, found.readout)
+        pairs = []
+        if similarity is not None:
+            pairs.append((TITLES[similarity], "head", alike["head_similarity"]))
+            pairs.append((AGREEMENT_TITLE, "layer", alike["layer_agreement"]))
+        save_figure(heads_figure(statistics, drawn, pairs), save)
     if as_json:
         described: dict[str, Any] = {
             "epoch": statistics.epoch,
