@@ -52,7 +52,7 @@ class View:
         """What to say beside a picture of weights that do not sum to 1."""
         notes = [] if self.null_share is None else [f"null key: {self.null_share:.2f}"]
         if self.signed and self.is_attention:
-            notes.append(f"signed weights, which sum to {self.weights.sum():.2f}")
+            notes.append(f"signed weights, which sum to {self.weights.sum():z.2f}")
         return notes
 
 
