@@ -14,9 +14,9 @@ from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks.options import OUTPUTS
 from benchmarks.processes import in_fresh_process
 
-OUTPUTS = Path(__file__).resolve().parents[1] / "outputs" / "benchmarks"
 GROUPS = ("module", "recording", "statistics", "additive", "variants", "pipeline", "atlas")
 
 

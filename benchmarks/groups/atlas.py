@@ -32,7 +32,7 @@ from benchmarks.atlases import Made
 from benchmarks.figures import Comparison, Figure
 from benchmarks.groups.pipeline import LEAST_TEST_SAMPLES, Run
 from benchmarks.memory import MEBIBYTE, peak_of
-from benchmarks.options import Options
+from benchmarks.options import OUTPUTS, Options
 from benchmarks.processes import in_fresh_process
 from benchmarks.tasks import TASKS, Part
 from benchmarks.timing import Round, Step, seconds_of, take_turns, tell, time_figures
@@ -181,7 +181,10 @@ def within(case: str, rounds: list[Round], names: list[str]) -> list[Figure]:
 
 def storing(name: str, options: Options) -> list[Figure]:
     """An evaluation whose samples are stored, against one that records them only."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    # Where runs lie too: in a crowded folder such as /tmp a new file may cost ten times as much.
+    OUTPUTS.mkdir(parents=True, exist_ok=True)
+    made = tempfile.TemporaryDirectory(dir=OUTPUTS, prefix=".")
+    with made as folder, contextlib.redirect_stdout(io.StringIO()):
         tell(f"{GROUP}: {name}, evaluations")
         run = Run(name, Path(folder), options)
         run.fit(run.compose(num_batches=3))  # leaves the checkpoint that is evaluated

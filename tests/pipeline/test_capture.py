@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from attention_atlas.atlas import open_atlas
 from attention_atlas.attention import record
@@ -376,3 +377,12 @@ def test_what_cannot_be_recorded_is_refused(overrides, words, tiny, compose_trai
     reference = compose_train([*tiny["vision"]], Path("run"))
     with pytest.raises(InputError, match=f"capture.*{words}"):
         check_config(config, reference, {})
+
+
+@pytest.mark.parametrize("task", ["vision", "speech"])
+def test_maps_are_as_large_as_what_has_one_size_needs(
+    trained_runs: dict[str, Path], task: str
+) -> None:
+    maps = zarr.open_group(trained_runs[task] / "atlas.zarr", mode="r")["rank-0/maps"]
+    length = open_atlas(trained_runs[task])[0].length
+    assert maps.shape[-2:] == maps.chunks[-2:] == (length, length)

@@ -134,10 +134,12 @@ class CapturedBatch:
 
     def _groups(self) -> list[str]:
         names = list(self.groups)
-        return [
-            json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False)
-            for values in zip(*self.groups.values(), strict=True)
-        ] or ["{}"] * len(self)
+        rows = list(zip(*self.groups.values(), strict=True)) or [()] * len(self)
+        encoded = {
+            values: json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False)
+            for values in set(rows)  # few differ
+        }
+        return [encoded[values] for values in rows]
 
     def check(self, attributes: AtlasAttributes, sizes: Mapping[str, int]) -> None:
         """Check that the samples fit together, the attributes and these sizes.

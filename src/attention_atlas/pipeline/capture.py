@@ -15,7 +15,7 @@ from attention_atlas.attention import Attention
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.splits import stable_hash
-from attention_atlas.encoder import Classifier
+from attention_atlas.encoder import Classifier, ClsReadout
 from attention_atlas.pipeline.recordings import BatchRecorder
 from attention_atlas.tasks import ClassificationTask
 
@@ -268,10 +268,17 @@ def _options(
         "attributes": attributes,
         "recorder": BatchRecorder(chosen, keep_others, attributes.has_null_key, queries, dtype),
         "dtype": dtype,
-        "max_tokens": getattr(datamodule, "max_length", None),
+        "max_tokens": _max_tokens(task, datamodule),
         "split": split,
         "digests": bool(config.capture.get("digests", False)),
     }
+
+
+def _max_tokens(task: ClassificationTask, datamodule: AtlasDataModule) -> int | None:
+    """Most tokens that a sample can have; None where texts are never cut."""
+    grid = getattr(task.model.embedding, "grid", None)  # of what has one size
+    most = math.prod(grid) if grid else getattr(datamodule, "max_length", None)
+    return None if most is None else most + isinstance(task.model.readout, ClsReadout)
 
 
 def _attributes(
