@@ -148,7 +148,8 @@ def _refuse_place(name: str, layer: int, head: int | None, model: Classifier) ->
     """Why there is no such layer or head."""
     modules = [attention_modules(model)[name] for name in model.attention_layers]
     if layer >= len(modules):
-        return f"layers are counted from 0, and the encoder's last is {len(modules) - 1}"
+        layers = "1 layer" if len(modules) == 1 else f"{len(modules)} layers"
+        return f"the encoder has {layers}, counted from 0"
     if head is not None and head >= modules[layer].num_heads:
         return f"layer {layer} has {modules[layer].num_heads} heads, counted from 0"
     return None
