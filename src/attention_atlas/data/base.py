@@ -26,7 +26,7 @@ class AtlasDataModule(LightningDataModule):
     (name -> one str per sample), by which test accuracy is reported too.
 
     Args:
-        batch_size: Samples per training batch.
+        batch_size: Samples per training batch of one process.
         eval_batch_size: Samples per evaluation batch, by default twice `batch_size`.
         num_workers: Processes that load batches; 0 loads in the main process, which is fastest
             for data that is held in memory.
@@ -113,8 +113,13 @@ class AtlasDataModule(LightningDataModule):
     def loader(self, split: str, batch_size: int, shuffle: bool = False) -> ResumableLoader:
         """Batches of a split by name."""
         dataset = self.datasets[split]
+        ranks = (
+            {}
+            if self.trainer is None
+            else {"rank": self.trainer.global_rank, "num_ranks": self.trainer.world_size}
+        )
         sampler = PooledBatchSampler(
-            dataset.lengths, len(dataset), batch_size, shuffle=shuffle, seed=self.seed
+            dataset.lengths, len(dataset), batch_size, shuffle=shuffle, seed=self.seed, **ranks
         )
         workers: dict[str, Any] = {"num_workers": self.num_workers}
         if self.num_workers:

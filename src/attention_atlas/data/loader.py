@@ -29,13 +29,20 @@ class PooledBatchSampler(Sampler[list[int]]):
     Padding costs as much as real tokens, so samples are shuffled, sorted by length within pools of
     `pool_size` batches, cut into batches, and the batches are shuffled again.
 
+    Several ranks share the batches of one process with `num_ranks` times the batch size: each takes
+    its part of every one. Shuffled, the parts are of one size, for which fewer than `num_ranks`
+    samples may be left out of the last batch, others in each epoch. Not shuffled, every sample is
+    given out by one rank, once.
+
     Args:
         lengths: Tokens per sample, or None where all samples are alike.
         num_samples: How many samples there are.
-        batch_size: Samples per batch; the last batch may hold fewer.
+        batch_size: Samples per batch of a rank; the last batch may hold fewer.
         shuffle: Whether to draw a new order each epoch; without it, longer samples come last.
         seed: With the epoch, all that the order depends on.
         pool_size: Batches per pool.
+        rank: Of this process.
+        num_ranks: Processes that share the samples.
     """
 
     def __init__(
@@ -46,6 +53,8 @@ class PooledBatchSampler(Sampler[list[int]]):
         shuffle: bool,
         seed: int = 0,
         pool_size: int = 50,
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> None:
         self.lengths = None if lengths is None else torch.as_tensor(lengths)
         self.num_samples = num_samples
@@ -53,11 +62,17 @@ class PooledBatchSampler(Sampler[list[int]]):
         self.shuffle = shuffle
         self.seed = seed
         self.pool_size = pool_size
+        self.rank = rank
+        self.num_ranks = num_ranks
         self.epoch = 0
         self.start = 0
 
     def __len__(self) -> int:
-        return -(-self.num_samples // self.batch_size)
+        if not self.shuffle:
+            own = len(range(self.rank, self.num_samples, self.num_ranks))
+            return -(-own // self.batch_size)
+        whole, rest = divmod(self.num_samples, self.batch_size * self.num_ranks)
+        return whole + (rest >= self.num_ranks)
 
     def __iter__(self) -> Iterator[list[int]]:
         yield from self._batches()[self.start :]
@@ -67,21 +82,31 @@ class PooledBatchSampler(Sampler[list[int]]):
             order = torch.arange(self.num_samples)
             if self.lengths is not None:
                 order = torch.argsort(self.lengths, stable=True)
-            return self._cut(order)
+            return _cut(order[self.rank :: self.num_ranks], self.batch_size)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.num_samples, generator=generator)
+        size = self.batch_size * self.num_ranks
         if self.lengths is None:
-            return self._cut(order)
-        pool = self.batch_size * self.pool_size
+            return self._shares(_cut(order, size))
+        pool = size * self.pool_size
         order = torch.cat(
             [part[torch.argsort(self.lengths[part])] for part in torch.split(order, pool)]
         )
-        batches = self._cut(order)
+        batches = _cut(order, size)
         shuffled = torch.randperm(len(batches), generator=generator).tolist()
-        return [batches[index] for index in shuffled]
+        return self._shares([batches[index] for index in shuffled])
 
-    def _cut(self, order: torch.Tensor) -> list[list[int]]:
-        return [part.tolist() for part in torch.split(order, self.batch_size)]
+    def _shares(self, batches: list[list[int]]) -> list[list[int]]:
+        """The part of this rank of every batch that has one for each."""
+        return [
+            batch[: len(batch) - len(batch) % self.num_ranks][self.rank :: self.num_ranks]
+            for batch in batches
+            if len(batch) >= self.num_ranks
+        ]
+
+
+def _cut(order: torch.Tensor, size: int) -> list[list[int]]:
+    return [part.tolist() for part in torch.split(order, size)]
 
 
 def _identity(batch: Batch) -> Batch:

@@ -13,6 +13,7 @@ from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.pipeline.callbacks import EpochLines, RandomStates
 from attention_atlas.pipeline.instantiate import instantiate
 from attention_atlas.pipeline.quiet import quiet_libraries
+from attention_atlas.pipeline.ranks import is_first
 from attention_atlas.tasks import ClassificationTask
 
 
@@ -52,7 +53,7 @@ def build_task(config: DictConfig, datamodule: AtlasDataModule) -> Classificatio
 def build_callbacks(config: DictConfig) -> list[Callback]:
     """The callbacks of the config, those that are null left out, and those of every training."""
     chosen = [instantiate(node) for node in config.callbacks.values() if node is not None]
-    return [*chosen, RandomStates(), EpochLines(show=not sys.stdout.isatty())]
+    return [*chosen, RandomStates(), EpochLines(show=is_first() and not sys.stdout.isatty())]
 
 
 def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:

@@ -150,7 +150,7 @@ RULES: dict[str, Rule] = {
     "trainer.accelerator": choice("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.devices": Rule("1, the number of one device in a list, or auto", (int, str, list)),
     "trainer.num_nodes": Rule("1", (int,), 1, 1),
-    "trainer.strategy": Rule("auto", (str,), choices=("auto",)),
+    "trainer.strategy": choice("auto", "ddp"),
     "trainer.precision": choice("32-true", "bf16-mixed"),
     "trainer.fast_dev_run": Rule(
         "debug=fast, which runs three batches of each split", (bool,), choices=(False,)
@@ -244,6 +244,7 @@ def check_config(
     _check_logger(config)
     _check_compiler(config)
     check_devices(config)
+    _check_processes(config)
     if config.callbacks.get("checkpoint") is None:
         raise InputError(
             "callbacks.checkpoint=null is not possible: the best checkpoint is what is tested."
@@ -356,11 +357,30 @@ def check_devices(config: DictConfig) -> None:
         _check_one_device(config, wanted)
 
 
-def _check_one_device(config: DictConfig, wanted: list[int]) -> None:
-    if len(wanted) > 1:
+def _check_processes(config: DictConfig) -> None:
+    """A run of several processes starts them itself, and each does the same."""
+    if num_processes(config) > 1 and config.lr_find:
         raise InputError(
-            f"trainer.devices={config.trainer.devices} asks for {len(wanted)} devices, and "
-            "training on several comes in a later version. Take trainer.devices=1."
+            "lr_find=true takes one process: search with trainer.devices=1, and set optimizer.lr."
+        )
+
+
+def num_processes(config: DictConfig) -> int:
+    """How many processes a run takes on this machine."""
+    if config.trainer.strategy == "auto":
+        return 1
+    devices = config.trainer.devices
+    devices = list(devices) if isinstance(devices, ListConfig) else devices
+    on_gpu = config.trainer.accelerator in ("gpu", "cuda", "auto") and count_gpus() > 0
+    available = count_gpus() if on_gpu else os.cpu_count() or 1
+    return len(_device_numbers(devices, available) or [0])
+
+
+def _check_one_device(config: DictConfig, wanted: list[int]) -> None:
+    if len(wanted) > 1 and config.trainer.strategy == "auto":
+        raise InputError(
+            f"trainer.devices={config.trainer.devices} asks for {len(wanted)} devices, and one "
+            "process takes one. Take trainer=ddp or trainer=ddp_cpu, or trainer.devices=1."
         )
 
 

@@ -16,6 +16,7 @@ def quiet_libraries() -> None:
         ".*logs directory .* exists and is not empty.*",  # the run folder
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*number of training batches .* is smaller than the logging interval.*",  # small data
+        ".*It is recommended to use `self.log\\('(val|test)/.*",  # what is logged is of all ranks
         ".*isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message)

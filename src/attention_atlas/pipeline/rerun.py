@@ -51,6 +51,11 @@ def check_evaluation(
     for key in evaluation.data:
         if key not in defaults.data:
             raise InputError(unknown_key(f"data.{key}", flat(unresolved(defaults))))
+    if evaluation.trainer.strategy != "auto":
+        raise InputError(
+            f"trainer.strategy={evaluation.trainer.strategy} is not possible: an evaluation takes "
+            "one process. Leave it out."
+        )
     check_config(evaluation, defaults, {})
 
 
@@ -97,6 +102,7 @@ def evaluation_config(
     """
     merged = run.copy()
     merged.ckpt_path = None  # what the run resumed from need not be there any more
+    merged.trainer.update(strategy="auto", devices=1)  # one process tests, however many trained
     for name in NODES:
         if name not in config or config[name] is None:
             continue

@@ -4,11 +4,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
 from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.data.splits import stable_hash
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build import (
     build_callbacks,
@@ -24,6 +25,7 @@ from attention_atlas.pipeline.known_baselines import known_baseline
 from attention_atlas.pipeline.learning_rate import find_learning_rate
 from attention_atlas.pipeline.loading import load_weights
 from attention_atlas.pipeline.process import prepare_process
+from attention_atlas.pipeline.ranks import is_first, other_ranks, rank
 from attention_atlas.pipeline.result import describe_run, write_json
 from attention_atlas.pipeline.summary import print_summary
 from attention_atlas.tasks import ClassificationTask
@@ -42,12 +44,21 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     Raises:
         InputError: Something that the user gave cannot be used.
     """
+    with other_ranks(config, folder):
+        return _train(config, folder)
+
+
+def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
+    """Be one rank of a training; the first one writes what a run has once."""
     prepare_process(config)
     datamodule = build_datamodule(config)
     task = build_task(config, datamodule)
+    if not is_first():  # dropout and augmentation of each rank are its own
+        seed_everything(stable_hash("rank", config.seed, rank()) % 2**32, verbose=False)
     if config.ckpt_path is not None:
         load_weights(task, Path(config.ckpt_path))  # tells what does not fit; fit() loads the rest
-    datamodule.save(folder)
+    if is_first():
+        datamodule.save(folder)
     loggers = build_loggers(config, folder)
     if config.lr_find:
         task.lr = find_learning_rate(config, folder, task, datamodule)
@@ -70,8 +81,9 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     result = describe_run(config, task, datamodule, train_seconds) | _validation(trainer) | metrics
     close_loggers(loggers)
     result["baseline"] = known_baseline(config, datamodule)
-    write_json(folder / "result.json", result)
-    print_summary(result, folder)
+    if is_first():
+        write_json(folder / "result.json", result)
+        print_summary(result, folder)
     return result
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
+import torch.distributed as distributed
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -106,7 +107,7 @@ class ClassificationTask(LightningModule):
         logits, label = self(batch), batch["label"]
         self.val_metrics.update(logits.softmax(-1), label)
         loss = F.cross_entropy(logits, label)
-        self.log("val/loss", loss, batch_size=len(label), on_epoch=True)
+        self.log("val/loss", loss, batch_size=len(label), on_epoch=True, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole validation split."""
@@ -127,7 +128,7 @@ class ClassificationTask(LightningModule):
         self.test_metrics.update(logits.softmax(-1), label)
         self.confusion.update(logits, label)
         loss = F.cross_entropy(logits, label)
-        self.log("test/loss", loss, batch_size=len(label), on_epoch=True)
+        self.log("test/loss", loss, batch_size=len(label), on_epoch=True, sync_dist=True)
         correct = (logits.argmax(-1) == label).tolist()
         for values in batch.get("groups", {}).values():
             for value, hit in zip(values, correct, strict=True):
@@ -140,7 +141,7 @@ class ClassificationTask(LightningModule):
         """Log the metrics of the whole test split, and its accuracy per group."""
         self.log_dict(self.test_metrics.compute())
         self.test_metrics.reset()
-        for value, (hits, total) in sorted(self.group_counts.items()):
+        for value, (hits, total) in sorted(_of_all_ranks(self.group_counts).items()):
             self.log(f"test/accuracy/{value}", torch.tensor(hits / total))
 
     def configure_gradient_clipping(
@@ -170,6 +171,19 @@ class ClassificationTask(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def _of_all_ranks(counts: dict[str, list[int]]) -> dict[str, list[int]]:
+    """Hits and totals by group, summed over all ranks."""
+    if not distributed.is_available() or not distributed.is_initialized():
+        return counts
+    gathered: list[dict[str, list[int]]] = [{} for _ in range(distributed.get_world_size())]
+    distributed.all_gather_object(gathered, dict(counts))
+    names = {name for of_rank in gathered for name in of_rank}
+    return {
+        name: [sum(pair) for pair in zip(*(c[name] for c in gathered if name in c), strict=True)]
+        for name in names
+    }
 
 
 def _metrics(num_classes: int, prefix: str) -> MetricCollection:

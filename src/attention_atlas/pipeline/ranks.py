@@ -1,0 +1,168 @@
+"""The processes of a run on one machine: this one is rank 0, and starts the others.
+
+Lightning would start them by running the command line again, and a sweep would begin anew in each:
+in its place every rank gets the composed config of this very job, through a pipe.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.checks import num_processes
+
+STARTED_ELSEWHERE = "LOCAL_RANK"
+"""The variable by which torchrun, and this file, tell a process that it is one of several."""
+
+GRACE_SECONDS = 3.0
+"""What a rank that failed waits before it speaks: where all fail alike, rank 0 speaks for them."""
+
+
+def rank() -> int:
+    """The number of this process among those of its run."""
+    return int(os.environ.get("RANK", os.environ.get(STARTED_ELSEWHERE, "0")))
+
+
+def is_first() -> bool:
+    """Whether this process is the one that prints and writes what a run has once."""
+    return rank() == 0
+
+
+@contextmanager
+def other_ranks(config: DictConfig, folder: Path) -> Iterator[None]:
+    """Run the block as rank 0 of as many processes as the config asks for.
+
+    They end with this one, and if one of them fails, all end.
+    """
+    count = num_processes(config)
+    if count == 1 or STARTED_ELSEWHERE in os.environ:
+        yield
+        return
+    group = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(count),
+        "NODE_RANK": "0",
+    }
+    processes = [_start(config, folder, group, number) for number in range(1, count)]
+    os.environ.update(group | {STARTED_ELSEWHERE: "0"})
+    ended = threading.Event()
+    threading.Thread(target=_watch, args=(processes, ended), daemon=True).start()
+    try:
+        yield
+        ended.set()
+        for process in processes:
+            process.wait()
+    except InputError:
+        raise
+    except Exception as error:
+        # What this rank says of a lost connection is of no use: another one knows why.
+        reason = _reason(processes)
+        if reason is None:
+            raise
+        raise reason from error
+    finally:
+        ended.set()
+        for process in processes:
+            process.kill()
+            process.wait()
+        for name in (*group, STARTED_ELSEWHERE):
+            os.environ.pop(name, None)
+        _leave_group()
+
+
+def run_rank() -> None:
+    """Be one of the others: train with the config that comes through standard input."""
+    folder = Path(sys.argv[1])
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    config = OmegaConf.create(sys.stdin.read())
+    assert isinstance(config, DictConfig)
+    from attention_atlas.pipeline.train import train
+
+    try:
+        train(config, folder)
+    except InputError as error:
+        time.sleep(GRACE_SECONDS)
+        print(f"error: rank {rank()}: {error}", file=sys.stderr)
+        os._exit(2)
+    except BaseException:
+        time.sleep(GRACE_SECONDS)
+        raise
+
+
+def _start(
+    config: DictConfig, folder: Path, group: dict[str, str], number: int
+) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-m", "attention_atlas.pipeline.ranks", str(folder)],
+        stdin=subprocess.PIPE,
+        env=os.environ | group | {STARTED_ELSEWHERE: str(number)},
+        text=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(OmegaConf.to_yaml(config, resolve=True))
+    process.stdin.close()
+    return process
+
+
+def _reason(processes: "list[subprocess.Popen[str]]") -> BaseException | None:
+    """What to raise where another rank failed before this one; None where none did."""
+    deadline = time.monotonic() + GRACE_SECONDS + 2
+    while time.monotonic() < deadline:
+        for number, process in enumerate(processes, start=1):
+            code = process.poll()
+            if code:  # with a code above 0 it said why
+                return InputError(_ended(number, code)) if code < 0 else SystemExit(code)
+        time.sleep(0.1)
+    return None
+
+
+def _ended(number: int, code: int) -> str:
+    return f"rank {number} was ended by signal {-code}, and all others with it."
+
+
+def _watch(processes: "list[subprocess.Popen[str]]", ended: threading.Event) -> None:
+    """End this process when another fails: it would wait for that one for ever."""
+    while not ended.wait(0.2):
+        for number, process in enumerate(processes, start=1):
+            code = process.poll()
+            if code:
+                for other in processes:
+                    other.kill()
+                if code < 0:
+                    print(f"error: {_ended(number, code)}", file=sys.stderr)
+                sys.stdout.flush()
+                os._exit(code if code > 0 else 1)
+
+
+def _end_with(parent: int) -> None:
+    """End when rank 0 is gone, however it ended."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _leave_group() -> None:
+    """Leave the process group, so that the next job of a sweep can make its own."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    run_rank()

@@ -1,0 +1,141 @@
+"""Two processes give what one gives: the same weights, metrics and atlas, in one run folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from attention_atlas.atlas import open_atlas
+from tests.commands import REPOSITORY, run_script
+
+PLAIN = [  # no noise, and an optimizer that does not amplify that of rounding
+    "encoder.embed_dim=16",
+    "encoder.num_heads=2",
+    "encoder.depth=1",
+    "encoder.dropout=0",
+    "embedding.dropout=0",
+    "embedding.stem=linear",  # batch norm takes its statistics of what a process sees
+    "augmentation=none",
+    "optimizer=sgd",
+    "callbacks.ema=null",
+    "trainer.max_epochs=2",
+    "capture=full",
+]
+
+
+def overrides(task: str, tiny: dict[str, list[str]]) -> list[str]:
+    more = ["embedding.num_pairs=0", "+data.word_dropout=0"] if task == "nlp" else []
+    return [*(word for word in tiny[task] if not word.startswith("data.batch_size")), *PLAIN, *more]
+
+
+RATES = ["0.1", "0.01"]
+RUNS = {
+    "one": ["data.batch_size=16", "trainer=cpu"],
+    "two": ["data.batch_size=8", "trainer=ddp_cpu", "trainer.devices=2"],
+}
+
+
+@pytest.fixture(scope="module")
+def both(tiny, tmp_path_factory) -> dict[str, tuple[Path, subprocess.CompletedProcess[str]]]:
+    """The same sweep of two jobs, by one process each and by two."""
+    folder = tmp_path_factory.mktemp("ranks")
+    done = {}
+    for name, chosen in RUNS.items():
+        arguments = ["train.py", "-m", *overrides("vision", tiny), *chosen]
+        swept = [f"optimizer.lr={','.join(RATES)}", f"hydra.sweep.dir={folder / name}"]
+        done[name] = folder / name, run_script([*arguments, *swept], folder)
+        assert done[name][1].returncode == 0, done[name][1].stderr
+    return done
+
+
+@pytest.fixture(params=range(len(RATES)), ids=RATES)
+def job(request: pytest.FixtureRequest, both) -> tuple[Path, Path]:
+    """The run folders of one job."""
+    return both["one"][0] / str(request.param), both["two"][0] / str(request.param)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_the_weights_are_those_of_one_process(job, both) -> None:
+    one, two = (weights(run) for run in job)
+    assert one.keys() == two.keys()
+    for name, values in one.items():
+        torch.testing.assert_close(two[name], values, rtol=0, atol=1e-6, msg=name)
+    other = weights(both["one"][0] / ("0" if job[0].name == "1" else "1"))
+    assert not torch.allclose(other["model.head.weight"], one["model.head.weight"], atol=1e-3)
+
+
+def test_metrics_count_every_sample_once(job) -> None:
+    one, two = (json.loads((run / "result.json").read_text()) for run in job)
+    assert np.sum(two["test/confusion_matrix"]) == two["num_test_samples"]
+    for name in (name for name in one if name.startswith(("test/", "val/"))):
+        np.testing.assert_allclose(two[name], one[name], atol=1e-6, err_msg=name)
+
+
+def test_the_atlas_holds_every_sample_once(job) -> None:
+    one, two = (open_atlas(run) for run in job)
+    assert len(two) == len(one)
+    assert two.num_repeated == 0
+    assert set(two.sample_ids) == set(one.sample_ids)
+    for sample in one:
+        np.testing.assert_allclose(two.sample(sample.sample_id).maps, sample.maps, atol=1e-3)
+
+
+def test_one_folder_and_log_for_each_job_and_nothing_twice(both) -> None:
+    sweep, done = both["two"]
+    assert sorted(path.name for path in sweep.iterdir()) == ["0", "1", "multirun.yaml"]
+    for run in (sweep / "0", sweep / "1"):
+        assert [path.name for path in run.glob("*.log")] == ["train.log"]
+    assert done.stdout.count("epoch 1/2") == 2
+    assert done.stdout.count("run folder:") == 2
+    assert done.stderr == ""
+
+
+def start(tiny, folder: Path) -> tuple["subprocess.Popen[str]", int]:
+    """A long training by two processes, and the number of the second one."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            str(REPOSITORY / "train.py"),
+            *overrides("vision", tiny),
+            *RUNS["two"],
+            "trainer.max_epochs=100000",
+            f"hydra.run.dir={folder / 'run'}",
+        ],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 2/"):
+            break
+    (other,) = [child.pid for child in psutil.Process(process.pid).children()]
+    return process, other
+
+
+def test_all_ranks_end_when_one_is_killed(tiny, tmp_path: Path) -> None:
+    process, other = start(tiny, tmp_path)
+    os.kill(other, signal.SIGKILL)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert "error: rank 1 was ended by signal 9" in errors
+
+
+def test_no_rank_outlives_the_first(tiny, tmp_path: Path) -> None:
+    process, other = start(tiny, tmp_path)
+    left = psutil.Process(other)
+    process.kill()
+    process.communicate(timeout=30)
+    left.wait(timeout=30)
