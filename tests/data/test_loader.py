@@ -87,3 +87,31 @@ def test_loading_draws_nothing_from_the_global_generator() -> None:
     before = torch.get_rng_state()
     ids(loader())
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("lengths", [None, list(range(103))])
+@pytest.mark.parametrize("num_ranks", [2, 3])
+def test_ranks_share_the_batches_of_one_process(lengths, num_ranks: int) -> None:
+    whole = PooledBatchSampler(lengths, 103, 5 * num_ranks, shuffle=True, seed=1)
+    ranks = [
+        PooledBatchSampler(lengths, 103, 5, shuffle=True, seed=1, rank=rank, num_ranks=num_ranks)
+        for rank in range(num_ranks)
+    ]
+    shares = [list(rank) for rank in ranks]
+    assert {len(rank) for rank in ranks} == {len(batches) for batches in shares}
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert len({len(part) for part in parts}) == 1
+        together = sorted(index for part in parts for index in part)
+        assert set(together) <= set(batch)
+        assert len(together) == len(set(together)) > len(batch) - num_ranks
+
+
+@pytest.mark.parametrize("lengths", [None, list(range(103))])
+def test_ranks_give_out_every_sample_once_where_nothing_is_shuffled(lengths) -> None:
+    ranks = [
+        PooledBatchSampler(lengths, 103, 5, shuffle=False, rank=rank, num_ranks=4)
+        for rank in range(4)
+    ]
+    assert [len(rank) for rank in ranks] == [len(list(rank)) for rank in ranks]
+    given = sorted(index for rank in ranks for batch in rank for index in batch)
+    assert given == list(range(103))

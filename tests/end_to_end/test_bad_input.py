@@ -124,8 +124,11 @@ BAD = {
         "trainer=cpu", "trainer.devices=9999", words=["trainer.devices=9999", "more than"]
     ),
     "several devices": train("trainer=cpu", "trainer.devices=2", words=["devices=2", "devices=1"]),
+    "a search by several": train(
+        "trainer=ddp_cpu", "lr_find=true", words=["lr_find=true", "trainer.devices=1"]
+    ),
     "several machines": train("+trainer.num_nodes=2", words=["trainer.num_nodes=2", "take 1"]),
-    "strategy of several devices": train("+trainer.strategy=ddp", words=["strategy=ddp", "auto"]),
+    "strategy of several devices": train("trainer.strategy=tp", words=["strategy=tp", "auto, ddp"]),
     "no validation": train(
         *("+trainer.check_val_every_n_epoch=9", "trainer.max_epochs=5"),
         words=["check_val_every_n_epoch=9", "trainer.max_epochs=5", "no validation"],

@@ -194,3 +194,10 @@ def test_a_run_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "file"
     assert done.stderr == f"error: {path / 'run'} cannot be written: {str(path)!r} is no folder.\n"
     assert done.stderr.count("\n") == 1
+
+
+def test_a_launcher_of_processes_is_refused(tmp_path: Path) -> None:
+    done = run_script(["train.py", "task=vision"], tmp_path, torch=False, LOCAL_RANK="1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: LOCAL_RANK is set, as by torchrun")
+    assert list(tmp_path.iterdir()) == []

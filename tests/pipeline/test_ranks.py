@@ -100,6 +100,16 @@ def test_one_folder_and_log_for_each_job_and_nothing_twice(both) -> None:
     assert done.stderr == ""
 
 
+def test_one_process_evaluates_what_two_have_trained(both) -> None:
+    run = both["two"][0] / "1"
+    done = run_script(["evaluate.py", f"run={run}"], run.parent)
+    assert done.returncode == 0, done.stderr
+    (result,) = run.glob("evaluations/*/result.json")
+    trained, evaluated = (json.loads(path.read_text()) for path in (run / "result.json", result))
+    for name in (name for name in trained if name.startswith("test/")):
+        np.testing.assert_allclose(evaluated[name], trained[name], atol=1e-6, err_msg=name)
+
+
 def start(tiny, folder: Path) -> tuple["subprocess.Popen[str]", int]:
     """A long training by two processes, and the number of the second one."""
     process = subprocess.Popen(

@@ -28,6 +28,7 @@ from attention_atlas.pipeline.compose import (
     without_hydra,
 )
 from attention_atlas.pipeline.leftovers import Before
+from attention_atlas.pipeline.ranks import STARTED_ELSEWHERE
 
 INPUT_ERROR_EXIT_CODE = 2
 INTERRUPTED_EXIT_CODE = 130  # as shells have it: 128 + SIGINT
@@ -110,7 +111,16 @@ class Command:
         )
 
     def check_first(self, overrides: list[str], multirun: bool) -> None:
-        """Compose and check each job before Hydra makes a folder for the first."""
+        """Compose and check each job before Hydra makes a folder for the first.
+
+        Raises:
+            InputError: Something cannot be used, or this is one of several processes already.
+        """
+        if STARTED_ELSEWHERE in os.environ:
+            raise InputError(
+                f"{STARTED_ELSEWHERE} is set, as by torchrun: start python train.py trainer=ddp "
+                "by itself, which starts a process for each device."
+            )
         with config_folder(self.conf):
             first = compose_config(self.config_name, one_per_job(overrides)[0])
             multirun = multirun or first.hydra.mode == RunMode.MULTIRUN
