@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -28,7 +28,7 @@ GRACE_SECONDS = 3.0
 
 def rank() -> int:
     """The number of this process among those of its run."""
-    return int(os.environ.get("RANK", os.environ.get(STARTED_ELSEWHERE, "0")))
+    return int(os.environ.get(STARTED_ELSEWHERE, "0"))
 
 
 def is_first() -> bool:
@@ -60,7 +60,8 @@ def other_ranks(config: DictConfig, folder: Path) -> Iterator[None]:
         yield
         ended.set()
         for process in processes:
-            process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=30)
     except InputError:
         raise
     except Exception as error:
