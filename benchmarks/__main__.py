@@ -14,7 +14,7 @@ from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.options import OUTPUTS
+from benchmarks import OUTPUTS
 from benchmarks.processes import in_fresh_process
 
 GROUPS = ("module", "recording", "statistics", "additive", "variants", "pipeline", "atlas")

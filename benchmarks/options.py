@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.timing import QUICK, Effort
-
-OUTPUTS = Path(__file__).resolve().parents[1] / "outputs" / "benchmarks"
 
 
 @dataclass(frozen=True)

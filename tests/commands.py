@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -44,6 +45,27 @@ def run_script(
         text=True,
         timeout=600,
     )
+
+
+def start_training(
+    overrides: list[str], folder: Path, epoch: int, **options: Any
+) -> "subprocess.Popen[str]":
+    """Start a training that never ends in `folder`/run, and give it once an epoch is done."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, str(REPOSITORY / "train.py"), *overrides),
+            *("trainer.max_epochs=100000", f"hydra.run.dir={folder / 'run'}"),
+        ],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        **options,
+    )
+    assert process.stdout is not None
+    assert any(line.startswith(f"epoch {epoch}/") for line in process.stdout)
+    return process
 
 
 def content(folder: Path) -> dict[str, tuple[int, int]]:

@@ -28,11 +28,12 @@ from unittest import mock
 from attention_atlas.analysis.heads import head_statistics
 from attention_atlas.atlas import Atlas, AtlasWriter, Sample, open_atlas
 from attention_atlas.atlas.schema import TOKEN_LAYOUTS
+from benchmarks import OUTPUTS
 from benchmarks.atlases import Made
 from benchmarks.figures import Comparison, Figure
 from benchmarks.groups.pipeline import LEAST_TEST_SAMPLES, Run
 from benchmarks.memory import MEBIBYTE, peak_of
-from benchmarks.options import OUTPUTS, Options
+from benchmarks.options import Options
 from benchmarks.processes import in_fresh_process
 from benchmarks.tasks import TASKS, Part
 from benchmarks.timing import Round, Step, seconds_of, take_turns, tell, time_figures

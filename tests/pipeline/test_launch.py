@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import REPOSITORY, content, run_script
+from tests.commands import REPOSITORY, content, run_script, start_training
 
 JOB = """
 import sys, time
@@ -157,29 +157,15 @@ def test_an_interrupt_is_quiet(script, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_training_says_what_was_kept(tiny, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            str(REPOSITORY / "train.py"),
-            *tiny["vision"],
-            "trainer.max_epochs=10000",
-            f"hydra.run.dir={run}",
-        ],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+    process = start_training(
+        tiny["vision"],
+        tmp_path,
+        epoch=3,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch 3/"):
-            break
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
-    last = run / "checkpoints" / "last.ckpt"
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     assert process.returncode == 130, errors
     assert errors == f"interrupted; the same command with ckpt_path={last} goes on\n"
     assert last.is_file()

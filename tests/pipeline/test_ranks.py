@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,8 @@ import pytest
 import torch
 
 from attention_atlas.atlas import open_atlas
-from tests.commands import REPOSITORY, run_script
+from attention_atlas.pipeline.checks import num_processes
+from tests.commands import run_script, start_training
 
 PLAIN = [  # no noise, and an optimizer that does not amplify that of rounding
     "encoder.embed_dim=16",
@@ -112,25 +112,7 @@ def test_one_process_evaluates_what_two_have_trained(both) -> None:
 
 def start(tiny, folder: Path) -> tuple["subprocess.Popen[str]", int]:
     """A long training by two processes, and the number of the second one."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            str(REPOSITORY / "train.py"),
-            *overrides("vision", tiny),
-            *RUNS["two"],
-            "trainer.max_epochs=100000",
-            f"hydra.run.dir={folder / 'run'}",
-        ],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch 2/"):
-            break
+    process = start_training([*overrides("vision", tiny), *RUNS["two"]], folder, epoch=2)
     (other,) = [child.pid for child in psutil.Process(process.pid).children()]
     return process, other
 
@@ -149,3 +131,18 @@ def test_no_rank_outlives_the_first(tiny, tmp_path: Path) -> None:
     process.kill()
     process.communicate(timeout=30)
     left.wait(timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "count"),
+    [
+        (["trainer=cpu"], 1),
+        (["trainer=ddp_cpu"], 2),
+        (["trainer=ddp_cpu", "trainer.devices=1"], 1),
+        (["trainer=ddp_cpu", "trainer.devices=auto"], 1),  # as Lightning counts a CPU
+    ],
+)
+def test_as_many_processes_as_devices(
+    compose_train, chosen: list[str], count: int, tmp_path: Path
+) -> None:
+    assert num_processes(compose_train(["task=vision", *chosen], tmp_path)) == count

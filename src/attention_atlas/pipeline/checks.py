@@ -337,8 +337,7 @@ def check_devices(config: DictConfig) -> None:
         # Which of these are there Lightning knows, and says before it trains.
         _check_one_device(config, _device_numbers(devices, 1) or [])
         return
-    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and count_gpus() > 0)
-    available = count_gpus() if on_gpu else os.cpu_count() or 1
+    on_gpu, available = _available(accelerator)
     kind = "GPU" if on_gpu else "CPU core"
     has = f"this machine has {available} {kind}{'' if available == 1 else 's'}"
     if on_gpu and available == 0:
@@ -371,9 +370,16 @@ def num_processes(config: DictConfig) -> int:
         return 1
     devices = config.trainer.devices
     devices = list(devices) if isinstance(devices, ListConfig) else devices
-    on_gpu = config.trainer.accelerator in ("gpu", "cuda", "auto") and count_gpus() > 0
-    available = count_gpus() if on_gpu else os.cpu_count() or 1
+    on_gpu, available = _available(config.trainer.accelerator)
+    if devices == "auto" and not on_gpu:
+        return 1
     return len(_device_numbers(devices, available) or [0])
+
+
+def _available(accelerator: str) -> tuple[bool, int]:
+    """Whether training runs on GPUs, and how many of them or of CPU cores there are."""
+    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and count_gpus() > 0)
+    return on_gpu, count_gpus() if on_gpu else os.cpu_count() or 1
 
 
 def _check_one_device(config: DictConfig, wanted: list[int]) -> None:
