@@ -11,9 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from attention_atlas.analysis.comparison.groups import Comparison, Group
-from attention_atlas.analysis.comparison.markdown import DEFAULT_METRIC, default_quantities
+from attention_atlas.analysis.comparison.markdown import (
+    DEFAULT_METRIC,
+    default_quantities,
+    is_faithfulness,
+)
 from attention_atlas.analysis.comparison.quantities import (
-    FAITHFULNESS,
     OVER_RANDOM,
     describe_quantity,
     metric_title,
@@ -84,7 +87,7 @@ def compare_figure(comparison: Comparison, quantities: Sequence[str] | None = No
 def _default(comparison: Comparison) -> tuple[list[str], list[str]]:
     """Return the quantities that are drawn where nobody chose, and the methods left out."""
     measured = {
-        name: name.split(".")[1] if name.startswith(f"{FAITHFULNESS}.") else ""
+        name: name.split(".")[1] if is_faithfulness(name) else ""
         for name in default_quantities(comparison)
         if name != "num_parameters"
     }
@@ -145,7 +148,7 @@ def _draw(axes: Axes, groups: list[Group], name: str, best: list[str]) -> None:
 
 
 def _is_over_random(name: str) -> bool:
-    return name.startswith(f"{FAITHFULNESS}.") and name.rpartition(".")[2] in OVER_RANDOM
+    return is_faithfulness(name) and name.rpartition(".")[2] in OVER_RANDOM
 
 
 def _foot(
