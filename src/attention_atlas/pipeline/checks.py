@@ -19,7 +19,7 @@ from attention_atlas.combinations import GATES, find_conflict
 from attention_atlas.data.check import check_source, modality_of
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.compose import flat, unknown_key, unresolved
-from attention_atlas.pipeline.instantiate import check_targets
+from attention_atlas.pipeline.targets import check_targets
 
 
 @dataclass(frozen=True)

@@ -1,74 +1,71 @@
-"""The one place where a config names code that is run."""
+"""The one place where a config names code that is run.
+
+Hydra's own `instantiate` resolves interpolations once more before it builds, so that text which was
+checked can turn into a node which was not. Here a plain config is built as it was checked.
+"""
 
 import inspect
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from attention_atlas.errors import InputError
+from attention_atlas.pipeline.targets import check_targets, find_target
 
-ALLOWED = (
-    "attention_atlas.data.",
-    "attention_atlas.pipeline.callbacks.",
-    "attention_atlas.tasks.",
-    "lightning.pytorch.Trainer",
-    "lightning.pytorch.callbacks.",
-    "lightning.pytorch.loggers.",
-    "lightning.pytorch.profilers.",
-    "torch.optim.",
-)
+KEYS = ("_target_", "_partial_", "_args_")
+"""What a node with a `_target_` may hold beside the values of what is called, as Hydra has it."""
 
 
 def instantiate(config: DictConfig, **arguments: Any) -> Any:
     """Build what `_target_` names, if the allow list has it.
 
     Args:
-        config: A node with `_target_`; nested nodes are checked too.
+        config: A node with `_target_`; a profiler of a trainer is built too.
         arguments: Passed on beside the node's own values.
 
     Raises:
         InputError: A target is not on the allow list or does not exist, or what is called later
             (`_partial_`) does not take the values.
+        InstantiationException: What is built does not take the values; the cause tells why.
     """
-    plain = OmegaConf.to_container(config, resolve=True)
-    check_targets(plain)
     try:
-        built = hydra_instantiate(plain, **arguments, _convert_="all", _recursive_=True)
-    except InstantiationException as error:
-        if str(error).startswith("Error locating target"):
-            raise InputError(f"There is no {str(error).split(chr(39))[1]} to build.") from error
-        raise
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise InputError(f"The config has no value: {str(error).splitlines()[0]}.") from error
+    check_targets(plain, config._get_full_key(None))
+    built = _build(plain, arguments)
     if isinstance(built, partial):
         _check_partial(built)
     return built
 
 
-def check_targets(node: Any, path: str = "") -> None:
-    """Check every `_target_` in a plain config.
-
-    Args:
-        node: The config or a part of it, resolved.
-        path: Its key, as it is typed.
-
-    Raises:
-        InputError: A target is not on the allow list.
-    """
-    if isinstance(node, Mapping):
-        target = node.get("_target_")
-        if target is not None and not _is_allowed(target):
-            raise InputError(
-                f"{path or 'config'}._target_={target} is not allowed: configs may only name "
-                f"{', '.join(name.rstrip('.') for name in ALLOWED)}."
-            )
-        for key, value in node.items():
-            check_targets(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            check_targets(value, f"{path}[{index}]")
+def _build(node: Any, arguments: dict[str, Any]) -> Any:
+    """Build a plain node from the inside out."""
+    if isinstance(node, list):
+        return [_build(value, {}) for value in node]
+    if not isinstance(node, dict):
+        return node
+    values = {key: _build(value, {}) for key, value in node.items()}
+    if "_target_" not in node:
+        return values
+    target, is_partial = values.pop("_target_"), values.pop("_partial_", False)
+    positional = values.pop("_args_", [])
+    for key in values:
+        if str(key).startswith("_"):
+            raise InputError(f"{key} of {target} is not possible: take {', '.join(KEYS)}.")
+    if not isinstance(is_partial, bool) or not isinstance(positional, list):
+        raise InputError(f"{target} takes true or false as _partial_, and a list as _args_.")
+    code = find_target(target)
+    try:
+        built = partial(code, *positional, **(values | arguments))
+        return built if is_partial else built()
+    except InputError:
+        raise
+    except Exception as error:
+        raise InstantiationException(f"{target} cannot be built: {error!r}") from error
 
 
 def _check_partial(built: partial[Any]) -> None:
@@ -91,9 +88,3 @@ def _try_optimizer(built: partial[Any], name: str) -> None:
         built([zeros(1, requires_grad=True)])
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"The optimizer {name} cannot be built: {error}") from error
-
-
-def _is_allowed(target: Any) -> bool:
-    return isinstance(target, str) and any(
-        target.startswith(name) if name.endswith(".") else target == name for name in ALLOWED
-    )
