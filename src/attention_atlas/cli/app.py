@@ -16,6 +16,7 @@ from attention_atlas.cli.commands.info import info
 from attention_atlas.cli.commands.list_runs import list_runs
 from attention_atlas.cli.commands.show import show
 from attention_atlas.cli.commands.stats import stats
+from attention_atlas.cli.commands.sweep import sweep
 from attention_atlas.errors import InputError
 
 BAD_INPUT = 2  # exit code
@@ -52,6 +53,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     stats: "atlas stats outputs/nlp/2026-01-31_12-00-00 --by layer",
     faithfulness: "atlas faithfulness outputs/nlp/2026-01-31_12-00-00 --num-samples 200",
     compare: "atlas compare outputs/nlp/A outputs/nlp/B --save comparison.png",
+    sweep: "atlas sweep outputs/sweeps/2026-01-31_12-00-00 --metric test/accuracy",
     export: "atlas export outputs/nlp/2026-01-31_12-00-00 3 --out page.html",
     gallery: "atlas gallery outputs/nlp/A outputs/vision/B --save maps.png",
 }

@@ -1,0 +1,115 @@
+"""Which parameters of a sweep its value depends on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.analysis.sweeps.jobs import Value
+from attention_atlas.analysis.sweeps.sweep import Trial
+
+LEAST_TRIALS, LEAST_PARAMETERS = 10, 2
+FOLDS, TREES, REPEATS = 5, 200, 10
+
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much the value of trials depends on each parameter.
+
+    Attributes:
+        shares: By parameter, the largest first; they sum to 1.
+        r2: Share of the variance of values that a forest predicts of trials it has not seen.
+        num_trials: That it was learned of.
+    """
+
+    shares: dict[str, float]
+    r2: float
+    num_trials: int
+
+
+def parameter_importance(trials: Sequence[Trial], parameters: Sequence[str]) -> Importance | str:
+    """Return how important parameters are, or a sentence on why the trials do not tell.
+
+    A random forest (Breiman 2001) learns the value from the parameters. The importance of a
+    parameter is how much the squared error on trials that it has not seen grows when the column of
+    this parameter is permuted among them, over 5 folds and 10 permutations. Other than the
+    functional ANOVA of forests (Hutter, Hoos and Leyton-Brown 2014) that judges by trials that the
+    forest has not learned by heart, so that what does nothing gets nothing. Two parameters that go
+    together share what either would have. The result is the same each time.
+
+    Args:
+        trials: Finished ones with a value.
+        parameters: Names of what differs between them.
+    """
+    values = np.array([trial.value for trial in trials], dtype=float)
+    columns = {name: _column([trial.parameters[name] for trial in trials]) for name in parameters}
+    columns = {name: column for name, column in columns.items() if len(np.unique(column)) > 1}
+    reason = _why_not(values, len(columns))
+    if reason is not None:
+        return reason
+    r2, growth = _permute(np.stack(list(columns.values()), axis=1), values)
+    growth = np.maximum(growth, 0)
+    if r2 <= 0 or not growth.any():
+        return (
+            f"The {len(trials)} finished trials do not tell which parameter matters: what a forest "
+            f"learns of some does not predict the others (R2 {r2:z.2f})."
+        )
+    shares = dict(zip(columns, (growth / growth.sum()).tolist(), strict=True))
+    return Importance(dict(sorted(shares.items(), key=lambda i: (-i[1], i[0]))), r2, len(trials))
+
+
+def _why_not(values: Numbers, num_parameters: int) -> str | None:
+    missing = LEAST_TRIALS - len(values)
+    if num_parameters < LEAST_PARAMETERS:
+        return (
+            f"Which parameter matters takes {LEAST_PARAMETERS} that differ between finished "
+            f"trials, and {num_parameters or 'none'} does."
+        )
+    if missing > 0:
+        return (
+            f"Which parameter matters takes {LEAST_TRIALS} finished trials: {missing} more than "
+            "there are."
+        )
+    if np.ptp(values) == 0:
+        return "All finished trials have the same value, so no parameter matters."
+    return None
+
+
+def _column(values: Sequence[Value | None]) -> Numbers:
+    """Return values [N] as numbers; those that are not all numbers by their place when sorted.
+
+    An override that a trial has not got is below all others.
+    """
+    known = [value for value in values if value is not None]
+    if all(isinstance(value, int | float) for value in known):
+        numbers = [float(value) for value in known]
+        low, high = min(numbers, default=0.0), max(numbers, default=0.0)
+        missing = low - max(high - low, 1.0)
+        return np.array([missing if value is None else float(value) for value in values])
+    places = {text: place for place, text in enumerate(sorted({str(value) for value in known}))}
+    return np.array([-1.0 if value is None else float(places[str(value)]) for value in values])
+
+
+def _permute(columns: Numbers, values: Numbers) -> tuple[float, Numbers]:
+    """Return R2 of columns [N, P] for values [N] not seen, and the growth of the error [P]."""
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.inspection import permutation_importance
+    from sklearn.model_selection import KFold
+
+    errors, growth = 0.0, np.zeros(columns.shape[1])
+    for train, test in KFold(FOLDS, shuffle=True, random_state=0).split(columns):
+        forest = RandomForestRegressor(TREES, random_state=0).fit(columns[train], values[train])
+        errors += float(np.sum((forest.predict(columns[test]) - values[test]) ** 2))
+        found = permutation_importance(
+            forest,
+            columns[test],
+            values[test],
+            scoring="neg_mean_squared_error",
+            n_repeats=REPEATS,
+            random_state=0,
+        )
+        growth += len(test) * found.importances_mean
+    return 1 - errors / float(np.sum((values - values.mean()) ** 2)), growth

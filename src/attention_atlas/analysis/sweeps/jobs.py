@@ -1,0 +1,132 @@
+"""Read what the jobs of a sweep left in their folders."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from attention_atlas.errors import InputError
+
+HYDRA, RESULT, FAILURE = ".hydra", "result.json", "failure.json"
+
+Value = int | float | str
+"""Of an option: a number, or the text that was typed."""
+
+
+class State(StrEnum):
+    """How far a job came."""
+
+    FINISHED = "finished"
+    PRUNED = "pruned"  # ended early, because it was hopeless
+    UNFINISHED = "unfinished"  # still running, or interrupted
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the folder of a job says.
+
+    Attributes:
+        folder: Of the job.
+        state: How far it came.
+        options: Its own overrides, by their names; None where they cannot be read.
+        result: What `result.json` holds; empty before there is one.
+        reason: Why it failed.
+        ended: When it finished or failed, in seconds since 1970; None before that.
+    """
+
+    folder: Path
+    state: State
+    options: dict[str, Value] | None
+    result: dict[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    ended: float | None = None
+
+
+def find_jobs(folder: Path) -> list[Path]:
+    """Return the folders of jobs in the folder of a sweep, sorted by their names."""
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}.") from error
+    return [path for path in inside if not path.name.startswith(".") and is_job(path)]
+
+
+def is_job(folder: Path) -> bool:
+    """Say whether a folder is one of a run, of a sweep or not."""
+    try:
+        return folder.is_dir() and any(
+            (folder / name).exists() for name in (HYDRA, RESULT, FAILURE)
+        )
+    except OSError:
+        return False
+
+
+def read_job(folder: Path) -> Job:
+    """Read the folder of a job; files that are damaged make it a failed one."""
+    options = _read_options(folder / HYDRA / "overrides.yaml")
+    for name in (RESULT, FAILURE):
+        path = folder / name
+        try:
+            content = json.loads(path.read_bytes())
+            ended = os.stat(path).st_mtime
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            reason = f"{name} cannot be read: {_in_words(error)}."
+            return Job(folder, State.FAILED, options, reason=reason)
+        if not isinstance(content, dict):
+            reason = f"{name} cannot be read: it holds no JSON object."
+            return Job(folder, State.FAILED, options, reason=reason, ended=ended)
+        if name == FAILURE:
+            sentence = str(content.get("sentence") or "it is not said why.")
+            return Job(folder, State.FAILED, options, reason=sentence, ended=ended)
+        state = State.PRUNED if content.get("pruned") is True else State.FINISHED
+        return Job(folder, state, options, content, ended=ended)
+    return Job(folder, State.UNFINISHED, options)
+
+
+def _in_words(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    return f"it is no JSON ({error})"
+
+
+def _read_options(path: Path) -> dict[str, Value] | None:
+    """Return the overrides of a job by their names, in their order; the last one of a name."""
+    try:
+        overrides = yaml.safe_load(path.read_bytes())
+    except (OSError, yaml.YAMLError):
+        return None
+    return None if not isinstance(overrides, list) else parse_overrides(overrides)
+
+
+def parse_overrides(overrides: Sequence[object]) -> dict[str, Value]:
+    """Return overrides such as `+optimizer.lr=1e-3` by their names, numbers as numbers."""
+    options: dict[str, Value] = {}
+    for override in overrides:
+        name, mark, value = str(override).partition("=")
+        if name.startswith("~"):
+            options[name.removeprefix("~")] = "deleted"
+        elif mark:
+            options[name.lstrip("+")] = _parse(value)
+    return options
+
+
+def _parse(text: str) -> Value:
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        if number - number == 0:  # neither infinite nor NaN
+            return number
+    quote = text[:1]
+    if len(text) > 1 and quote in ("'", '"') and text.endswith(quote):
+        return text[1:-1].replace(f"\\{quote}", quote)
+    return text

@@ -1,0 +1,82 @@
+"""Write a sweep as files: a table, JSON, and a figure."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from attention_atlas.analysis.files import draft
+from attention_atlas.analysis.sweeps.sweep import SEED, Sweep, Trial, read_sweep
+
+CSV_FILE, JSON_FILE, FIGURE_FILE = "sweep.csv", "sweep.json", "sweep.png"
+
+
+def write_sweep(folder: Path, metric: str | None = None) -> Sweep:
+    """Write `sweep.csv`, `sweep.json` and `sweep.png` into the folder of a sweep.
+
+    There is no figure before a trial has a value.
+
+    Args:
+        folder: Of the sweep.
+        metric: As `read_sweep` takes it.
+
+    Raises:
+        InputError: If it is no folder of a sweep, or a file cannot be written.
+    """
+    from attention_atlas.analysis.figures import save_figure
+    from attention_atlas.analysis.sweeps.figure import sweep_figure
+
+    sweep = read_sweep(folder, metric)
+    write_csv(sweep, folder / CSV_FILE)
+    with draft(folder / JSON_FILE) as unfinished:
+        content = json.dumps(describe_sweep(sweep), indent=2, allow_nan=False)
+        unfinished.write_text(content + "\n", encoding="utf-8")
+    if sweep.best is None:
+        (folder / FIGURE_FILE).unlink(missing_ok=True)
+    else:
+        save_figure(sweep_figure(sweep), folder / FIGURE_FILE)
+    return sweep
+
+
+def write_csv(sweep: Sweep, path: Path) -> None:
+    """Write a row for each trial, ranked; what is not there is an empty cell."""
+    parameters = [name for name in sweep.parameters if name != SEED]
+    names = ["rank", "name", "state", sweep.metric.name, "seed", "cpu_seconds", *parameters]
+    if sweep.metric.name == "cpu_seconds":
+        names.remove("cpu_seconds")
+    with draft(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*names, "failure"], extrasaction="ignore")
+        writer.writeheader()
+        for rank, trial in enumerate(sweep.trials, start=1):
+            described = _describe(trial, rank, sweep)
+            writer.writerow(described | described["parameters"] | {sweep.metric.name: trial.value})
+
+
+def describe_sweep(sweep: Sweep) -> dict[str, Any]:
+    """Return a sweep as plain JSON values; what is not there is None."""
+    seeds, importance = sweep.seeds, sweep.importance
+    is_known = not isinstance(importance, str)
+    return {
+        "folder": sweep.folder.as_posix(),
+        "metric": sweep.metric.name,
+        "higher_is_better": sweep.metric.higher_is_better,
+        "parameters": sweep.parameters,
+        "trials": [_describe(trial, rank, sweep) for rank, trial in enumerate(sweep.trials, 1)],
+        "settings": None if seeds is None else [vars(setting) for setting in seeds.settings],
+        "spread_of_seeds": None if seeds is None else seeds.spread,
+        "importance": vars(importance) if is_known else None,
+        "why_no_importance": None if is_known else importance,
+    }
+
+
+def _describe(trial: Trial, rank: int, sweep: Sweep) -> dict[str, Any]:
+    return {
+        "rank": rank if rank <= len(sweep.ranked) else None,
+        "name": trial.name,
+        "state": trial.state.value,
+        "value": trial.value,
+        "parameters": trial.parameters,
+        "seed": trial.seed,
+        "cpu_seconds": trial.cpu_seconds,
+        "failure": trial.failure,
+    }
