@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from attention_atlas.atlas import AtlasAttributes, AtlasWriter
 from attention_atlas.attention import Attention
@@ -16,6 +16,7 @@ from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.splits import stable_hash
 from attention_atlas.encoder import Classifier, ClsReadout
+from attention_atlas.pipeline.environment import kept_config
 from attention_atlas.pipeline.recordings import BatchRecorder
 from attention_atlas.tasks import ClassificationTask
 
@@ -291,8 +292,7 @@ def _attributes(
             "mel_frequencies": ((edges[:-1] + edges[1:]) / 2).tolist(),
             "frame_seconds": datamodule.hop_seconds,  # type: ignore[attr-defined]
         }
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
+    plain = kept_config(config)
     return AtlasAttributes(
         task=config.task.name,
         data=config.data.name,
@@ -300,7 +300,7 @@ def _attributes(
         token_layout=task.model.embedding.layout_kind,
         layers=task.model.attention_layers,
         mechanism=plain["attention"],
-        config={str(key): value for key, value in plain.items()},
+        config=plain,
         checkpoint_digest=digest,
         signed=any(isinstance(part, Attention) and part.is_signed for part in task.modules()),
         **spectrogram,

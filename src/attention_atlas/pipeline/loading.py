@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -125,11 +124,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+    except Exception as error:  # a file that was made up raises whatever it makes torch stumble on
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(f"{path} cannot be read as a checkpoint: {reason}.") from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise InputError(f"{path} is no checkpoint of train.py: it holds no state_dict.")
+    weights = content["state_dict"]
+    if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
+        raise InputError(f"{path} is no checkpoint of train.py: its state_dict holds no weights.")
     return content
 
 
@@ -138,7 +140,12 @@ def _check_classes(datamodule: AtlasDataModule, run_folder: Path) -> None:
     path = run_folder / "result.json"
     if not path.is_file():
         return  # the run was interrupted; a wrong number of classes is found with the weights
-    classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
+    try:
+        classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
+        if not all(isinstance(name, str) for name in classes):
+            raise ValueError("a class is no text")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} is no result of train.py: {error!r}.") from error
     if datamodule.classes != classes:
         raise InputError(
             f"data={datamodule.name} has the classes {_listed(datamodule.classes)}, and "
@@ -147,7 +154,8 @@ def _check_classes(datamodule: AtlasDataModule, run_folder: Path) -> None:
 
 
 def _listed(names: list[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    listed = ", ".join(name if name.isprintable() else repr(name) for name in names[:most])
+    return listed + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _shape(tensor: torch.Tensor | None) -> str:

@@ -4,19 +4,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.data.check import modality_of
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.checks import check_checkpoint, check_config, check_rule
 from attention_atlas.pipeline.compose import flat, unknown_key, unresolved
+from attention_atlas.pipeline.run_config import load_run_config
 
 NODES = ("data", "capture", "trainer")
 """What an evaluation may change of a run."""
 
 MODEL_INPUT = ("max_length", "image_size", "channels", "clip_seconds", "num_mels")
 """Options of `data` that the model was built for: other data is brought into the same form."""
+
+
+NOT_OF_A_RUN = ("profiler", "plugins", "callbacks", "logger", "default_root_dir", "model_registry")
+"""Options of `trainer` that an evaluation does not take from a run: they write where they like."""
 
 
 def check_evaluation(
@@ -38,6 +42,7 @@ def check_evaluation(
             "capture.every_n_epochs is for training: an evaluation records one epoch. Leave it out."
         )
     run = read_run(folder)
+    _check_own(folder / "evaluations")
     check_checkpoint(best_checkpoint(folder), "The run's checkpoint")
     evaluation = evaluation_config(run, config, choices)
     defaults = evaluation_config(run, reference, choices)
@@ -73,15 +78,18 @@ def read_run(folder: Path) -> DictConfig:
         runs = [inner.parent.parent.name for inner in sorted(folder.glob("*/.hydra/config.yaml"))]
         inside = f" It holds runs: take {folder / runs[-1]}, for example." if runs else ""
         raise InputError(f"run={folder} is no run folder: it has no .hydra/config.yaml.{inside}")
-    try:
-        run = OmegaConf.load(path)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
-    if not isinstance(run, DictConfig) or not {"task", "data", "trainer"} <= set(run):
+    run = load_run_config(path)
+    if not all(isinstance(run._get_node(name), DictConfig) for name in ("task", "data", "trainer")):
         raise InputError(
             f"run={folder} is no folder of train.py: {path} has no task, data, trainer."
         )
     return run
+
+
+def _check_own(folder: Path) -> None:
+    """What is written into a run folder stays there, whoever made the folder."""
+    if folder.is_symlink():
+        raise InputError(f"{folder} is a link to {folder.readlink()}: remove it, or name that one.")
 
 
 def best_checkpoint(folder: Path) -> Path:
@@ -103,12 +111,14 @@ def evaluation_config(
     merged = run.copy()
     merged.ckpt_path = None  # what the run resumed from need not be there any more
     merged.trainer.update(strategy="auto", devices=1)  # one process tests, however many trained
+    for name in NOT_OF_A_RUN:
+        merged.trainer.pop(name, None)
     for name in NODES:
         if name not in config or config[name] is None:
             continue
         given: dict[Any, Any] = unresolved(config[name])
         if choices.get(name) is None:
-            merged[name] = OmegaConf.merge(run[name], given)
+            merged[name] = OmegaConf.merge(merged[name], given)
             continue
         merged[name] = given
         if name == "data":

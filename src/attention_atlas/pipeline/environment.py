@@ -1,0 +1,36 @@
+"""Environment variables in configs: seen when they are read, and not written down.
+
+A config may take a value from a variable, such as a password in the address of a logger. What is
+kept of a run is passed on to others, so that it names the variable instead of its value.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.resolvers import oc
+
+RESOLVER = "oc.env"
+
+
+def kept_config(config: DictConfig) -> dict[str, Any]:
+    """The config as plain values, with `${oc.env:NAME}` where it reads a variable."""
+    with reading_environment(lambda name, *default: f"${{{RESOLVER}:{name}}}"):
+        plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+@contextmanager
+def reading_environment(read: Callable[..., str | None]) -> Iterator[None]:
+    """Let `read` give the values of variables while the context lasts.
+
+    Args:
+        read: Gets the name and, where the config gives one, the default.
+    """
+    OmegaConf.register_new_resolver(RESOLVER, read, replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver(RESOLVER, oc.env, replace=True)
