@@ -1,9 +1,11 @@
 """Write a file whole or not at all; what stood in its place stays until the new one is there."""
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from attention_atlas.errors import InputError
 
@@ -59,3 +61,13 @@ def draft(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone already, or its folder could not be made
             unfinished.unlink()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain values as JSON.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    with draft(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

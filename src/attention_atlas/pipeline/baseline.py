@@ -14,10 +14,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
+from attention_atlas.analysis.files import write_json
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.pipeline.build import build_datamodule
 from attention_atlas.pipeline.known_baselines import keep_baseline
-from attention_atlas.pipeline.result import write_json
 from attention_atlas.pipeline.summary import accuracy_table
 
 STRENGTHS = (1.0, 10.0)  # inverse regularisation, chosen on the validation split

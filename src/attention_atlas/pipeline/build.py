@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
@@ -11,9 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.pipeline.callbacks import EpochLines, RandomStates
+from attention_atlas.pipeline.checkpoints import AtomicCheckpoints
 from attention_atlas.pipeline.instantiate import instantiate
 from attention_atlas.pipeline.quiet import quiet_libraries
 from attention_atlas.pipeline.ranks import is_first
+from attention_atlas.pipeline.reliability import EndsOnSignal, StaysStopped, StopsOnNonFinite
 from attention_atlas.tasks import ClassificationTask
 
 
@@ -53,7 +56,14 @@ def build_task(config: DictConfig, datamodule: AtlasDataModule) -> Classificatio
 def build_callbacks(config: DictConfig) -> list[Callback]:
     """The callbacks of the config, those that are null left out, and those of every training."""
     chosen = [instantiate(node) for node in config.callbacks.values() if node is not None]
-    return [*chosen, RandomStates(), EpochLines(show=is_first() and not sys.stdout.isatty())]
+    return [
+        StopsOnNonFinite(),  # before anything is saved
+        *chosen,
+        RandomStates(),
+        StaysStopped(),
+        EpochLines(show=is_first() and not sys.stdout.isatty()),
+        EndsOnSignal(Path(config.callbacks.checkpoint.dirpath)),
+    ]
 
 
 def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
@@ -86,6 +96,7 @@ def build_trainer(
         enable_progress_bar=terminal,
         logger=loggers,
         default_root_dir=str(folder),
+        plugins=[AtomicCheckpoints(), LightningEnvironment()],
     )
     return trainer
 

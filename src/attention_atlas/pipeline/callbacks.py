@@ -12,6 +12,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 
+from attention_atlas.data.splits import stable_hash
+from attention_atlas.pipeline.checkpoints import is_whole
+
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +46,9 @@ class RandomStates(Callback):
         if self._loaded is None:
             return
         states, self._loaded = self._loaded, None
+        if trainer.global_rank > 0:  # the states are those of the first rank
+            torch.manual_seed(stable_hash(torch.initial_seed(), trainer.global_step))
+            return
         torch.set_rng_state(states["torch"].cpu())
         if torch.cuda.is_available() and states["cuda"]:
             torch.cuda.set_rng_state_all(states["cuda"])
@@ -105,6 +111,11 @@ class BestCheckpoint(ModelCheckpoint):
             self._best_loss = loss
         return bool(better)
 
+    def on_save_checkpoint(self, trainer: Trainer, *_: Any) -> None:
+        """Write what was logged so far: a run that goes on from here will not log it again."""
+        for logger in trainer.loggers:
+            logger.save()
+
     def state_dict(self) -> dict[str, Any]:
         """The state of Lightning's callback, and the loss that breaks ties."""
         return super().state_dict() | {"best_loss": self._best_loss}
@@ -118,8 +129,11 @@ class BestCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Copy the best checkpoint of the run that is resumed, and remember its score."""
         state_dict = dict(state_dict)
-        self._best_loss = state_dict.pop("best_loss")
         best = Path(state_dict["best_model_path"])
+        if best.name and not is_whole(best):
+            log.warning("%s is missing or damaged; the best of the epochs to come is kept.", best)
+            return
+        self._best_loss = state_dict.pop("best_loss")
         if self._is_of_then(best):
             assert self.dirpath is not None
             own = Path(self.dirpath) / best.name
@@ -138,7 +152,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     def _is_of_then(self, best: Path) -> bool:
         """Whether the file is still the one of then: its run may have gone on to better ones."""
-        if not best.is_file():
+        if not best.name:
             return False
         step = torch.load(best, map_location="cpu", weights_only=True)["global_step"]
         return bool(step <= self._resumed_step)

@@ -108,6 +108,7 @@ RULES: dict[str, Rule] = {
     "seed": Rule("a whole number from 0 to 4294967295", (int,), 0, 2**32 - 1),
     "num_threads": whole(1),
     "ckpt_path": text("a checkpoint file", optional=True),
+    "resume": Rule("auto", (str,), choices=("auto",), optional=True),
     "run": text("the folder of a run"),
     "split": choice("train", "val", "test"),
     "task.label_smoothing": share(),

@@ -12,7 +12,7 @@ import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -84,9 +84,26 @@ def one_per_job(overrides: list[str]) -> list[list[str]]:
         key = override.get_key_element()
         if override.is_discrete_sweep():
             values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        elif isinstance(interval := override.value(), IntervalSweep):
+            values[key] = [f"{key}={interval.start}"]  # stands for those that are drawn
         else:
             values[key] = [str(override.input_line)]
     return [list(job) for job in itertools.product(*values.values())]
+
+
+def override_keys(overrides: list[str], swept_only: bool = False) -> list[str]:
+    """The keys of overrides, as they are typed; those of several values only, if so asked."""
+    return [
+        override.get_key_element()
+        for override in parse(overrides)
+        if override.is_sweep_override() or not swept_only
+    ]
+
+
+def quoted(text: str) -> str:
+    """A text as a value of Hydra's grammar, whatever signs it has."""
+    escaped = text.replace("\\", "\\\\") if text.endswith("\\") else text
+    return "'" + escaped.replace("'", "\\'") + "'"
 
 
 def swept_by_config(config: DictConfig) -> list[str]:

@@ -15,12 +15,11 @@ from attention_atlas.analysis.faithfulness.figures import faithfulness_figure
 from attention_atlas.analysis.faithfulness.measure import measure
 from attention_atlas.analysis.faithfulness.removal import build_removal
 from attention_atlas.analysis.figures import save_figure
-from attention_atlas.analysis.files import draft
+from attention_atlas.analysis.files import draft, write_json
 from attention_atlas.analysis.heads.importance import HeadImportance, head_importance
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.capture import choose_samples
 from attention_atlas.pipeline.loading import LoadedRun, load_run
-from attention_atlas.pipeline.result import write_json
 
 BATCH_SIZE = 32
 

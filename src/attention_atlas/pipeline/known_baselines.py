@@ -8,10 +8,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from attention_atlas.analysis.files import write_json
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.cache import cache_root
 from attention_atlas.pipeline.build import plain
-from attention_atlas.pipeline.result import write_json
 
 FORMAT = 1  # counts up when the estimators change, so that older figures are not found any more
 

@@ -1,5 +1,6 @@
 """From the command line to a checked config; imports neither torch nor lightning."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -10,12 +11,12 @@ from typing import Any
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from attention_atlas.errors import InputError
+from attention_atlas.pipeline.begun import begun_run, begun_sweep, is_finished, locked
 from attention_atlas.pipeline.checks import check_config, check_fixed, check_run_folder
 from attention_atlas.pipeline.compose import (
     compose_config,
@@ -24,18 +25,32 @@ from attention_atlas.pipeline.compose import (
     group_choices,
     group_options,
     one_per_job,
+    override_keys,
+    quoted,
     swept_by_config,
     without_hydra,
 )
+from attention_atlas.pipeline.endings import INTERRUPTED_EXIT_CODE, SavedAndEnded
+from attention_atlas.pipeline.job_names import register_job_name
 from attention_atlas.pipeline.leftovers import Before
 from attention_atlas.pipeline.ranks import STARTED_ELSEWHERE
+from attention_atlas.pipeline.sentences import sentence_of
+from attention_atlas.pipeline.sweeps import (
+    end_sweep,
+    forget_failure,
+    objective_of,
+    record_failure,
+    sweep_record,
+    write_record,
+)
 
 INPUT_ERROR_EXIT_CODE = 2
-INTERRUPTED_EXIT_CODE = 130  # as shells have it: 128 + SIGINT
-NOT_VALIDATED = "Early stopping conditioned on metric"  # how Lightning's error opens
+FAILED_JOBS_EXIT_CODE = 1
 
 Job = Callable[[DictConfig, Path], Any]
 Check = Callable[[DictConfig, DictConfig, Mapping[str, str | None]], None]
+
+log = logging.getLogger(__name__)
 
 
 def run_command(
@@ -47,7 +62,8 @@ def run_command(
     traceback is shown.
 
     Args:
-        job: Gets the composed config and the run folder; the place to import torch.
+        job: Gets the composed config and the run folder; the place to import torch. What it gives
+            back a sweep optimises.
         config_name: The main config.
         conf: The folder of the configs.
         description: What `--help` opens with.
@@ -70,6 +86,8 @@ class Command:
         self._checked: set[str] = set()
         self._references: dict[tuple[tuple[str, str | None], ...], DictConfig] = {}
         self._before: Before | None = None
+        self._sweep: Path | None = None
+        self._goes_on = False
 
     def run(self) -> None:
         """Do what the command line says, and exit."""
@@ -77,6 +95,7 @@ class Command:
         shows_only = arguments.cfg or arguments.info or arguments.hydra_help
         shows_only = shows_only or arguments.shell_completion or arguments.experimental_rerun
         other_folder = arguments.config_path or arguments.config_dir
+        register_job_name()
         try:
             if arguments.config_name:
                 self.config_name = arguments.config_name
@@ -84,20 +103,32 @@ class Command:
                 print(self.help(arguments.overrides))
                 return
             if not shows_only and not other_folder:
-                self.check_first(arguments.overrides, arguments.multirun)
+                _type(
+                    arguments.overrides,
+                    self.check_first(arguments.overrides, arguments.multirun),
+                )
             application = hydra.main(
                 version_base="1.3", config_path=str(self.conf), config_name=self.config_name
             )
             application(self._hydra_job())()
         except BrokenPipeError:  # as in: python train.py --help | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except Exception as error:
-            _stop(error)
+        except SavedAndEnded as end:
+            print(end.sentence, file=sys.stderr)
+            sys.exit(end.exit_code)
         except KeyboardInterrupt as interrupt:
             print(
                 f"interrupted{''.join(f'; {words}' for words in interrupt.args)}", file=sys.stderr
             )
             sys.exit(INTERRUPTED_EXIT_CODE)
+        except SystemExit:  # Hydra's, where a launcher lost a job
+            if self._sweep is not None:
+                end_sweep(self._sweep)
+            raise
+        except Exception as error:
+            _stop(error)
+        if self._sweep is not None and not end_sweep(self._sweep):
+            sys.exit(FAILED_JOBS_EXIT_CODE)
 
     def help(self, overrides: list[str]) -> str:
         """What the command is for, the options of each group, and all values."""
@@ -110,8 +141,12 @@ class Command:
             f"Values (key=value, as in encoder.depth=2):\n{OmegaConf.to_yaml(config)}"
         )
 
-    def check_first(self, overrides: list[str], multirun: bool) -> None:
+    def check_first(self, overrides: list[str], multirun: bool) -> list[str]:
         """Compose and check each job before Hydra makes a folder for the first.
+
+        Returns:
+            Overrides to add: where to write, which is where the same command wrote before if it
+            goes on.
 
         Raises:
             InputError: Something cannot be used, or this is one of several processes already.
@@ -123,21 +158,57 @@ class Command:
             )
         with config_folder(self.conf):
             first = compose_config(self.config_name, one_per_job(overrides)[0])
-            multirun = multirun or first.hydra.mode == RunMode.MULTIRUN
-            swept = swept_by_config(first)
-            jobs = one_per_job(swept + overrides) if multirun else [overrides]
-            for number, job_overrides in enumerate(jobs):
-                config = compose_config(self.config_name, job_overrides)
-                choices = group_choices(config)
-                if multirun and choices["hydra/sweeper"] != "basic":
-                    break  # another sweeper draws the values: each job is checked when it starts
-                if multirun:  # as Hydra's launcher does
-                    config.hydra.job.num, config.hydra.job.id = number, f"job_id_for_{number}"
-                HydraConfig.instance().set_config(config)
-                base, folder = _folders(config, multirun)
-                self._before = self._before or Before(base)
-                check_run_folder(folder)
-                self._check_once(without_hydra(config), choices, str(base))
+            if multirun or first.hydra.mode == RunMode.MULTIRUN:
+                return self._check_sweep(overrides, first)
+            return self._check_run(first)
+
+    def _check_run(self, config: DictConfig) -> list[str]:
+        HydraConfig.instance().set_config(config)
+        folder = _folder(config, "hydra.run.dir")
+        added = []
+        if config.get("resume") == "auto":
+            begun = begun_run(folder, without_hydra(config))
+            if begun is not None:
+                folder, self._goes_on = begun, True
+                added = [f"hydra.run.dir={quoted(str(folder))}"]
+        self._before = Before(folder)
+        self._check_job(config, folder)
+        return added
+
+    def _check_sweep(self, overrides: list[str], first: DictConfig) -> list[str]:
+        swept = swept_by_config(first)
+        jobs = one_per_job(swept + overrides)
+        sweep = _folder(first, "hydra.sweep.dir")
+        added, record = [], {}
+        if "sweep" in first:
+            record = sweep_record(
+                overrides, without_hydra(compose_config(self.config_name, jobs[0]))
+            )
+            if first.sweep.resume:
+                sweep, self._goes_on = begun_sweep(sweep, record) or sweep, True
+            varied = override_keys(swept + overrides, swept_only=True)
+            common = ",".join(quoted(key) for key in override_keys(overrides) if key not in varied)
+            added = [
+                f"hydra.sweep.dir={quoted(str(sweep))}",
+                f"hydra.job.config.override_dirname.exclude_keys=[{common}]",
+            ]
+            self._sweep = sweep
+        self._before = Before(sweep)
+        for number, job_overrides in enumerate(jobs):
+            config = compose_config(self.config_name, [*job_overrides, *added])
+            config.hydra.job.num, config.hydra.job.id = number, f"job_id_for_{number}"
+            HydraConfig.instance().set_config(config)
+            self._check_job(config, sweep / str(_folder(config, "hydra.sweep.subdir")))
+            if group_choices(config)["hydra/sweeper"] != "basic":
+                break  # another sweeper draws the values: each job is checked when it starts
+        if record:
+            write_record(sweep, record)
+        return added
+
+    def _check_job(self, config: DictConfig, folder: Path) -> None:
+        if not self._goes_on:
+            check_run_folder(folder)
+        self._check_once(without_hydra(config), group_choices(config), str(folder))
 
     def _check_once(
         self, config: DictConfig, choices: Mapping[str, str | None], run_folder: str
@@ -164,53 +235,49 @@ class Command:
     def _hydra_job(self) -> Callable[[DictConfig], Any]:
         @wraps(self.job)  # Hydra names the job after the file of the wrapped function
         def run_job(config: DictConfig) -> Any:
-            runtime = HydraConfig.get().runtime
-            folder = Path(runtime.output_dir)
+            folder = Path(HydraConfig.get().runtime.output_dir)
             try:
-                check_run_folder(folder)
-                self._check_once(config, dict(runtime.choices), str(folder))
-                return self.job(config, folder)
+                return self._run_job(config, folder)
             except Exception as error:
-                if sentence_of(error) is not None and self._before is not None:
+                sentence = sentence_of(error)
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    if sentence is None:
+                        log.exception("the job failed")
+                    record_failure(folder, sentence or f"{type(error).__name__}: {error}")
+                    return None
+                if sentence is not None and self._before is not None:
                     self._before.restore(folder)
                 _stop(error)
 
         return run_job
 
+    def _run_job(self, config: DictConfig, folder: Path) -> Any:
+        if not self._goes_on:
+            check_run_folder(folder)
+        with locked(folder):
+            if self._goes_on:
+                if is_finished(folder):
+                    print(f"{folder} is finished already")
+                    return objective_of(config, folder)
+                config.resume = "auto"
+            forget_failure(folder)
+            self._check_once(config, dict(HydraConfig.get().runtime.choices), str(folder))
+            return self.job(config, folder)
 
-def _folders(config: DictConfig, multirun: bool) -> tuple[Path, Path]:
-    """Where Hydra is going to write, and the folder of the job in it."""
+
+def _type(typed: list[str], added: list[str]) -> None:
+    """Add overrides behind those that were typed: all must stand together."""
+    place = len(sys.argv) - sys.argv[::-1].index(typed[-1]) if typed else len(sys.argv)
+    sys.argv[place:place] = added
+
+
+def _folder(config: DictConfig, key: str) -> Path:
+    """Where Hydra is going to write."""
     try:
-        if not multirun:
-            return Path(config.hydra.run.dir), Path(config.hydra.run.dir)
-        base = Path(config.hydra.sweep.dir)
-        return base, base / str(config.hydra.sweep.subdir)
+        return Path(str(OmegaConf.select(config, key)))
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"The run folder cannot be resolved: {reason}.") from error
-
-
-def sentence_of(error: BaseException) -> str | None:
-    """The sentence that an error ends in; None for what is not the user's doing."""
-    if isinstance(error, InputError):
-        return str(error)
-    if isinstance(error, InstantiationException) and error.__cause__ is not None:
-        if (
-            isinstance(error.__cause__, TypeError | ValueError)
-            and sentence_of(error.__cause__) is None
-        ):
-            return f"The config does not fit: {' '.join(str(error.__cause__).split())}"
-        return sentence_of(error.__cause__)
-    if isinstance(error, RuntimeError) and str(error).startswith(NOT_VALIDATED):
-        return (
-            "Training ended before its first validation, so there is no best checkpoint. Give it "
-            "more steps (trainer.max_steps), or validate earlier (trainer.val_check_interval)."
-        )
-    if isinstance(error, ModuleNotFoundError) and "pip install" in str(error):
-        return " ".join(str(error).split())
-    if type(error).__name__ == "MisconfigurationException":  # Lightning's, not imported here
-        return " ".join(str(error).split())
-    return None
 
 
 def _stop(error: Exception) -> None:

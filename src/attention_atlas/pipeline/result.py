@@ -1,9 +1,7 @@
 """What a run is remembered by: result.json."""
 
-import json
 import os
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -51,10 +49,3 @@ def cpu_seconds() -> float:
     total = times.user + times.system + times.children_user + times.children_system
     spent, _counted = total - _counted, total
     return spent
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file that is there whole or not at all."""
-    draft = path.with_name(f".{path.name}.tmp")
-    draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    draft.replace(path)

@@ -64,9 +64,8 @@ def report_sweep(
     from attention_atlas.analysis.comparison import compare_runs, comparison_markdown
     from attention_atlas.analysis.comparison.figure import compare_figure
     from attention_atlas.analysis.figures import save_figure
-    from attention_atlas.analysis.files import draft
+    from attention_atlas.analysis.files import draft, write_json
     from attention_atlas.pipeline.faithfulness import measure_run
-    from attention_atlas.pipeline.result import write_json
 
     runs = sorted(result.parent for result in folder.glob("*/result.json"))
     for number, run in enumerate(runs, start=1):

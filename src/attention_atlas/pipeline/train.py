@@ -1,13 +1,16 @@
 """Train, test the best checkpoint, keep the result and the maps."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig
 
+from attention_atlas.analysis.files import write_json
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.splits import stable_hash
 from attention_atlas.errors import InputError
@@ -20,13 +23,16 @@ from attention_atlas.pipeline.build import (
     close_loggers,
 )
 from attention_atlas.pipeline.capture import build_epoch_capture
+from attention_atlas.pipeline.checkpoints import latest_checkpoint
+from attention_atlas.pipeline.endings import TO_GO_ON
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint
 from attention_atlas.pipeline.known_baselines import known_baseline
 from attention_atlas.pipeline.learning_rate import find_learning_rate
-from attention_atlas.pipeline.loading import load_weights
+from attention_atlas.pipeline.loading import load_weights, read_checkpoint
+from attention_atlas.pipeline.metrics_file import continue_metrics
 from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.ranks import is_first, other_ranks, rank
-from attention_atlas.pipeline.result import describe_run, write_json
+from attention_atlas.pipeline.result import describe_run
 from attention_atlas.pipeline.summary import print_summary
 from attention_atlas.tasks import ClassificationTask
 
@@ -55,18 +61,21 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     task = build_task(config, datamodule)
     if not is_first():  # dropout and augmentation of each rank are its own
         seed_everything(stable_hash("rank", config.seed, rank()) % 2**32, verbose=False)
-    if config.ckpt_path is not None:
-        load_weights(task, Path(config.ckpt_path))  # tells what does not fit; fit() loads the rest
+    checkpoint = _checkpoint_to_go_on_from(config, folder)
+    if checkpoint is not None:
+        load_weights(task, checkpoint)  # tells what does not fit; fit() loads the rest
     if is_first():
         datamodule.save(folder)
     loggers = build_loggers(config, folder)
+    if checkpoint is not None and is_first():
+        _continue_files(checkpoint, folder, loggers, config)
     if config.lr_find:
         task.lr = find_learning_rate(config, folder, task, datamodule)
     capture = build_epoch_capture(config, folder / "atlas.zarr", task, datamodule)
     trainer = build_trainer(config, folder, [*build_callbacks(config), *capture], loggers)
 
     started = time.perf_counter()
-    _fit(trainer, task, datamodule, config.ckpt_path, folder)
+    _fit(trainer, task, datamodule, checkpoint, folder)
     train_seconds = time.perf_counter() - started
 
     best = folder / "checkpoints" / "best.ckpt"
@@ -91,18 +100,36 @@ def _fit(
     trainer: Trainer,
     task: ClassificationTask,
     datamodule: AtlasDataModule,
-    ckpt_path: str | None,
+    checkpoint: Path | None,
     folder: Path,
 ) -> None:
     """Train; an interrupt says what was kept."""
     try:
-        trainer.fit(task, datamodule, ckpt_path=ckpt_path)
+        trainer.fit(task, datamodule, ckpt_path=checkpoint)
     except SystemExit:
         if not trainer.interrupted:
             raise
-        last = folder / "checkpoints" / "last.ckpt"
-        kept = f"the same command with ckpt_path={last} goes on" if last.is_file() else ""
-        raise KeyboardInterrupt(*filter(None, [kept])) from None
+        kept = latest_checkpoint(folder) is not None
+        raise KeyboardInterrupt(*([TO_GO_ON] if kept else [])) from None
+
+
+def _checkpoint_to_go_on_from(config: DictConfig, folder: Path) -> Path | None:
+    """The last one of this very run where it is resumed, else the one that was given."""
+    own = latest_checkpoint(folder) if config.resume == "auto" else None
+    given = None if config.ckpt_path is None else Path(config.ckpt_path)
+    return own or given
+
+
+def _continue_files(
+    checkpoint: Path, folder: Path, loggers: list[Logger], config: DictConfig
+) -> None:
+    """Go on with what the run has written, up to the checkpoint."""
+    for logger in loggers:
+        if isinstance(logger, CSVLogger):
+            continue_metrics(logger, folder, read_checkpoint(checkpoint))
+    if config.capture.get("every_n_epochs") is None:
+        # Nothing but the test writes it then, and the test is done again as a whole.
+        shutil.rmtree(folder / "atlas.zarr", ignore_errors=True)
 
 
 def _validation(trainer: Trainer) -> dict[str, float]:

@@ -1,0 +1,22 @@
+"""How a run ends before it is done. Never imports torch."""
+
+import signal
+from pathlib import Path
+
+INTERRUPTED_EXIT_CODE = 130  # as shells have it: 128 + SIGINT
+TO_GO_ON = "the same command with resume=auto goes on"
+
+
+class SavedAndEnded(BaseException):
+    """A signal asked the training to end, and it did after it had saved a checkpoint.
+
+    Args:
+        number: Of the signal.
+        checkpoint: That was saved.
+    """
+
+    def __init__(self, number: int, checkpoint: Path) -> None:
+        super().__init__(number, checkpoint)
+        self.exit_code = 128 + number
+        name = signal.Signals(number).name
+        self.sentence = f"ended by {name} after {checkpoint} was saved; {TO_GO_ON}"

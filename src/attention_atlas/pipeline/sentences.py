@@ -1,0 +1,30 @@
+"""Errors of libraries, said in a sentence."""
+
+from hydra.errors import InstantiationException
+
+from attention_atlas.errors import InputError
+
+NOT_VALIDATED = "Early stopping conditioned on metric"  # how Lightning's error opens
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """The sentence that an error ends in; None for what is not the user's doing."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        if (
+            isinstance(error.__cause__, TypeError | ValueError)
+            and sentence_of(error.__cause__) is None
+        ):
+            return f"The config does not fit: {' '.join(str(error.__cause__).split())}"
+        return sentence_of(error.__cause__)
+    if isinstance(error, RuntimeError) and str(error).startswith(NOT_VALIDATED):
+        return (
+            "Training ended before its first validation, so there is no best checkpoint. Give it "
+            "more steps (trainer.max_steps), or validate earlier (trainer.val_check_interval)."
+        )
+    if isinstance(error, ModuleNotFoundError) and "pip install" in str(error):
+        return " ".join(str(error).split())
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's, not imported here
+        return " ".join(str(error).split())
+    return None

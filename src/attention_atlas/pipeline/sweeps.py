@@ -1,0 +1,81 @@
+"""A sweep as a whole: what it was begun by, which of its jobs failed, and what it ends in."""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from attention_atlas.analysis.files import write_json
+from attention_atlas.pipeline.begun import RESULT, SWEEP_RECORD, is_finished, run_record
+
+FAILURE = "failure.json"
+
+
+def sweep_record(overrides: Sequence[str], config: DictConfig) -> dict[str, Any]:
+    """What a sweep is known by: its command line, and what that composes to."""
+    of_the_folder = ("hydra.sweep.dir=", "sweep.resume=")
+    command = [line for line in overrides if not line.startswith(of_the_folder)]
+    return {"overrides": command, "config": run_record(config)}
+
+
+def write_record(sweep: Path, record: dict[str, Any]) -> None:
+    """Keep what a sweep was begun by."""
+    sweep.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(record), sweep / SWEEP_RECORD)
+
+
+def record_failure(job: Path, sentence: str) -> None:
+    """Keep why a job failed, and say so; the sweep goes on."""
+    now = datetime.now().isoformat(timespec="seconds")
+    write_json(job / FAILURE, {"sentence": sentence, "time": now})
+    print(f"error: {job.name}: {sentence}", file=sys.stderr)
+
+
+def forget_failure(job: Path) -> None:
+    """Take back that a job failed: it is tried again."""
+    (job / FAILURE).unlink(missing_ok=True)
+
+
+def unfinished_jobs(sweep: Path) -> dict[Path, str]:
+    """The jobs of a sweep that gave no result, each with the reason."""
+    jobs = sorted(path.parent for path in sweep.glob("*/.hydra"))
+    return {job: _reason(job) for job in jobs if not (job / RESULT).is_file()}
+
+
+def _reason(job: Path) -> str:
+    try:
+        return str(json.loads((job / FAILURE).read_text(encoding="utf-8"))["sentence"])
+    except (OSError, ValueError, KeyError):
+        return "It was ended before it was done."
+
+
+def objective_of(config: DictConfig, run: Path) -> float | None:
+    """What a sweep optimises, of a finished run: the metric that its best checkpoint was chosen by.
+
+    None where the run has none.
+    """
+    result = json.loads((run / RESULT).read_text(encoding="utf-8"))
+    value = result.get(config.callbacks.checkpoint.monitor) if "callbacks" in config else None
+    return None if value is None else float(value)
+
+
+def end_sweep(sweep: Path) -> bool:
+    """Write and print what came of a sweep; tell whether all of its jobs gave a result."""
+    from attention_atlas.analysis.sweeps import print_sweep, write_sweep  # slow to import
+
+    failed = unfinished_jobs(sweep)
+    if any(is_finished(job.parent) for job in sweep.glob("*/.hydra")):
+        print_sweep(write_sweep(sweep))
+        print(f"sweep folder: {sweep}    next: atlas sweep {sweep}")
+    if failed:
+        print(
+            f"{len(failed)} jobs gave no result; the same command tries them again:",
+            file=sys.stderr,
+        )
+        for job, reason in failed.items():
+            print(f"  {job}: {reason}", file=sys.stderr)
+    return not failed
