@@ -45,7 +45,7 @@ def test_the_shipped_augmentations_pass(repository: Path, name: str) -> None:
         ("mnist5k", {"name": "emnist"}, "data.name=emnist is no image data set; take one of mnist"),
         ("mnist5k", {"augmentation": {"word_dropout": 0.1}}, "is no augmentation of images"),
         ("mnist", {"path": "nowhere"}, "data.path=nowhere holds no MNIST"),
-        ("cifar10", {"path": "nowhere"}, "cifar-10-batches-py/test_batch is missing"),
+        ("cifar10", {"path": "nowhere"}, "cifar-10-batches-bin/test_batch.bin is missing"),
         ("image_folder", {"path": "nowhere"}, "data.path=nowhere does not exist"),
         ("image_folder", {}, "data.path is missing"),
     ],

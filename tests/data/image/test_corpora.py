@@ -2,15 +2,21 @@
 
 import gzip
 import hashlib
-import pickle
 import struct
+import tarfile
+import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
 import pytest
 from torchvision import datasets
 
+from attention_atlas.data.image.cifar import CIFAR
 from attention_atlas.data.image.corpora import mnist5k, read_corpus
 from attention_atlas.data.image.options import ImageSource
 from attention_atlas.errors import InputError
@@ -97,74 +103,105 @@ def test_a_missing_or_unequal_idx_file_is_named(tmp_path: Path) -> None:
         read_corpus(ImageSource("mnist", tmp_path))
 
 
-def write_cifar(root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> dict[str, np.ndarray]:
-    """Small pickles in the original layout, whose checksums torchvision is told to expect."""
-    dataset = getattr(datasets, name)
-    key = "labels" if name == "CIFAR10" else "fine_labels"
-    meta_key = "label_names" if name == "CIFAR10" else "fine_label_names"
-    num_classes = 10 if name == "CIFAR10" else 100
-    folder = root / dataset.base_folder
-    folder.mkdir()
+def write_cifar(root: Path, name: str) -> dict[str, np.ndarray]:
+    """Two images of each class in each file of the original layout."""
+    files = CIFAR[name]
+    num_classes = 10 if name == "cifar10" else 100
+    folder = root / files.folder
+    folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
     written = {}
-
-    def write(file: str, content: dict) -> str:
-        (folder / file).write_bytes(pickle.dumps(content))
-        return hashlib.md5((folder / file).read_bytes()).hexdigest()
-
-    for attribute in ("train_list", "test_list"):
-        checksums = []
-        for file, _ in getattr(dataset, attribute):
-            pixels = generator.integers(0, 256, (num_classes, 3 * 32 * 32), dtype=np.uint8)
-            content = {"data": pixels, key: list(range(num_classes))}
-            checksums.append([file, write(file, content)])
-            written[file] = pixels
-        monkeypatch.setattr(dataset, attribute, checksums)
-    meta = dict(dataset.meta)
-    meta["md5"] = write(meta["filename"], {meta_key: [f"kind {i}" for i in range(num_classes)]})
-    monkeypatch.setattr(dataset, "meta", meta)
+    for file in (*files.train, files.test):
+        pixels = generator.integers(0, 256, (2 * num_classes, 3 * 32 * 32), dtype=np.uint8)
+        fine = np.arange(2 * num_classes, dtype=np.uint8) % num_classes
+        labels = [fine // 5, fine] if files.num_labels == 2 else [fine]
+        np.column_stack([*labels, pixels]).tofile(folder / file)
+        written[file] = pixels
+    names = "\n".join(f"kind_{number}" for number in range(num_classes))
+    (folder / files.names).write_text(f"{names}\n\n", encoding="ascii")  # as the original ends
     return written
 
 
-@pytest.mark.parametrize(("name", "folder"), [("cifar10", "CIFAR10"), ("cifar100", "CIFAR100")])
-def test_cifar_pickles_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, folder: str
-) -> None:
-    written = write_cifar(tmp_path, monkeypatch, folder)
-    corpus = read_corpus(ImageSource(name, tmp_path, image_size=32, channels=3))
-    num_classes = len(corpus.classes)
-    test_file = "test_batch" if name == "cifar10" else "test"
-    expected = written[test_file].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    assert np.array_equal(corpus.images[-num_classes:], expected)
-    assert corpus.labels[-num_classes:] == list(range(num_classes))
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_cifar_records_are_read(tmp_path: Path, name: str, inside: bool) -> None:
+    written = write_cifar(tmp_path, name)
+    files = CIFAR[name]
+    path = tmp_path / files.folder if inside else tmp_path
+    corpus = read_corpus(ImageSource(name, path, image_size=32, channels=3))
+    count = 2 * len(corpus.classes)
+    expected = written[files.test].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    assert np.array_equal(corpus.images[-count:], expected)
+    first = written[files.train[0]].reshape(-1, 3, 32, 32)
+    assert np.array_equal(corpus.images[0, ..., 1], first[0, 1])
+    assert corpus.labels[-count:] == [*range(count // 2), *range(count // 2)]
     assert corpus.splits is not None
-    assert Counter(corpus.splits)["test"] == num_classes
-    assert corpus.classes[3] == "kind 3"
-
-
-def test_cifar_pickles_with_another_checksum_are_never_opened(tmp_path: Path) -> None:
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    (folder / "test_batch").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    with pytest.raises(InputError, match="does not hold the original CIFAR10 files"):
-        read_corpus(ImageSource("cifar10", tmp_path))
+    assert Counter(corpus.splits) == {"train": len(files.train) * count, "test": count}
+    assert corpus.sample_ids[-1] == f"{name}-test-{count - 1:05d}"
+    assert corpus.classes[3] == "kind_3"
 
 
 @pytest.mark.parametrize(
-    ("name", "address"),
-    [("mnist", "mirrors"), ("fashion_mnist", "mirrors"), ("cifar10", "url"), ("cifar100", "url")],
+    ("change", "words"),
+    [
+        (lambda folder: (folder / "data_batch_2.bin").unlink(), "data_batch_2.bin is missing"),
+        (lambda folder: (folder / "batches.meta.txt").unlink(), "batches.meta.txt is missing"),
+        (lambda folder: (folder / "data_batch_1.bin").write_bytes(b"1" * 4000), "no whole images"),
+        (lambda folder: (folder / "data_batch_1.bin").write_bytes(b""), "no whole images"),
+        (lambda folder: (folder / "data_batch_1.bin").write_bytes(b"z" * 3073), "class 122 of 10"),
+    ],
 )
+def test_a_broken_cifar_file_is_named(
+    tmp_path: Path, change: Callable[[Path], object], words: str
+) -> None:
+    write_cifar(tmp_path, "cifar10")
+    change(tmp_path / "cifar-10-batches-bin")
+    with pytest.raises(InputError, match=words):
+        read_corpus(ImageSource("cifar10", tmp_path))
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose files stand where CIFAR is downloaded from."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    server = HTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    address = f"http://127.0.0.1:{server.server_port}/"
+    monkeypatch.setattr("attention_atlas.data.image.cifar.URL", address)
+    yield folder
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_a_download_of_cifar_is_checked_and_unpacked(
+    tmp_path: Path, served: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    files = CIFAR[name]
+    write_cifar(tmp_path / "made", name)
+    archive = served / files.archive
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / "made" / files.folder, files.folder)
+    with pytest.raises(InputError, match="could not be downloaded"):  # another checksum
+        read_corpus(ImageSource(name))
+    checksum = hashlib.md5(archive.read_bytes()).hexdigest()
+    monkeypatch.setitem(CIFAR, name, replace(files, md5=checksum))
+    corpus = read_corpus(ImageSource(name, image_size=32, channels=3))
+    assert len(corpus.images) == (len(files.train) + 1) * 2 * len(corpus.classes)
+    (kept,) = (tmp_path / "cache").iterdir()
+    assert {entry.name for entry in kept.iterdir()} == {files.folder, "key.json"}
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100"])
 def test_no_network_ends_in_a_sentence_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, address: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     nowhere = "http://127.0.0.1:9/"  # nobody listens there, so it is refused at once
-    dataset = {
-        "mnist": datasets.MNIST,
-        "fashion_mnist": datasets.FashionMNIST,
-        "cifar10": datasets.CIFAR10,
-        "cifar100": datasets.CIFAR100,
-    }[name]
-    monkeypatch.setattr(dataset, address, [nowhere] if address == "mirrors" else nowhere)
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [nowhere])
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [nowhere])
+    monkeypatch.setattr("attention_atlas.data.image.cifar.URL", nowhere)
     with pytest.raises(InputError, match=rf"data={name} could not be downloaded.*data\.path"):
         read_corpus(ImageSource(name))
     assert not list((tmp_path / "cache").glob("*"))

@@ -1,5 +1,6 @@
 """`speech_commands`: one-second clips of 35 words by many speakers (Warden 2018)."""
 
+import hashlib
 import shutil
 import socket
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from attention_atlas.data.archives import unpack_tar
 from attention_atlas.data.audio.clips import SAMPLE_RATE, AudioCorpus, ClipDataset, share
 from attention_atlas.data.audio.files import read_clip
 from attention_atlas.data.audio.noise import coloured_noise, recorded_noise
@@ -19,7 +21,9 @@ from attention_atlas.data.audio.speech_commands_files import (
 from attention_atlas.data.splits import stable_hash
 from attention_atlas.errors import InputError
 
+_URL = "http://download.tensorflow.org/data/"
 _ARCHIVE = "speech_commands_v0.02.tar.gz"
+_SHA256 = "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"
 _UNKNOWN, _SILENCE = "_unknown_", "_silence_"
 _BACKGROUND = "_background_noise_"
 _SHARE = 0.1
@@ -78,14 +82,16 @@ def speech_commands(path: Path, labels: int, clip_samples: int, seed: int) -> Au
 
 
 def _download(path: Path) -> Path:
-    from torchaudio.datasets import SPEECHCOMMANDS
+    """Download the archive where it does not lie in `path` already, check it and unpack it."""
+    from torch.hub import download_url_to_file
 
-    created = not path.exists()
+    created, archive = not path.exists(), path / _ARCHIVE
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(30)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        SPEECHCOMMANDS(path, download=True)
+        if not archive.is_file():
+            download_url_to_file(_URL + _ARCHIVE, str(archive), hash_prefix=_SHA256, progress=False)
     except (OSError, RuntimeError) as error:
         if created:
             shutil.rmtree(path, ignore_errors=True)
@@ -95,6 +101,10 @@ def _download(path: Path) -> Path:
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
+    with archive.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != _SHA256:
+            raise InputError(f"{archive} is not the original archive; remove it.")
+    unpack_tar(archive, path / FOLDER)
     return path / FOLDER
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from attention_atlas.data.cache import cached
+from attention_atlas.data.image.cifar import CIFAR, download_cifar, find_cifar, read_cifar
 from attention_atlas.data.image.folder import decode_folder, fits_memory, folder_images
 from attention_atlas.data.image.options import ImageSource
 from attention_atlas.errors import InputError
@@ -91,12 +92,12 @@ def fashion_mnist(source: ImageSource) -> ImageCorpus:
 
 def cifar10(source: ImageSource) -> ImageCorpus:
     """CIFAR-10, 50,000 and 10,000 colour photographs (Krizhevsky 2009)."""
-    return _cifar_corpus(source, "CIFAR10")
+    return _cifar_corpus(source)
 
 
 def cifar100(source: ImageSource) -> ImageCorpus:
     """CIFAR-100, 50,000 and 10,000 colour photographs of 100 fine classes (Krizhevsky 2009)."""
-    return _cifar_corpus(source, "CIFAR100")
+    return _cifar_corpus(source)
 
 
 def image_folder(source: ImageSource) -> ImageCorpus:
@@ -124,12 +125,11 @@ CORPORA: dict[str, Callable[[ImageSource], ImageCorpus]] = {
 }
 
 # The class in torchvision that downloads a data set, and what its folder is called.
-DOWNLOADS = {
+IDX_DOWNLOADS = {
     "mnist": ("MNIST", "MNIST/raw"),
     "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw"),
-    "cifar10": ("CIFAR10", "cifar-10-batches-py"),
-    "cifar100": ("CIFAR100", "cifar-100-python"),
 }
+DOWNLOADS = (*IDX_DOWNLOADS, *CIFAR)
 
 
 def check_download_folder(source: ImageSource) -> None:
@@ -143,12 +143,15 @@ def check_download_folder(source: ImageSource) -> None:
 
 
 def _data_folder(source: ImageSource) -> Path:
-    """The folder that holds the files: `data.path`, as torchvision lays it out, or the files."""
-    torchvision_name, inner = DOWNLOADS[source.name]
+    """The folder that holds the files: `data.path`, as its archive is laid out, or the files."""
+    if source.name in CIFAR:
+        if source.path is None:
+            return _download(source) / CIFAR[source.name].folder
+        return find_cifar(source.name, source.path)
+    torchvision_name, inner = IDX_DOWNLOADS[source.name]
     if source.path is None:
-        return _download(source, torchvision_name) / inner
-    sample = "test_batch" if source.name == "cifar10" else "test"
-    sample = "t10k-images-idx3-ubyte" if "mnist" in source.name else sample
+        return _download(source) / inner
+    sample = "t10k-images-idx3-ubyte"
     for folder in (source.path / inner, source.path):
         if (folder / sample).is_file() or (folder / f"{sample}.gz").is_file():
             return folder
@@ -158,12 +161,15 @@ def _data_folder(source: ImageSource) -> Path:
     )
 
 
-def _download(source: ImageSource, torchvision_name: str) -> Path:
+def _download(source: ImageSource) -> Path:
     from torchvision import datasets
 
     def make(folder: Path) -> None:
         try:
-            getattr(datasets, torchvision_name)(folder, download=True)
+            if source.name in CIFAR:
+                download_cifar(source.name, folder)
+            else:
+                getattr(datasets, IDX_DOWNLOADS[source.name][0])(folder, download=True)
         except (OSError, RuntimeError) as error:
             raise InputError(
                 f"data={source.name} could not be downloaded: the network may be out of reach. "
@@ -172,7 +178,9 @@ def _download(source: ImageSource, torchvision_name: str) -> Path:
         for archive in folder.rglob("*.gz"):
             archive.unlink()
 
-    return cached(source.name, {"format": 1, "data": torchvision_name}, make)
+    if source.name in CIFAR:
+        return cached(source.name, {"format": 2, "data": CIFAR[source.name].archive}, make)
+    return cached(source.name, {"format": 1, "data": IDX_DOWNLOADS[source.name][0]}, make)
 
 
 def _idx_corpus(source: ImageSource, name: str, classes: Sequence[str]) -> ImageCorpus:
@@ -220,31 +228,16 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
         ) from error
 
 
-def _cifar_corpus(source: ImageSource, name: str) -> ImageCorpus:
-    """Read the pickles through torchvision, which looks at their checksums before it opens them."""
-    from torchvision import datasets
-
-    folder = _data_folder(source)
-    dataset = getattr(datasets, name)
-    root = folder.parent
-    try:
-        if folder.name != dataset.base_folder:
-            raise RuntimeError(f"its name is not {dataset.base_folder}")
-        parts = {"train": dataset(root, train=True), "test": dataset(root, train=False)}
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"{folder} does not hold the original {name} files ({error}); "
-            "download the data set again."
-        ) from error
-    images = np.concatenate([part.data for part in parts.values()])
+def _cifar_corpus(source: ImageSource) -> ImageCorpus:
+    parts, classes = read_cifar(source.name, _data_folder(source))
     return ImageCorpus(
-        images,
-        labels=[label for part in parts.values() for label in part.targets],
+        np.concatenate([images for images, _ in parts.values()]),
+        labels=[label for _, labels in parts.values() for label in labels],
         sample_ids=[
             f"{source.name}-{split}-{index:05d}"
-            for split, part in parts.items()
-            for index in range(len(part))
+            for split, (images, _) in parts.items()
+            for index in range(len(images))
         ],
-        classes=list(parts["train"].classes),
-        splits=[split for split, part in parts.items() for _ in range(len(part))],
+        classes=classes,
+        splits=[split for split, (images, _) in parts.items() for _ in range(len(images))],
     )
