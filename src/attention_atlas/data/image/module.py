@@ -221,7 +221,22 @@ class ImageDataModule(AtlasDataModule):
 
     def restore(self, folder: Path) -> None:
         """Take both from a run folder, so that other images are seen as the model knows them."""
-        self._learned = json.loads((folder / LEARNED_FILE).read_text(encoding="utf-8"))
+        path = folder / LEARNED_FILE
+        try:
+            learned = json.loads(path.read_text(encoding="utf-8"))
+            mean, deviation = (np.array(learned[name], float) for name in ("mean", "deviation"))
+            if mean.shape != deviation.shape or mean.shape not in ((1,), (3,)):
+                raise ValueError(f"{len(mean)} means and {len(deviation)} deviations")
+            classes = [str(name) for name in learned["classes"]]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"{path} does not tell what images are normalised by: {error!r}."
+            ) from error
+        self._learned = {
+            "classes": classes,
+            "mean": mean.tolist(),
+            "deviation": deviation.tolist(),
+        }
 
 
 def split_corpus(corpus: ImageCorpus, source: ImageSource, seed: int) -> dict[str, list[int]]:

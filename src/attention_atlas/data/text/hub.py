@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from attention_atlas.data.text.corpora import (
@@ -109,7 +110,11 @@ def _read_datasets(source: TextSource, corpus: HubCorpus) -> Parts:
 
     where = source.path or corpus.repository
     try:
-        loaded: Mapping[str, Mapping[str, list[object]]] = load_dataset(where)
+        loaded: Mapping[str, Mapping[str, list[object]]] = (
+            load_dataset(where)
+            if source.path is None
+            else load_dataset("parquet", data_files=_parquet_files(Path(source.path)))
+        )
     except Exception as error:  # the library raises many kinds: offline, not found, bad files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
@@ -126,6 +131,21 @@ def _read_datasets(source: TextSource, corpus: HubCorpus) -> Parts:
         if min(labels, default=-1) >= 0:  # withheld labels are -1
             parts[split] = texts, labels
     return parts
+
+
+def _parquet_files(folder: Path) -> dict[str, list[str]]:
+    """The files of each split; a folder is not searched for whatever else the library can open.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    files = {
+        name: [escape(str(file)) for file in sorted(folder.rglob(f"{name}*.parquet"))]
+        for name in SPLIT_NAMES
+    }
+    if not any(files.values()):
+        raise FileNotFoundError("it holds no Parquet file of a split")
+    return {name: found for name, found in files.items() if found}
 
 
 def _corpus(source: TextSource, parts: Parts) -> TextCorpus:

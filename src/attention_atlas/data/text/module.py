@@ -28,6 +28,7 @@ from attention_atlas.data.text.tokenizer import (
     load_tokenizer,
     train_tokenizer,
 )
+from attention_atlas.errors import InputError
 
 
 class TextDataset:
@@ -188,7 +189,7 @@ class TextDataModule(AtlasDataModule):
         """Take the tokenizer and the frequent pairs of a run folder."""
         self.tokenizer_path = str(folder / "tokenizer.json")
         if (folder / "token_pairs.npy").is_file():
-            self.pairs = np.load(folder / "token_pairs.npy")
+            self.pairs = _read_pairs(folder / "token_pairs.npy")
 
     @property
     def vocab_size(self) -> int:
@@ -263,6 +264,17 @@ class TextDataModule(AtlasDataModule):
             train_tokenizer(texts, self.max_vocab_size).save(str(folder / "tokenizer.json"))
 
         return load_tokenizer(cached("text-tokenizer", key, make) / "tokenizer.json")
+
+
+def _read_pairs(path: Path) -> np.ndarray:
+    """The pairs of a run; an array of objects, which are pickled, is not opened."""
+    try:
+        pairs: np.ndarray = np.load(path, allow_pickle=False)
+        if pairs.dtype != np.int64 or pairs.ndim != 1:
+            raise ValueError(f"it holds {pairs.ndim} axes of {pairs.dtype}")
+    except (OSError, EOFError, ValueError, MemoryError, AttributeError) as error:
+        raise InputError(f"{path} holds no pairs of tokens: {error}.") from error
+    return pairs
 
 
 def random_windows(ids: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
