@@ -12,6 +12,7 @@ from attention_atlas.analysis.sweeps.tables import (
     SweepTable,
     print_sweep,
     sweep_notes,
+    sweep_problems,
     sweep_tables,
 )
 from attention_atlas.analysis.sweeps.writing import describe_sweep, write_csv, write_sweep
@@ -30,6 +31,7 @@ __all__ = [
     "print_sweep",
     "read_sweep",
     "sweep_notes",
+    "sweep_problems",
     "sweep_tables",
     "write_csv",
     "write_sweep",

@@ -49,7 +49,11 @@ class Metric:
         """Return a value as it is shown below the title."""
         if value is None:
             return "-"
-        return f"{100 * value:.2f}" if self.is_share else f"{value:.5g}"
+        if self.is_share:
+            return f"{100 * value:z.2f}"
+        if isinstance(value, int) or abs(value) >= 1000:
+            return f"{value:.0f}"
+        return f"{value:z.4f}" if abs(value) >= 0.001 or value == 0 else f"{value:.2e}"
 
 
 def higher_is_better(name: str) -> bool | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from attention_atlas.analysis.sweeps.seeds import Seeds
 
 SEED = "seed"
+MULTIRUN = "multirun.yaml"  # Hydra writes it into the folder of a sweep
 ORDER = (State.FINISHED, State.PRUNED, State.UNFINISHED, State.FAILED)
 
 
@@ -143,6 +144,10 @@ def find_jobs_or_say_why_not(folder: Path) -> list[Path]:
     jobs = find_jobs(folder)
     if jobs:
         return jobs
+    if is_job(folder) and (folder.parent / MULTIRUN).exists():
+        raise InputError(
+            f"{str(folder)!r} is one run of a sweep: give that of all, {str(folder.parent)!r}."
+        )
     if is_job(folder):
         raise InputError(
             f"{str(folder)!r} is a single run, no sweep: `atlas list {folder}` tells about it."
@@ -179,7 +184,7 @@ def _trial(job: Job, metric: Metric, parameters: Sequence[str]) -> Trial:
         value=value,
         parameters={name: options.get(name) for name in parameters},
         seed=seed if isinstance(seed, int) else None,
-        cpu_seconds=cpu_seconds,
+        cpu_seconds=cpu_seconds if math.isfinite(cpu_seconds or 0) else None,
         failure=reason,
         ended=job.ended,
     )

@@ -1,12 +1,10 @@
 """A sweep in words: tables of its trials, their seeds and parameters, and what went wrong."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from attention_atlas.analysis.sweeps.importance import Importance
@@ -14,109 +12,145 @@ from attention_atlas.analysis.sweeps.jobs import State, Value
 from attention_atlas.analysis.sweeps.seeds import Seeds
 from attention_atlas.analysis.sweeps.sweep import Sweep, Trial
 
-GAP = 2  # columns between two columns of a table
+GAP = "  "  # between two columns of a table
+MOST_NAMED = 5  # unfinished trials
 
 
 @dataclass(frozen=True)
 class SweepTable:
-    """A table with what stands above and below it.
+    """A table with what stands above and below it; a console of rich prints it as wide as it is.
 
     Attributes:
         title: A sentence above it.
         headings: Names of the columns.
         rows: Cells in the order of the headings.
         numbers: Headings of columns that are aligned to the right.
-        foot: A sentence below it, or nothing.
+        foot: Sentences below it.
     """
 
     title: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     numbers: Collection[str]
-    foot: str = ""
+    foot: Sequence[str] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it, line by line."""
+        table = [self.headings, *self.rows]
+        widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+        return [self.title, *(self._aligned(row, widths) for row in table), *self.foot]
+
+    def _aligned(self, row: Sequence[str], widths: Sequence[int]) -> str:
+        cells = []
+        for name, cell, width in zip(self.headings, row, widths, strict=True):
+            room = " " * (width - cell_len(cell))
+            cells.append(room + cell if name in self.numbers else cell + room)
+        return GAP.join(cells).rstrip()
+
+    def __rich_console__(self, console: object, options: object) -> Iterator[Text]:
+        for line in self.lines:
+            yield Text(line, no_wrap=True, overflow="ignore")
 
 
 def print_sweep(sweep: Sweep, limit: int | None = None) -> None:
-    """Print a sweep on stdout, its tables as wide as they are.
+    """Print the tables of a sweep on stdout, and what they cannot tell; not what went wrong.
 
     Args:
         sweep: From `read_sweep` or `write_sweep`.
         limit: How many rows a table has at most; None prints all.
     """
     for table in sweep_tables(sweep, limit):
-        print(table.title)
-        lines = [table.headings, *table.rows]
-        widths = [max(cell_len(line[place]) for line in lines) for place in range(len(lines[0]))]
-        grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="")
-        for name in table.headings:
-            grid.add_column(
-                name, no_wrap=True, justify="right" if name in table.numbers else "left"
-            )
-        for row in table.rows:
-            grid.add_row(*map(Text, row))
-        console = Console(width=sum(widths) + GAP * len(widths), markup=False, highlight=False)
-        with console.capture() as printed:
-            console.print(grid)
-        print("\n".join(line.rstrip() for line in printed.get().splitlines()))
-        print(f"{table.foot}\n" if table.foot else "")
+        print("\n".join(table.lines), end="\n\n")
     for note in sweep_notes(sweep):
         print(note)
 
 
 def sweep_tables(sweep: Sweep, limit: int | None = None) -> list[SweepTable]:
-    """Return the ranked trials, where the seed was swept their means, and what matters."""
+    """Return the ranked trials; their means, where several seeds were tried; and what matters."""
     tables = [_trials(sweep, limit)]
-    if sweep.seeds is not None and sweep.seeds.settings:
-        tables.append(_settings(sweep, sweep.seeds, limit))
+    if sweep.seeds is not None and sweep.seeds.spread is not None:
+        tables.append(_settings(sweep, sweep.seeds, sweep.seeds.spread, limit))
     if isinstance(sweep.importance, Importance):
         tables.append(_importance(sweep.importance))
     return tables
 
 
 def sweep_notes(sweep: Sweep) -> list[str]:
-    """Return sentences: why importance is not known, what is unfinished, and each failure."""
-    notes = [sweep.importance] if isinstance(sweep.importance, str) else []
-    unfinished = sweep.of_state(State.UNFINISHED)
-    if unfinished:
-        names = ", ".join(trial.name for trial in unfinished)
-        notes.append(f"Unfinished, still running or interrupted: {names}.")
-    notes += [f"{t.folder}: {t.failure}" for t in sweep.trials if t.failure is not None]
+    """Return sentences on what the tables cannot tell, and why."""
+    notes = []
+    if sweep.seeds is not None and sweep.seeds.spread is None:
+        notes.append(
+            "How much the seed alone changes is not known: no two finished trials differ in "
+            "nothing else."
+        )
+    if isinstance(sweep.importance, str):
+        notes.append(sweep.importance)
     return notes
+
+
+def sweep_problems(sweep: Sweep) -> list[str]:
+    """Return a sentence on what is unfinished, and one for each trial that failed."""
+    problems = []
+    unfinished = [_in_a_line(trial.name) for trial in sweep.of_state(State.UNFINISHED)]
+    if unfinished:
+        more = len(unfinished) - MOST_NAMED
+        names = ", ".join(unfinished[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        problems.append(f"{len(unfinished)} unfinished, still running or interrupted: {names}.")
+    failed = [trial for trial in sweep.trials if trial.failure is not None]
+    return [*problems, *(_in_a_line(f"{trial.folder}: {trial.failure}") for trial in failed)]
 
 
 def shown(value: Value | None) -> str:
     """Return a value of a parameter as it stands in tables and figures."""
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else _in_a_line(str(value))
+
+
+def count_in_words(sweep: Sweep) -> str:
+    """Return how many trials came how far, such as `3 finished, 1 failed`."""
+    states = Counter(trial.state for trial in sweep.trials)
+    return ", ".join(f"{states[state]} {state.value}" for state in State if states[state])
+
+
+def _in_a_line(text: str) -> str:
+    """Return a text without the signs that would move a cursor."""
+    words = " ".join(text.split())
+    return "".join(sign if sign.isprintable() else "?" for sign in words)
 
 
 def _trials(sweep: Sweep, limit: int | None) -> SweepTable:
     trials = sweep.trials[:limit]
-    headings = ["rank", sweep.metric.title, *sweep.parameters, "CPU time (s)", "state", "trial"]
-    rows = [_row(sweep, place, trial) for place, trial in enumerate(trials, start=1)]
-    numbers = {"rank", sweep.metric.title, "CPU time (s)", *_numeric(sweep)}
-    more = len(sweep.trials) - len(trials)
-    states = Counter(trial.state for trial in sweep.trials)
-    count = ", ".join(f"{states[state]} {state.value}" for state in State if states[state])
+    costs = [] if sweep.metric.name == "cpu_seconds" else ["CPU time (s)"]
+    headings = ["rank", sweep.metric.title, *sweep.parameters, *costs, "state", "trial"]
+    rows = [
+        [
+            str(place) if place <= len(sweep.ranked) else "-",
+            sweep.metric.in_words(trial.value),
+            *map(shown, trial.parameters.values()),
+            *(_seconds(trial) for _ in costs),
+            trial.state.value,
+            _in_a_line(trial.name),
+        ]
+        for place, trial in enumerate(trials, start=1)
+    ]
     return SweepTable(
-        f"{sweep.folder}: {count}; {sweep.metric.name}, {sweep.metric.better} is better",
+        f"{_in_a_line(str(sweep.folder))}: {count_in_words(sweep)}; {sweep.metric.name}, "
+        f"{sweep.metric.better} is better",
         headings,
         rows,
-        numbers,
-        f"and {more} more" if more else "",
+        {"rank", sweep.metric.title, "CPU time (s)", *_numeric(sweep)},
+        _more(len(sweep.trials) - len(trials)),
     )
 
 
-def _row(sweep: Sweep, place: int, trial: Trial) -> list[str]:
-    return [
-        str(place) if place <= len(sweep.ranked) else "-",
-        sweep.metric.in_words(trial.value),
-        *map(shown, trial.parameters.values()),
-        "-" if trial.cpu_seconds is None else f"{trial.cpu_seconds:.0f}",
-        trial.state.value,
-        trial.name,
-    ]
+def _seconds(trial: Trial) -> str:
+    return "-" if trial.cpu_seconds is None else f"{trial.cpu_seconds:.0f}"
+
+
+def _more(count: int) -> list[str]:
+    return [f"and {count} more"] if count else []
 
 
 def _numeric(sweep: Sweep) -> list[str]:
@@ -128,15 +162,14 @@ def _numeric(sweep: Sweep) -> list[str]:
     ]
 
 
-def _settings(sweep: Sweep, seeds: Seeds, limit: int | None) -> SweepTable:
+def _settings(sweep: Sweep, seeds: Seeds, spread: float, limit: int | None) -> SweepTable:
     settings = seeds.settings[:limit]
-    names = list(settings[0].parameters)
     in_words = sweep.metric.in_words
     rows = [
         [
             str(rank),
             in_words(setting.mean),
-            "-" if setting.deviation is None else in_words(setting.deviation),
+            in_words(setting.deviation),
             str(setting.num_seeds),
             *map(shown, setting.parameters.values()),
         ]
@@ -144,19 +177,15 @@ def _settings(sweep: Sweep, seeds: Seeds, limit: int | None) -> SweepTable:
     ]
     headings = ["rank", f"mean {sweep.metric.title}", "standard deviation", "seeds"]
     foot = (
-        "No setting has two seeds that finished, so chance is not known."
-        if seeds.spread is None
-        else f"Seeds of one setting spread by {in_words(seeds.spread)} (standard deviation, all "
-        "settings together): single trials that differ by about that much may be as good as each "
-        "other."
+        f"Trials that differ in nothing but their seed spread by {in_words(spread)} (standard "
+        "deviation, all settings together): compare settings by their means."
     )
-    more = len(seeds.settings) - len(settings)
     return SweepTable(
         "Means over seeds:",
-        [*headings, *names],
+        [*headings, *settings[0].parameters],
         rows,
         {*headings, *_numeric(sweep)},
-        f"and {more} more\n{foot}" if more else foot,
+        [*_more(len(seeds.settings) - len(settings)), foot],
     )
 
 
@@ -167,6 +196,8 @@ def _importance(importance: Importance) -> SweepTable:
         ["parameter", "importance (%)"],
         rows,
         {"importance (%)"},
-        f"By a random forest of {importance.num_trials} trials, which predicts trials that it has "
-        f"not seen with R2 {importance.r2:.2f} (1: exactly, 0: as well as their mean).",
+        [
+            f"By a random forest of {importance.num_trials} trials, which predicts trials that it "
+            f"has not seen with an R2 of {importance.r2:.2f} (1: exactly; 0: as their mean does)."
+        ],
     )

@@ -1,11 +1,10 @@
 """Write a sweep as files: a table, JSON, and a figure."""
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
-from attention_atlas.analysis.files import draft
+from attention_atlas.analysis.files import draft, write_json
 from attention_atlas.analysis.sweeps.sweep import SEED, Sweep, Trial, read_sweep
 
 CSV_FILE, JSON_FILE, FIGURE_FILE = "sweep.csv", "sweep.json", "sweep.png"
@@ -28,9 +27,7 @@ def write_sweep(folder: Path, metric: str | None = None) -> Sweep:
 
     sweep = read_sweep(folder, metric)
     write_csv(sweep, folder / CSV_FILE)
-    with draft(folder / JSON_FILE) as unfinished:
-        content = json.dumps(describe_sweep(sweep), indent=2, allow_nan=False)
-        unfinished.write_text(content + "\n", encoding="utf-8")
+    write_json(folder / JSON_FILE, describe_sweep(sweep))
     if sweep.best is None:
         (folder / FIGURE_FILE).unlink(missing_ok=True)
     else:
@@ -44,7 +41,10 @@ def write_csv(sweep: Sweep, path: Path) -> None:
     names = ["rank", "name", "state", sweep.metric.name, "seed", "cpu_seconds", *parameters]
     if sweep.metric.name == "cpu_seconds":
         names.remove("cpu_seconds")
-    with draft(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+    with (
+        draft(path) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8", errors="replace") as file,
+    ):
         writer = csv.DictWriter(file, [*names, "failure"], extrasaction="ignore")
         writer.writeheader()
         for rank, trial in enumerate(sweep.trials, start=1):
@@ -57,7 +57,7 @@ def describe_sweep(sweep: Sweep) -> dict[str, Any]:
     seeds, importance = sweep.seeds, sweep.importance
     is_known = not isinstance(importance, str)
     return {
-        "folder": sweep.folder.as_posix(),
+        "sweep": sweep.folder.absolute().name,
         "metric": sweep.metric.name,
         "higher_is_better": sweep.metric.higher_is_better,
         "parameters": sweep.parameters,

@@ -66,14 +66,14 @@ def sweep(
 
 
 def _print(found: "Sweep", limit: int) -> None:
-    from attention_atlas.analysis.sweeps import sweep_notes, sweep_tables
+    from attention_atlas.analysis.sweeps import sweep_notes, sweep_problems, sweep_tables
     from attention_atlas.cli.tables import print_table
 
     for table in sweep_tables(found, limit):
         print_prose(table.title)
         print_table(table.headings, table.rows, table.numbers, in_pieces=True)
-        for line in table.foot.splitlines():
-            print_prose(line)
+        for sentence in table.foot:
+            print_prose(sentence)
         print()
-    for note in sweep_notes(found):
-        print_prose(note)
+    for sentence in [*sweep_notes(found), *sweep_problems(found)]:
+        print_prose(sentence)
