@@ -69,6 +69,7 @@ def test_what_differs_are_the_parameters(tmp_path):
 
 def test_overrides():
     overrides = ["a=1", "b=-2.5e-1", "c=nan", "d='1'", "e=[1,2]", "f==", "g=", 'h="it\'s"', "a=3"]
+    overrides.append(f"i=1{'0' * 400}")
     assert parse_overrides(overrides) == {
         "a": 3,
         "b": -0.25,
@@ -78,7 +79,14 @@ def test_overrides():
         "f": "=",
         "g": "",
         "h": "it's",
+        "i": "1" + "0" * 400,
     }
+
+
+def test_whole_numbers_that_no_float_can_hold(tmp_path):
+    write_job(tmp_path, "a", [], {"val/accuracy": 10**400, "seed": 10**400})
+    write_job(tmp_path, "b", [], result(0.5))
+    assert read_sweep(tmp_path).best.name == "b"
 
 
 def test_a_job_whose_overrides_are_lost_differs_in_nothing(tmp_path):
@@ -89,7 +97,9 @@ def test_a_job_whose_overrides_are_lost_differs_in_nothing(tmp_path):
     assert read_sweep(tmp_path).parameters == []
 
 
-@pytest.mark.parametrize("content", [b"", b'{"val/accuracy": 0.', b"[1]", b"\xff\xfe{}"])
+@pytest.mark.parametrize(
+    "content", [b"", b'{"val/accuracy": 0.', b"[1]", b"\xff\xfe{}", b"[" * 10**5]
+)
 def test_a_damaged_result_is_a_failed_job_and_the_rest_stands(mixed, content):
     (mixed / "better" / "result.json").write_bytes(content)
     sweep = read_sweep(mixed)

@@ -1,8 +1,10 @@
 """Read what the jobs of a sweep left in their folders."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -77,7 +79,7 @@ def read_job(folder: Path) -> Job:
             ended = os.stat(path).st_mtime
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             reason = f"{name} cannot be read: {_in_words(error)}."
             return Job(folder, State.FAILED, options, reason=reason)
         if not isinstance(content, dict):
@@ -91,7 +93,7 @@ def read_job(folder: Path) -> Job:
     return Job(folder, State.UNFINISHED, options)
 
 
-def _in_words(error: OSError | ValueError) -> str:
+def _in_words(error: Exception) -> str:
     if isinstance(error, OSError):
         return str(error.strerror)
     return f"it is no JSON ({error})"
@@ -101,16 +103,18 @@ def _read_options(path: Path) -> dict[str, Value] | None:
     """Return the overrides of a job by their names, in their order; the last one of a name."""
     try:
         overrides = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
-    return None if not isinstance(overrides, list) else parse_overrides(overrides)
+    if not isinstance(overrides, list):
+        return None
+    return parse_overrides([each for each in overrides if isinstance(each, str)])
 
 
-def parse_overrides(overrides: Sequence[object]) -> dict[str, Value]:
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Value]:
     """Return overrides such as `+optimizer.lr=1e-3` by their names, numbers as numbers."""
     options: dict[str, Value] = {}
     for override in overrides:
-        name, mark, value = str(override).partition("=")
+        name, mark, value = override.partition("=")
         if name.startswith("~"):
             options[name.removeprefix("~")] = "deleted"
         elif mark:
@@ -119,13 +123,10 @@ def parse_overrides(overrides: Sequence[object]) -> dict[str, Value]:
 
 
 def _parse(text: str) -> Value:
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        if number - number == 0:  # neither infinite nor NaN
-            return number
+    with suppress(ValueError):
+        number = float(text)
+        if math.isfinite(number):
+            return int(text) if text.lstrip("+-").isdecimal() else number
     quote = text[:1]
     if len(text) > 1 and quote in ("'", '"') and text.endswith(quote):
         return text[1:-1].replace(f"\\{quote}", quote)

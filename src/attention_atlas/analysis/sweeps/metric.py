@@ -10,6 +10,7 @@ from attention_atlas.errors import InputError
 
 DEFAULT = "val/accuracy"
 SHARES = ("accuracy", "macro_f1", "calibration_error")  # shown in percent
+LARGEST = 10**300
 MORE = ("accuracy", "macro_f1")
 LESS = ("loss", "calibration_error", "cpu_seconds", "train_seconds", "num_parameters")
 
@@ -68,11 +69,12 @@ def higher_is_better(name: str) -> bool | None:
 
 
 def numbers_of(result: dict[str, Any]) -> dict[str, float]:
-    """Return the numbers in a result by their names."""
+    """Return the numbers in a result by their names; whole ones that no float can hold are none."""
     return {
         name: value
         for name, value in result.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(value, float)
+        or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST)
     }
 
 
