@@ -7,6 +7,8 @@ then `zstd`.
 
 import itertools
 import json
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +25,11 @@ Region = Sequence[tuple[int, int]]  # start and stop along each axis
 
 _ZSTD = Zstd()
 _STRINGS = VLenUTF8()
+_NUMBERS = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
+
+# An atlas may come from someone else, and a few bytes of it may ask for a lot of memory.
+MOST_BYTES = 2**31  # of a decoded chunk, and of an array that is read whole
+MOST_CHUNKS = 2**22  # that are read together
 
 
 class DamagedChunkError(Exception):
@@ -51,10 +58,12 @@ class StoredArray:
         self._keep = keep
         self._kept: tuple[int, dict[Numbers, npt.NDArray[Any]]] = (-1, {})
         try:
-            self.shape: Numbers = tuple(content["shape"])
-            self.chunks: Numbers = tuple(content["chunk_grid"]["configuration"]["chunk_shape"])
+            self.shape = _sizes(content["shape"], least=0)
+            self.chunks = _sizes(content["chunk_grid"]["configuration"]["chunk_shape"], least=1)
             self.dimensions = tuple(map(str, content["dimension_names"]))
             self.is_text = content["data_type"] == "string"
+            if not self.is_text and not _NUMBERS.fullmatch(content["data_type"]):
+                raise ValueError(f"it holds values of type {content['data_type']!r}")
             self.dtype = np.dtype(object if self.is_text else content["data_type"])
             codecs = [codec["name"] for codec in content["codecs"]]
             encoding = content["chunk_key_encoding"]
@@ -65,18 +74,29 @@ class StoredArray:
             raise ValueError(f"it has the codecs {codecs}")
         if encoding["name"] != "default":
             raise ValueError(f"it names its chunks by {encoding['name']!r}")
-        self._separator = str(options.get("separator", "/"))
+        self._separator: str = options.get("separator", "/")
+        if self._separator not in (".", "/"):  # which could lead out of the folder
+            raise ValueError(f"it names its chunks with {self._separator!r}")
+        if not len(self.shape) == len(self.chunks) == len(self.dimensions):
+            raise ValueError(f"its {METADATA} is none of an array")
+        self._chunk_bytes = math.prod(self.chunks) * self.dtype.itemsize
 
     def chunk_key(self, numbers: Numbers) -> str:
         """Return the key of a chunk within the array's folder, such as `c.0.0`."""
         return self._separator.join(("c", *map(str, numbers)))
 
     def chunks_of(self, region: Region) -> list[Numbers]:
-        """Return the numbers of all chunks that hold part of a region."""
-        ranges = (
+        """Return the numbers of all chunks that hold part of a region.
+
+        Raises:
+            DamagedChunkError: If they are more than any atlas has there.
+        """
+        ranges = [
             range(start // size, -(-stop // size))
             for (start, stop), size in zip(region, self.chunks, strict=True)
-        )
+        ]
+        if math.prod(map(len, ranges)) > MOST_CHUNKS:
+            raise DamagedChunkError(f"claims more than {MOST_CHUNKS} chunks")
         return list(itertools.product(*ranges))
 
     def read(self, region: Region) -> npt.NDArray[Any]:
@@ -126,15 +146,45 @@ class StoredArray:
         """Return the values of a chunk from its stored bytes; None is a chunk that is missing."""
         if content is None:
             raise DamagedChunkError(f"is missing (chunk {self.key}/{key})")
+        size = decoded_size(content)
+        if size is None or size > MOST_BYTES or not (self.is_text or size == self._chunk_bytes):
+            raise DamagedChunkError(
+                f"cannot be decoded (chunk {self.key}/{key} claims {size or 'unknown'} bytes)"
+            )
         try:
             plain = _ZSTD.decode(content)
-            values = (
-                _STRINGS.decode(plain)
-                if self.is_text
-                else np.frombuffer(plain, self.dtype.newbyteorder("<"))
-            )
+            if not self.is_text:
+                values = np.frombuffer(plain, self.dtype.newbyteorder("<"))
+            elif int.from_bytes(plain[:4], "little") == math.prod(self.chunks):
+                values = _STRINGS.decode(plain)
+            else:
+                raise ValueError("another number of texts")
             shaped: npt.NDArray[Any] = values.reshape(self.chunks)
         # A wrong size in the head of a damaged chunk may ask for more memory than there is.
         except (RuntimeError, ValueError, MemoryError) as error:
             raise DamagedChunkError(f"cannot be decoded (chunk {self.key}/{key})") from error
         return shaped
+
+
+def decoded_size(content: bytes) -> int | None:
+    """Return the bytes that a chunk decodes to, as its head says; None where it does not say.
+
+    By the frame header of Zstandard, RFC 8878, section 3.1.1.1.
+    """
+    if len(content) < 6 or content[:4] != b"\x28\xb5\x2f\xfd":
+        return None
+    descriptor = content[4]
+    single, kind = bool(descriptor & 0x20), descriptor >> 6
+    start = 5 + (not single) + (0, 1, 2, 4)[descriptor & 3]
+    length = (int(single), 2, 4, 8)[kind]
+    field = content[start : start + length]
+    if not length or len(field) < length:
+        return None
+    return int.from_bytes(field, "little") + (256 if kind == 1 else 0)
+
+
+def _sizes(values: Any, least: int) -> Numbers:
+    """Return the sizes along the axes of an array."""
+    if not all(type(value) is int and value >= least for value in values):
+        raise ValueError(f"it has the sizes {values}")
+    return tuple(values)

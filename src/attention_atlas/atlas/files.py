@@ -6,6 +6,7 @@ needs neither that nor zarr.
 
 import asyncio
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -53,8 +54,11 @@ class LocalFiles:
         return [self._read(key) for key in keys]
 
     def _read(self, key: str) -> bytes | None:
+        path = f"{self._folder}/{key}"
         try:
-            with open(f"{self._folder}/{key}", "rb") as file:
+            if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device has no end
+                return None
+            with open(path, "rb") as file:
                 return file.read()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attention_atlas.atlas.arrays import DamagedChunkError, Region, StoredArray
+from attention_atlas.atlas.arrays import MOST_BYTES, DamagedChunkError, Region, StoredArray
 from attention_atlas.atlas.files import Files
 from attention_atlas.atlas.schema import METADATA, NOT_COMMITTED, RAGGED_DIMENSIONS
 from attention_atlas.atlas.stores import Location
@@ -99,8 +99,15 @@ class Rank:
             if num_rows:
                 raise self._damaged_index(name, "is missing")
             return np.zeros(0, dtype=np.int32)
+        if len(array.shape) != 1:
+            raise self._damaged_index(name, f"has {len(array.shape)} axes")
         num_rows = array.shape[0] if num_rows is None else num_rows
-        needed = array.chunks_of([(0, num_rows)])
+        try:
+            needed = array.chunks_of([(0, num_rows)])
+        except DamagedChunkError as error:
+            raise self._damaged_index(name, str(error)) from error
+        if len(needed) * array.chunks[0] * array.dtype.itemsize > MOST_BYTES:
+            raise self._damaged_index(name, f"claims {len(needed)} chunks of {array.chunks[0]}")
         keys = [array.chunk_key(numbers) for numbers in needed]
         values = np.full(len(needed) * array.chunks[0], _INDEX_FILL[name], array.dtype)
         contents = self._read_in_order([f"{array.key}/{key}" for key in keys])

@@ -17,6 +17,7 @@ from attention_atlas.cli.commands.list_runs import list_runs
 from attention_atlas.cli.commands.show import show
 from attention_atlas.cli.commands.stats import stats
 from attention_atlas.cli.commands.sweep import sweep
+from attention_atlas.cli.shown import Shown
 from attention_atlas.errors import InputError
 
 BAD_INPUT = 2  # exit code
@@ -31,7 +32,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            typer.echo(str(error), err=True)
+            print(str(error), file=Shown(sys.stderr))
         except OSError as error:
             if error.filename is None:  # such as a closed pipe, which is no bad input
                 raise
@@ -69,4 +70,5 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A sign that the terminal cannot show is no reason to stop.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.stdout = Shown(sys.stdout)
     app()
