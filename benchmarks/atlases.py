@@ -41,11 +41,12 @@ class Made:
         """Write the run folder and return it."""
         atlas = folder / "atlas.zarr"
         options = {"max_tokens": self.tokens, "num_samples": self.samples}
-        with AtlasWriter(atlas, self._attributes(), **options) as writer:
-            writer.add(self._samples())
+        with AtlasWriter(atlas, self.attributes(), **options) as writer:
+            writer.add(self.each_sample())
         return folder
 
-    def _attributes(self) -> AtlasAttributes:
+    def attributes(self) -> AtlasAttributes:
+        """What holds for every sample."""
         layers = [f"encoder.layers.{layer}.attention" for layer in range(self.layers)]
         is_text = self.layout == "character_span"
         task = "nlp" if is_text else "vision"
@@ -53,7 +54,8 @@ class Made:
             task, "made", ["no", "yes"], self.layout, layers, {"score": "scaled_dot"}
         )
 
-    def _samples(self) -> Iterator[CapturedSample]:
+    def each_sample(self) -> Iterator[CapturedSample]:
+        """Make the samples one by one, the same at each call."""
         generator = np.random.default_rng(0)
         every = max(1, self.samples // max(1, self.mapped))
         shape = (NUM_DIFFERENT_MAPS, self.layers, NUM_HEADS, self.tokens, self.tokens)

@@ -34,6 +34,13 @@ def seconds(number: float) -> str:
     return f"{number:.2g} s" if number >= 0.1 else f"{1000 * number:.2g} ms"
 
 
+def duration(number: float) -> str:
+    """A long time in two digits, in the largest unit that it reaches."""
+    units = {"years": 365 * 86400, "days": 86400, "hours": 3600}
+    unit = next((name for name, length in units.items() if number >= length), "hours")
+    return f"{float(f'{number / units[unit]:.2g}'):g} {unit}"
+
+
 def _scaled(number: float, units: tuple[str, ...]) -> str:
     for unit in units:
         if float(f"{number:.3g}") < 1000 or unit == units[-1]:

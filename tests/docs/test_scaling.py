@@ -1,5 +1,6 @@
 """docs/scaling.md: what a step costs, by its formulas and by measuring."""
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,16 @@ def test_the_table_of_steps_is_what_the_formulas_give() -> None:
         "FSDP sends, bf16-mixed": [pages.size(costs.fsdp_traffic(s, RANKS, 2)) for s in SIZES],
     }
     assert {name: rows[name] for name in expected} == expected
+
+
+def test_the_numbers_in_the_words_are_what_the_formulas_give() -> None:
+    text = " ".join((pages.DOCS / PAGE).read_text(encoding="utf-8").split())
+    numbers = costs.text_parameters(1, 16_000, 30_000, 1024)
+    assert f"make {numbers:,} D" in text
+    assert f"{pages.count(768 * numbers)[:2]} million numbers at D = 768" in text
+    kept = 12 * 32 * 512 * costs.kept_for_backward(768, 12, 4.0, mixed=True)
+    assert f"in bf16-mixed this is {pages.size(kept)}" in text
+    assert f"{pages.count(3 * math.ceil(10**6 / 128))} for 10^6" in text
 
 
 class _Memory(Callback):
