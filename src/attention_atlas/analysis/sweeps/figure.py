@@ -97,9 +97,14 @@ def _draw_parameter(axes: Axes, sweep: Sweep, name: str) -> None:
 def _draw_dots(axes: Axes, sweep: Sweep, trials: Sequence[Trial], places: Sequence[float]) -> None:
     """Draw the values of trials over places; the best above all others."""
     values = [_scaled(sweep, trial) for trial in trials]
-    for trial, place, value in zip(trials, places, values, strict=True):
-        mark = BEST if trial is sweep.best else PRUNED if trial.state is State.PRUNED else DOT
-        axes.plot(place, value, **mark, zorder=3 if mark is BEST else 2)
+    marks = [
+        BEST if trial is sweep.best else PRUNED if trial.state is State.PRUNED else DOT
+        for trial in trials
+    ]
+    for layer, kind in enumerate((PRUNED, DOT, BEST), start=2):
+        chosen = [place for place, mark in enumerate(marks) if mark is kind]
+        across, up = [places[each] for each in chosen], [values[each] for each in chosen]
+        axes.plot(across, up, **kind, zorder=layer)
     scale_values(axes, values)
     axes.margins(y=0.08)
     _style(axes)
