@@ -47,15 +47,11 @@ def run_script(
     )
 
 
-def start_training(
-    overrides: list[str], folder: Path, epoch: int, **options: Any
-) -> "subprocess.Popen[str]":
-    """Start a training that never ends in `folder`/run, and give it once an epoch is done."""
-    process = subprocess.Popen(
-        [
-            *(sys.executable, str(REPOSITORY / "train.py"), *overrides),
-            *("trainer.max_epochs=100000", f"hydra.run.dir={folder / 'run'}"),
-        ],
+def start_command(arguments: list[str], folder: Path, **options: Any) -> "subprocess.Popen[str]":
+    """Start a script of the repository in `folder`, and give the process."""
+    script, *rest = arguments
+    return subprocess.Popen(
+        [sys.executable, str(REPOSITORY / script), *rest],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -63,6 +59,14 @@ def start_training(
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
         **options,
     )
+
+
+def start_training(
+    overrides: list[str], folder: Path, epoch: int, **options: Any
+) -> "subprocess.Popen[str]":
+    """Start a training that never ends in `folder`/run, and give it once an epoch is done."""
+    endless = ["trainer.max_epochs=100000", f"hydra.run.dir={folder / 'run'}"]
+    process = start_command(["train.py", *overrides, *endless], folder, **options)
     assert process.stdout is not None
     assert any(line.startswith(f"epoch {epoch}/") for line in process.stdout)
     return process

@@ -7,6 +7,22 @@ from attention_atlas.errors import InputError
 NOT_VALIDATED = "Early stopping conditioned on metric"  # how Lightning's error opens
 
 
+OUT_OF_MEMORY = (
+    "The device ran out of memory: lower data.batch_size (trainer.accumulate_grad_batches raised "
+    "by the same factor trains alike), data.eval_batch_size if it was while testing, the length "
+    "of the inputs, or encoder.embed_dim and encoder.depth."
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device, or the machine, had no memory left."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's, not imported here
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
 def sentence_of(error: BaseException) -> str | None:
     """The sentence that an error ends in; None for what is not the user's doing."""
     if isinstance(error, InputError):
@@ -18,6 +34,8 @@ def sentence_of(error: BaseException) -> str | None:
         ):
             return f"The config does not fit: {' '.join(str(error.__cause__).split())}"
         return sentence_of(error.__cause__)
+    if is_out_of_memory(error):
+        return OUT_OF_MEMORY
     if isinstance(error, RuntimeError) and str(error).startswith(NOT_VALIDATED):
         return (
             "Training ended before its first validation, so there is no best checkpoint. Give it "

@@ -1,0 +1,219 @@
+"""A run that is killed, ended or cut off goes on, and ends as if nothing had happened."""
+
+import csv
+import json
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from attention_atlas.pipeline.begun import locked
+from attention_atlas.pipeline.checkpoints import is_whole, latest_checkpoint
+from tests.commands import run_script, start_command, start_training
+
+EPOCHS = 40
+
+
+@pytest.fixture(scope="module")
+def command(tiny) -> list[str]:
+    """A training of some seconds with all that draws random numbers."""
+    overrides = [word for word in tiny["vision"] if not word.startswith("trainer.max_epochs")]
+    noise = ["augmentation=image", "encoder.dropout=0.2", "trainer.log_every_n_steps=1"]
+    return [*overrides, *noise, f"trainer.max_epochs={EPOCHS}", "resume=auto"]
+
+
+@pytest.fixture(scope="module")
+def whole(command, tmp_path_factory) -> tuple[Path, float]:
+    """The run of this command that nothing happened to, and how many seconds it took."""
+    folder = tmp_path_factory.mktemp("whole")
+    began = time.monotonic()
+    done = run_script(["train.py", *command, f"hydra.run.dir={folder / 'run'}"], folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "run", time.monotonic() - began
+
+
+def result(run: Path) -> dict[str, object]:
+    content = json.loads((run / "result.json").read_text())
+    return {name: content[name] for name in content if name.startswith(("test/", "val/"))}
+
+
+def logged(run: Path) -> dict[tuple[str, str], str]:
+    """Every value of metrics.csv by its name and step."""
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    values = {}
+    for row in rows:
+        for name, value in row.items():
+            if value and name not in ("step", "epoch"):
+                assert (name, row["step"]) not in values, f"{name} of step {row['step']} twice"
+                values[name, row["step"]] = value
+    return values
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def is_as_if_nothing_had_happened(run: Path, whole: Path) -> None:
+    assert result(run) == result(whole)
+    for name, value in weights(whole).items():
+        assert torch.equal(weights(run)[name], value), name
+
+
+def finish(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    done = run_script(["train.py", *command], folder)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", range(10))
+def test_a_run_killed_at_any_moment_goes_on(kill, command, whole, tmp_path: Path) -> None:
+    run, seconds = tmp_path / "run", whole[1]
+    there = [*command, f"hydra.run.dir={run}"]
+    process = start_command(["train.py", *there], tmp_path)
+    time.sleep(random.Random(kill).uniform(0.3, 1.0) * seconds)
+    process.kill()
+    process.communicate(timeout=60)
+    killed_in_time = process.returncode == -signal.SIGKILL
+    assert killed_in_time or (run / "result.json").is_file()
+    finish(there, tmp_path)
+    is_as_if_nothing_had_happened(run, whole[0])
+
+
+@pytest.mark.slow
+def test_the_same_command_finds_its_run_by_itself(command, whole, tmp_path: Path) -> None:
+    process = start_command(["train.py", *command], tmp_path)
+    assert process.stdout is not None
+    assert any(line.startswith("epoch 5/") for line in process.stdout)
+    process.kill()
+    process.communicate(timeout=60)
+    other = run_script(["train.py", *command, "seed=1", "trainer.max_epochs=1"], tmp_path)
+    assert other.returncode == 0, other.stderr
+    finish(command, tmp_path)
+    killed, of_another_seed = sorted((tmp_path / "outputs" / "vision").iterdir())
+    is_as_if_nothing_had_happened(killed, whole[0])
+    assert logged(killed) == logged(whole[0])
+    assert result(of_another_seed) != result(killed)
+
+
+def test_a_finished_run_is_left_as_it_is(command, whole, tmp_path: Path) -> None:
+    run = whole[0]
+    before = {path: path.stat().st_mtime_ns for path in run.glob("*.json")}
+    done = finish([*command, f"hydra.run.dir={run}"], tmp_path)
+    assert "is finished already" in done.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in run.glob("*.json")}
+    other = run_script(["train.py", *command, "seed=3", f"hydra.run.dir={run}"], tmp_path)
+    assert other.returncode == 2
+    assert "holds a run of another config" in other.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [
+        (signal.SIGTERM, 143, "ended by SIGTERM"),
+        (signal.SIGUSR1, 138, "ended by SIGUSR1"),
+        (signal.SIGINT, 130, "ended by SIGINT"),
+    ],
+)
+def test_a_signal_saves_and_ends(number, code, words, command, whole, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    there = [*command, f"hydra.run.dir={run}"]
+    process = start_command(["train.py", *there], tmp_path)
+    assert process.stdout is not None
+    assert any(line.startswith("epoch 3/") for line in process.stdout)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors.splitlines()[-1].startswith(words)
+    assert "resume=auto" in errors
+    assert "Traceback" not in errors
+    assert is_whole(run / "checkpoints" / "last.ckpt")
+    finish(there, tmp_path)
+    is_as_if_nothing_had_happened(run, whole[0])
+
+
+def test_a_second_ctrl_c_leaves_at_once(tiny, tmp_path: Path) -> None:
+    process = start_training([*tiny["vision"], "data.batch_size=64"], tmp_path, epoch=2)
+    process.send_signal(signal.SIGSTOP)  # both are there before the step ends
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["cut off", "changed inside", "empty"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    damage, command, whole, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = start_training([*command, "capture=off"], tmp_path, epoch=4)
+    process.kill()
+    process.communicate(timeout=60)
+    last = run / "checkpoints" / "last.ckpt"
+    content = last.read_bytes()
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 255
+    last.write_bytes(
+        {"cut off": content[:-200], "changed inside": bytes(damaged), "empty": b""}[damage]
+    )
+    assert latest_checkpoint(run) == last.with_name("before-last.ckpt")
+    there = [*command, "capture=off", "trainer.max_epochs=100000", f"hydra.run.dir={run}"]
+    again = start_command(["train.py", *there], tmp_path)
+    assert again.stdout is not None
+    first = next(line for line in again.stdout if line.startswith("epoch"))
+    again.kill()
+    _, errors = again.communicate(timeout=60)
+    assert int(first.split("/")[0].removeprefix("epoch ")) > 1
+    assert "last.ckpt is damaged; the checkpoint before it is used" in errors
+
+
+def test_two_processes_never_write_one_run(command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    with locked(run):
+        done = run_script(["train.py", *command, f"hydra.run.dir={run}"], tmp_path)
+    assert done.returncode == 2
+    assert "Another process is writing" in done.stderr
+
+
+def test_a_loss_that_is_no_number_ends_in_a_sentence(tiny, tmp_path: Path) -> None:
+    arguments = ["train.py", *tiny["vision"], "optimizer=sgd", "optimizer.lr=1e30"]
+    done = run_script([*arguments, "trainer.gradient_clip_val=null"], tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: The loss became nan at step ")
+    assert "at a learning rate of " in line
+    assert "optimizer.lr" in line
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+LIMITED = """
+import resource, runpy, sys
+import attention_atlas.pipeline.train
+import pathlib
+used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_out_of_memory_says_what_to_lower(tiny, repository: Path, tmp_path: Path) -> None:
+    limited = tmp_path / "limited.py"
+    limited.write_text(LIMITED)
+    train = [str(repository / "train.py"), *tiny["vision"], "encoder.embed_dim=16384"]
+    done = run_script([str(limited), *train], tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "out of memory" in done.stderr.lower()
+    assert "data.batch_size" in done.stderr
+    assert "Traceback" not in done.stderr
