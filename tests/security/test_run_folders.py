@@ -1,0 +1,385 @@
+"""Someone else's run folder: it is read, evaluated and looked at, and runs nothing of its own."""
+
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from attention_atlas.atlas import open_atlas
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.compose import (
+    compose_config,
+    compose_reference,
+    config_folder,
+    group_choices,
+    without_hydra,
+)
+from attention_atlas.pipeline.evaluate import evaluate_run
+from attention_atlas.pipeline.loading import load_run
+from attention_atlas.pipeline.rerun import check_evaluation, read_run
+from tests.commands import content, run_script
+
+ATLAS = "from attention_atlas.cli import main; main()"
+SECRET = "ATLAS_TEST_SECRET"
+
+
+class Payload:
+    """Leaves a file when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    """What is there if an attack worked."""
+    return tmp_path / "marker"
+
+
+@pytest.fixture
+def copied(tmp_path: Path, trained_runs: dict[str, Path]) -> Callable[[str], Path]:
+    """A copy of a tiny run of a task, to be tampered with."""
+
+    def copy(task: str) -> Path:
+        folder = tmp_path / f"theirs-{task}"
+        shutil.copytree(trained_runs[task], folder)
+        return folder
+
+    return copy
+
+
+def tamper(run: Path, *changes: str, **nodes: Any) -> None:
+    """Change values of the config in a run folder."""
+    path = run / ".hydra" / "config.yaml"
+    config = OmegaConf.load(path)
+    assert isinstance(config, DictConfig)
+    config.merge_with_dotlist(list(changes))
+    for key, node in nodes.items():
+        OmegaConf.update(config, key.replace("__", "."), node, merge=False, force_add=True)
+    OmegaConf.save(config, path)
+
+
+def evaluate(repository: Path, run: Path, folder: Path, *overrides: str) -> dict[str, Any]:
+    """What evaluate.py does, in this process."""
+    with config_folder(repository / "conf"):
+        config = compose_config("evaluate", [f"run={run}", *overrides])
+        choices = group_choices(config)
+        reference = compose_reference("evaluate", choices)
+    config = without_hydra(config)
+    check_evaluation(config, reference, choices)
+    folder.mkdir(exist_ok=True)
+    return evaluate_run(config, folder, choices)
+
+
+PLACES = [
+    "data",
+    "task",
+    "optimizer",
+    "schedule",
+    "trainer",
+    "trainer__profiler",
+    "callbacks__mine",
+    "logger",
+    "data__augmentation",
+    "encoder__deep__er",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_code_in_the_config_of_a_run_is_refused(
+    place: str, copied: Callable[[str], Path], repository: Path, tmp_path: Path, marker: Path
+) -> None:
+    run = copied("vision")
+    target = "attention_atlas.pipeline.callbacks.shutil.copyfile"
+    tamper(run, **{place: {"_target_": target, "src": __file__, "dst": str(marker)}})
+    before = content(run)
+    for use in (read_run, load_run, lambda run: evaluate(repository, run, tmp_path / "out")):
+        with pytest.raises(InputError, match=r"_target_=.*not allowed"):
+            use(run)
+    assert not marker.exists()
+    assert not (tmp_path / "out").exists()
+    assert content(run) == before
+
+
+def test_the_commands_refuse_code_in_the_config_of_a_run(
+    copied: Callable[[str], Path], tmp_path: Path, marker: Path
+) -> None:
+    run = copied("nlp")
+    target = "attention_atlas.pipeline.callbacks.shutil.copyfile"
+    tamper(run, schedule={"_target_": target, "src": __file__, "dst": str(marker)})
+    for command, torch_needed in (
+        (["evaluate.py", f"run={run}"], False),
+        (["-c", ATLAS, "faithfulness", str(run)], True),
+    ):
+        finished = run_script(command, tmp_path, torch=torch_needed)
+        assert finished.returncode == 2, finished.stderr
+        assert "schedule._target_=" in finished.stderr
+        assert "Traceback" not in finished.stderr
+    assert not marker.exists()
+    assert not (run / "evaluations").exists()
+
+
+def test_yaml_that_makes_objects_is_refused(copied: Callable[[str], Path], marker: Path) -> None:
+    run = copied("vision")
+    text = f"data: !!python/object/apply:os.mkdir ['{marker}']\n"
+    (run / ".hydra" / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_run(run)
+    assert not marker.exists()
+    yaml.load(text, yaml.UnsafeLoader)
+    assert marker.exists()
+
+
+BOMBS = {
+    "aliases": "a: &a [x,x]\n"
+    + "".join(f"{b}: &{b} [*{a},*{a}]\n" for a, b in zip("abcdefghi", "bcdefghij", strict=True)),
+    "text": "".join(f"a{n}: ${{a{n + 1}}}${{a{n + 1}}}\n" for n in range(40)) + "a40: x\n",
+    "nodes": "".join(f"a{n}: {{x: '${{a{n + 1}}}', y: '${{a{n + 1}}}'}}\n" for n in range(40)),
+    "depth": "a: " + "[" * 2000 + "]" * 2000,
+    "size": "a: " + "x" * 2**21,
+    "itself": "a: {b: '${a}'}\n",
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_a_config_that_grows_without_end_is_refused(
+    text: str, copied: Callable[[str], Path]
+) -> None:
+    run = copied("vision")
+    (run / ".hydra" / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"config\.yaml"):
+        read_run(run)
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        f"${{oc.env:{SECRET}}}",
+        f"${{oc.decode:'${{oc.env:{SECRET}}}'}}",
+        f"${{${{seed_word}}.env:{SECRET}}}",
+        f"${{oc.env:{SECRET},harmless}}",
+    ],
+)
+def test_a_secret_of_the_environment_is_not_read_into_a_result(
+    reading: str,
+    copied: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(SECRET, "hunter2")
+    run = copied("vision")
+    tamper(run, seed_word="oc", task__name=reading)
+    config = OmegaConf.load(run / ".hydra" / "config.yaml")
+    assert config.task.name == "hunter2"  # what a result would be written with
+    with pytest.raises(InputError, match=f"environment variable {SECRET} as task.name") as error:
+        read_run(run)
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_secret_that_may_be_read_is_not_written_down(
+    copied: Callable[[str], Path],
+    repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = copied("vision")
+    config = read_run(run)
+    monkeypatch.setenv(SECRET, str(config.data.path))
+    tamper(
+        run,
+        data__path=f"${{oc.env:{SECRET}}}",
+        logger={
+            "_target_": "lightning.pytorch.loggers.CSVLogger",
+            "save_dir": f"${{oc.env:{SECRET}}}",
+        },
+    )
+    evaluate(repository, run, tmp_path / "out")
+    kept = open_atlas(tmp_path / "out").config
+    assert kept["data"]["path"] == kept["logger"]["save_dir"] == f"${{oc.env:{SECRET}}}"
+    for path in (tmp_path / "out").rglob("*"):
+        assert path.is_dir() or os.environ[SECRET].encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("with_trainer", [False, True])
+def test_an_evaluation_writes_into_its_own_folder_only(
+    with_trainer: bool, copied: Callable[[str], Path], repository: Path, tmp_path: Path
+) -> None:
+    run = copied("vision")
+    outside = tmp_path / "outside"
+    tamper(
+        run,
+        run_folder=str(outside / "run_folder"),
+        callbacks__checkpoint__dirpath=str(outside / "checkpoints"),
+        trainer__default_root_dir=str(outside / "root"),
+        trainer__profiler={
+            "_target_": "lightning.pytorch.profilers.SimpleProfiler",
+            "dirpath": str(outside),
+            "filename": "../profile",
+        },
+        logger={
+            "_target_": "lightning.pytorch.loggers.TensorBoardLogger",
+            "save_dir": str(outside / "logs"),
+        },
+    )
+    before = content(tmp_path)
+    overrides = ["+trainer.limit_test_batches=1"] if with_trainer else []
+    evaluate(repository, run, tmp_path / "out", *overrides)
+    after = {name: value for name, value in content(tmp_path).items() if name != "out"}
+    assert {name: value for name, value in after.items() if not name.startswith("out/")} == before
+    assert not outside.exists()
+
+
+def test_the_profiler_of_such_a_run_would_write_outside(tmp_path: Path) -> None:
+    from lightning.pytorch.profilers import SimpleProfiler
+
+    (tmp_path / "inside").mkdir()
+    profiler = SimpleProfiler(dirpath=tmp_path / "inside", filename="../profile")
+    profiler.setup("test")
+    profiler.describe()
+    profiler.teardown("test")
+    assert any(path.name.endswith("profile.txt") for path in tmp_path.rglob("*"))
+
+
+def test_evaluations_that_lead_elsewhere_are_refused(
+    copied: Callable[[str], Path], repository: Path, tmp_path: Path
+) -> None:
+    run = copied("vision")
+    (tmp_path / "elsewhere").mkdir()
+    (run / "evaluations").symlink_to(tmp_path / "elsewhere")
+    finished = run_script(["evaluate.py", f"run={run}"], tmp_path, torch=False)
+    assert finished.returncode == 2
+    assert "is a link to" in finished.stderr
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_pickle_in_place_of_a_checkpoint_is_not_opened(
+    copied: Callable[[str], Path], repository: Path, tmp_path: Path, marker: Path
+) -> None:
+    run = copied("vision")
+    best = run / "checkpoints" / "best.ckpt"
+    best.write_bytes(pickle.dumps(Payload(marker)))
+    with pytest.raises(InputError, match="best"):
+        load_run(run)
+    with pytest.raises(InputError, match="no checkpoint"):
+        evaluate(repository, run, tmp_path / "out")
+    assert not marker.exists()
+    pickle.loads(best.read_bytes())
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("key", ["state_dict", "callbacks", "ImageDataModule"])
+def test_a_pickle_inside_a_checkpoint_is_not_opened(
+    key: str, copied: Callable[[str], Path], marker: Path
+) -> None:
+    run = copied("vision")
+    best = run / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(best, weights_only=True)
+    torch.save(checkpoint | {key: Payload(marker)}, best)
+    assert zipfile.is_zipfile(best)
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+        load_run(run)
+    assert not marker.exists()
+    torch.load(best, weights_only=False)
+    assert marker.exists()
+
+
+def test_resuming_from_such_a_checkpoint_is_refused(
+    copied: Callable[[str], Path],
+    run_training: Callable[..., dict[str, Any]],
+    tiny: dict[str, list[str]],
+    tmp_path: Path,
+    marker: Path,
+) -> None:
+    last = copied("vision") / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    torch.save(checkpoint | {"hyper_parameters": Payload(marker)}, last)
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+        run_training([*tiny["vision"], f"ckpt_path={last}"], tmp_path / "mine")
+    assert not marker.exists()
+
+
+def test_pickled_pairs_of_tokens_are_not_opened(
+    copied: Callable[[str], Path], marker: Path
+) -> None:
+    run = copied("nlp")
+    path = run / "token_pairs.npy"
+    np.save(path, np.array([Payload(marker)], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"token_pairs\.npy holds no pairs"):
+        load_run(run)
+    assert not marker.exists()
+    np.load(path, allow_pickle=True)
+    assert marker.exists()
+
+
+ODD_FILES: dict[str, tuple[str, str, bytes]] = {
+    "a tokenizer that is a pickle": ("nlp", "tokenizer.json", pickle.dumps([1])),
+    "a tokenizer of nothing": ("nlp", "tokenizer.json", b"{}"),
+    "pairs of huge claims": (
+        "nlp",
+        "token_pairs.npy",
+        b"\x93NUMPY\x01\x00v\x00"
+        + b"{'descr': '<i8', 'fortran_order': False, 'shape': (999999999999999,), }".ljust(117)
+        + b"\n",
+    ),
+    "pairs of text": ("nlp", "token_pairs.npy", b"text"),
+    "means that are code": ("vision", "images.json", b"__import__('os')"),
+    "means that are text": ("vision", "images.json", b'{"classes": [], "mean": "x"}'),
+    "many means": (
+        "vision",
+        "images.json",
+        json.dumps({"classes": ["a"], "mean": [0.0] * 99, "deviation": [1.0] * 99}).encode(),
+    ),
+    "deep json": ("vision", "images.json", b"[" * 100_000),
+    "a result that is a list": ("vision", "result.json", b"[]"),
+    "a result of odd classes": ("vision", "result.json", b'{"classes": [{}]}'),
+    "a result that is no json": ("vision", "result.json", b"\x80\x04."),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_FILES.values(), ids=ODD_FILES)
+def test_an_odd_file_ends_in_a_sentence(
+    odd: tuple[str, str, bytes], copied: Callable[[str], Path]
+) -> None:
+    task, name, written = odd
+    run = copied(task)
+    (run / name).write_bytes(written)
+    with pytest.raises(InputError, match=name):
+        load_run(run)
+
+
+def test_a_link_to_a_secret_file_shows_nothing_of_it(
+    copied: Callable[[str], Path], tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2: hunter2\n")
+    for name in ("images.json", "result.json", ".hydra/config.yaml", "checkpoints/best.ckpt"):
+        run = copied("vision")
+        (run / name).unlink()
+        (run / name).symlink_to(secret)
+        with pytest.raises(InputError) as error:
+            load_run(run)
+        assert "hunter2" not in str(error.value)
+        shutil.rmtree(run)
+
+
+def test_commands_for_the_terminal_in_a_config_are_refused(
+    copied: Callable[[str], Path], tmp_path: Path
+) -> None:
+    run = copied("vision")
+    tamper(run, data__path="\x1b]0;owned\x07nowhere")
+    finished = run_script(["evaluate.py", f"run={run}"], tmp_path, torch=False)
+    assert finished.returncode == 2
+    assert "would take for commands" in finished.stderr
+    assert "\x1b" not in finished.stderr + finished.stdout
