@@ -244,6 +244,7 @@ def check_config(
     _check_recorded_epochs(config)
     _check_logger(config)
     _check_compiler(config)
+    _check_sweeper(choices)
     check_devices(config)
     _check_processes(config)
     if config.callbacks.get("checkpoint") is None:
@@ -355,6 +356,12 @@ def check_devices(config: DictConfig) -> None:
         )
     if on_gpu or devices != "auto":  # auto is one process on the CPU
         _check_one_device(config, wanted)
+
+
+def _check_sweeper(choices: Mapping[str, str | None]) -> None:
+    """The plugin's own choice would minimise whatever is told, and begin anew each time."""
+    if choices.get("hydra/sweeper") == "optuna":
+        raise InputError("hydra/sweeper=optuna is not possible: take hydra/sweeper=tpe or grid.")
 
 
 def _check_processes(config: DictConfig) -> None:

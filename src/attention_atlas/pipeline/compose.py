@@ -125,6 +125,14 @@ def parse(overrides: list[str]) -> list[Override]:
         raise InputError(_unreadable(str(error.override))) from error
 
 
+LAUNCHER_EXTRAS = {
+    "joblib": "joblib",
+    "submitit_local": "submitit",
+    "submitit_slurm": "submitit",
+    "ray": "ray",
+}
+"""Launcher -> the extra of this project that installs it."""
+
 OF_THE_MODEL = ("attention", "encoder", "embedding")
 """Groups that an evaluation takes from the run, whatever is typed."""
 
@@ -194,6 +202,10 @@ def _sentence(error: Exception, name: str, overrides: list[str]) -> str:
         group, _, option = error.missing_cfg_file.rpartition("/")
         if not group:
             return f"There is no config {option}.yaml in the config folder."
+        if option in LAUNCHER_EXTRAS and group == "hydra/launcher":
+            return (
+                f'{group}={option} needs: pip install "attention-atlas[{LAUNCHER_EXTRAS[option]}]".'
+            )
         if not error.options:
             return f"{group}={option} does not exist; no option of {group} does."
         return f"{group}={option} does not exist. {did_you_mean(option, error.options)}"

@@ -14,11 +14,20 @@ from attention_atlas.pipeline.begun import RESULT, SWEEP_RECORD, is_finished, ru
 
 FAILURE = "failure.json"
 
+HOW_TO_RUN = (
+    "hydra.sweep.dir=",
+    "sweep.resume=",
+    "hydra/launcher=",
+    "hydra.launcher.",
+    "hydra.sweeper.n_trials=",
+    "hydra.sweeper.n_jobs=",
+)
+"""Overrides that tell where and how a sweep is run, not what it is: they may change."""
+
 
 def sweep_record(overrides: Sequence[str], config: DictConfig) -> dict[str, Any]:
     """What a sweep is known by: its command line, and what that composes to."""
-    of_the_folder = ("hydra.sweep.dir=", "sweep.resume=")
-    command = [line for line in overrides if not line.startswith(of_the_folder)]
+    command = [line for line in overrides if not line.startswith(HOW_TO_RUN)]
     return {"overrides": command, "config": run_record(config)}
 
 
@@ -72,10 +81,8 @@ def end_sweep(sweep: Path) -> bool:
         print_sweep(write_sweep(sweep))
         print(f"sweep folder: {sweep}    next: atlas sweep {sweep}")
     if failed:
-        print(
-            f"{len(failed)} jobs gave no result; the same command tries them again:",
-            file=sys.stderr,
-        )
+        jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
+        print(f"{jobs} gave no result; the same command tries again:", file=sys.stderr)
         for job, reason in failed.items():
             print(f"  {job}: {reason}", file=sys.stderr)
     return not failed

@@ -1,0 +1,281 @@
+"""Sweeps: names of jobs, failures, going on after the end, searches, launchers, memory."""
+
+import json
+import re
+import signal
+import string
+from importlib.util import find_spec
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attention_atlas.pipeline.job_names import job_name
+from tests.commands import run_script, start_command
+
+FAILS = ["optimizer=sgd", "trainer.gradient_clip_val=null", "optimizer.lr=0.01,1e30"]
+DIVERGED = "The loss became nan at step"
+
+
+def jobs(sweep: Path) -> list[str]:
+    return sorted(path.parent.name for path in sweep.glob("*/.hydra"))
+
+
+def the_sweep(folder: Path) -> Path:
+    (sweep,) = (folder / "outputs" / "sweeps").iterdir()
+    return sweep
+
+
+def when_written(sweep: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in sweep.glob("*/result.json")}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "left_out", "name"),
+    [
+        (["attention=cosine", "seed=1"], [], "attention-cosine_seed-1"),
+        (["seed=1", "attention=cosine"], [], "attention-cosine_seed-1"),
+        (["task=nlp", "seed=1"], ["task"], "seed-1"),
+        (["task=nlp", "seed=1"], ["task", "seed"], "seed-1_task-nlp"),
+        (["+data.word_dropout=0.1"], [], "data.word_dropout-0.1"),
+        (["optimizer.lr=1e-05"], [], "optimizer.lr-1e-05"),
+    ],
+)
+def test_a_job_is_named_from_its_overrides(overrides, left_out, name) -> None:
+    assert job_name(overrides, left_out) == name
+
+
+@given(st.dictionaries(st.text(string.ascii_lowercase, min_size=1), st.text(), min_size=1))
+def test_a_name_can_be_typed_and_is_never_too_long(values: dict[str, str]) -> None:
+    name = job_name([f"{key}={value}" for key, value in values.items()])
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", name)
+    assert name.strip(".") == name
+    assert len(name) < 140
+
+
+def test_signs_that_give_way_do_not_make_two_jobs_one() -> None:
+    values = ["a/b", "a-b", "a b", "a=b", "a,b", "a" * 300, "a" * 301]
+    assert len({job_name([f"data.path={value}"]) for value in values}) == len(values)
+
+
+@pytest.fixture(scope="module")
+def failing_sweep(tiny, tmp_path_factory) -> tuple[Path, list[str], str]:
+    """A sweep in which one of two jobs fails, its command, and what it said."""
+    folder = tmp_path_factory.mktemp("failing")
+    command = ["train.py", "-m", *tiny["vision"], *FAILS]
+    done = run_script(command, folder)
+    assert done.returncode == 1
+    return folder, command, done.stderr
+
+
+def test_a_failed_job_does_not_end_the_sweep(failing_sweep) -> None:
+    folder, _, errors = failing_sweep
+    sweep = the_sweep(folder)
+    good, bad = jobs(sweep)
+    assert good == "optimizer.lr-0.01"
+    assert bad.startswith("optimizer.lr-1e-30-")
+    assert (sweep / good / "result.json").is_file()
+    assert json.loads((sweep / bad / "failure.json").read_text())["sentence"].startswith(DIVERGED)
+    assert "1 job gave no result" in errors
+    assert f"{sweep.name}/{bad}: {DIVERGED}" in errors
+    assert "Traceback" not in errors
+    assert (sweep / "sweep.csv").is_file()
+
+
+def test_the_same_sweep_skips_what_is_finished(failing_sweep) -> None:
+    folder, command, _ = failing_sweep
+    sweep = the_sweep(folder)
+    before = when_written(sweep)
+    again = run_script(command, folder)
+    assert again.returncode == 1  # one job still fails
+    assert "is finished already" in again.stdout
+    assert again.stdout.count("epoch 1/") == 0
+    assert the_sweep(folder) == sweep
+    assert when_written(sweep) == before
+
+
+def test_a_sweep_of_another_command_is_another_sweep(failing_sweep, tmp_path: Path) -> None:
+    folder, command, _ = failing_sweep
+    sweep = the_sweep(folder)
+    other = run_script([*command, "seed=1", f"hydra.sweep.dir={sweep}"], tmp_path)
+    assert other.returncode == 2
+    assert "holds a sweep of another command" in other.stderr
+    anew = run_script([*command, "sweep.resume=false", f"hydra.sweep.dir={sweep}"], tmp_path)
+    assert anew.returncode == 2
+    assert "holds checkpoints of an earlier run" in anew.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on(tiny, tmp_path: Path) -> None:
+    """The second of three jobs is killed, and ends as if nothing had happened."""
+    noise = ["augmentation=image", "encoder.dropout=0.2"]
+    plain = [word for word in tiny["vision"] if not word.startswith("trainer.max_epochs")]
+    command = ["train.py", "-m", *plain, *noise, "trainer.max_epochs=30", "seed=0,1,2"]
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert run_script(command, whole).returncode == 0
+    process = start_command(command, tmp_path)
+    assert process.stdout is not None
+    lines = (line for line in process.stdout if line.startswith("epoch 4/"))
+    next(lines), next(lines)
+    process.kill()
+    process.communicate(timeout=60)
+    sweep = the_sweep(tmp_path)
+    assert jobs(sweep) == ["seed-0", "seed-1"]
+    before = when_written(sweep)
+    assert len(before) == 1
+    again = run_script(command, tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert jobs(sweep) == ["seed-0", "seed-1", "seed-2"]
+    assert before.items() <= when_written(sweep).items()
+    for job in jobs(sweep):
+        results = [
+            json.loads((root / job / "result.json").read_text())
+            for root in (sweep, the_sweep(whole))
+        ]
+        for name in (name for name in results[0] if name.startswith("test/")):
+            assert results[0][name] == results[1][name]
+    first_epochs = [line for line in again.stdout.splitlines() if line.startswith("epoch 1/")]
+    assert len(first_epochs) == 1  # of seed 2 alone
+
+
+def study_of(sweep: Path) -> optuna.Study:
+    return optuna.load_study(study_name="sweep", storage=f"sqlite:///{sweep}/study.db")
+
+
+SEARCH = ["hydra/sweeper=tpe", "optimizer.lr=interval(0.01,0.1)", "attention=scaled_dot,cosine"]
+TWO_RANKS = ["trainer=ddp_cpu", "trainer.devices=2", "data.batch_size=8"]
+PLAIN = [  # as in test_ranks: two ranks then give what one gives
+    *("embedding.stem=linear", "augmentation=none", "optimizer=sgd", "callbacks.ema=null"),
+    *("encoder.dropout=0", "embedding.dropout=0"),
+]
+
+
+@pytest.mark.slow
+def test_each_trial_has_one_parameter_set_on_all_ranks(tiny, run_training, tmp_path: Path) -> None:
+    """Trials by two ranks give the weights that one process gives with the trial's values."""
+    plain = [word for word in tiny["vision"] if not word.startswith("data.batch_size")]
+    plain = [*plain, *PLAIN, "capture=off"]
+    command = ["train.py", "-m", *plain, *TWO_RANKS, *SEARCH, "hydra.sweeper.n_trials=3"]
+    done = run_script(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    sweep = the_sweep(tmp_path)
+    trials = study_of(sweep).trials
+    assert len(trials) == len(jobs(sweep)) == 3
+    assert len({trial.params["optimizer.lr"] for trial in trials}) == 3
+    for trial in trials:
+        values = [f"{name}={value}" for name, value in trial.params.items()]
+        one = tmp_path / f"one-{trial.number}"
+        result = run_training([*plain, *values, "data.batch_size=16"], one)
+        assert trial.value == pytest.approx(result["val/accuracy"], abs=1e-6)
+        two = sweep / job_name(values)
+        weights = [
+            torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+            for run in (one, two)
+        ]
+        for name, value in weights[0].items():
+            torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-6, msg=name)
+
+
+@pytest.mark.slow
+def test_a_search_over_groups_with_failing_jobs_and_ranks(tmp_path: Path) -> None:
+    """Real texts and pictures, two ranks each; half of the points of the grid diverge."""
+    few = [f"+trainer.limit_{split}_batches=2" for split in ("train", "val", "test")]
+    small = ["encoder.embed_dim=16", "encoder.num_heads=2", "encoder.depth=1", "capture=off"]
+    command = [
+        *("train.py", "-m", "hydra/sweeper=grid", "task=nlp,vision", *FAILS, *few, *small),
+        *("trainer.max_epochs=1", *TWO_RANKS),
+    ]
+    done = run_script(command, tmp_path)
+    assert done.returncode == 1, done.stderr
+    sweep = the_sweep(tmp_path)
+    states = {
+        (trial.params["task"], float(trial.params["optimizer.lr"])): trial.state.name
+        for trial in study_of(sweep).trials
+    }
+    assert states == {
+        ("nlp", 0.01): "COMPLETE",
+        ("nlp", 1e30): "FAIL",
+        ("vision", 0.01): "COMPLETE",
+        ("vision", 1e30): "FAIL",
+    }
+    assert len(jobs(sweep)) == 4
+    assert len(list(sweep.glob("*/train.log"))) == 4
+    assert sorted(path.parent.name for path in sweep.glob("*/result.json")) == [
+        "optimizer.lr-0.01_task-nlp",
+        "optimizer.lr-0.01_task-vision",
+    ]
+    for job in sweep.glob("*/failure.json"):
+        assert DIVERGED in json.loads(job.read_text())["sentence"]
+    assert "2 jobs gave no result" in done.stderr
+    again = run_script(command, tmp_path)
+    assert again.returncode == 1
+    assert again.stdout.count("epoch 1/1") == 0  # those that gave a value are not run again
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_with_its_study(tiny, tmp_path: Path) -> None:
+    plain = [word for word in tiny["vision"] if not word.startswith("trainer.max_epochs")]
+    command = ["train.py", "-m", *plain, *SEARCH, "trainer.max_epochs=30", "capture=off"]
+    process = start_command([*command, "hydra.sweeper.n_trials=3"], tmp_path)
+    assert process.stdout is not None
+    lines = (line for line in process.stdout if line.startswith("epoch 4/"))
+    next(lines), next(lines)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    sweep = the_sweep(tmp_path)
+    finished, running = study_of(sweep).trials
+    assert (finished.state.name, running.state.name) == ("COMPLETE", "RUNNING")
+    again = run_script([*command, "hydra.sweeper.n_trials=3"], tmp_path)
+    assert again.returncode == 0, again.stderr
+    trials = study_of(sweep).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert trials[2].params == running.params  # it went on, in the same folder
+    assert len(jobs(sweep)) == 3
+    assert again.stdout.count("epoch 1/30") == 1
+    enough = run_script([*command, "hydra.sweeper.n_trials=3"], tmp_path)
+    assert enough.returncode == 0
+    assert len(study_of(sweep).trials) == len(trials)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_launchers_run_the_jobs_in_processes_of_their_own(launcher, tiny, tmp_path: Path) -> None:
+    command = ["train.py", "-m", *tiny["vision"], *FAILS, f"hydra/launcher={launcher}"]
+    done = run_script(command, tmp_path)
+    assert done.returncode == 1
+    sweep = the_sweep(tmp_path)
+    good, bad = jobs(sweep)
+    assert (sweep / good / "result.json").is_file()
+    assert DIVERGED in json.loads((sweep / bad / "failure.json").read_text())["sentence"]
+    assert f"{sweep.name}/{bad}: {DIVERGED}" in done.stderr
+    before = when_written(sweep)
+    assert run_script(command, tmp_path).returncode == 1
+    assert when_written(sweep) == before
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="ray is installed")
+def test_a_launcher_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    done = run_script(["train.py", "-m", "hydra/launcher=ray", "seed=0,1"], tmp_path, torch=False)
+    assert done.returncode == 2
+    assert 'hydra/launcher=ray needs: pip install "attention-atlas[ray]"' in done.stderr
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_over_jobs(tiny, tmp_path: Path) -> None:
+    """Twenty jobs in one process take no more than 10 % beyond what the third one took."""
+    seeds = ",".join(str(seed) for seed in range(20))
+    process = start_command(["train.py", "-m", *tiny["vision"], f"seed={seeds}"], tmp_path)
+    assert process.stdout is not None
+    resident = [
+        psutil.Process(process.pid).memory_info().rss
+        for line in process.stdout
+        if line.startswith("run folder:")
+    ]
+    assert process.wait(timeout=60) == 0
+    assert len(resident) == 20
+    assert resident[-1] <= 1.1 * resident[2], [round(size / 2**20) for size in resident]
