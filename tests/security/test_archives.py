@@ -1,10 +1,13 @@
 """Downloaded archives and data sets: nothing is written outside, and no pickle is opened."""
 
 import ast
+import gzip
 import io
 import os
 import pickle
+import struct
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from omegaconf import OmegaConf
 from attention_atlas.data.archives import unpack_tar
 from attention_atlas.data.audio.check import check as check_audio
 from attention_atlas.data.audio.speech_commands import speech_commands
-from attention_atlas.data.image.corpora import read_corpus
+from attention_atlas.data.image.corpora import read_corpus, read_idx
 from attention_atlas.data.image.options import ImageSource
 from attention_atlas.errors import InputError
 from tests.commands import content
@@ -158,6 +161,22 @@ def test_the_pickles_of_cifar_are_not_opened(
     assert not marker.exists()
     pickle.loads((data / folder / file).read_bytes())
     assert marker.exists()
+
+
+def test_a_packed_file_that_blows_up_is_read_as_far_as_it_is_images(tmp_path: Path) -> None:
+    """A gigabyte of zeros in a megabyte, behind a head that claims little or too much."""
+    zeros = bytes(2**20)
+    for shape, words in (((10, 28, 28), "cannot reshape"), ((2**31, 2**31, 2**31), "values")):
+        with gzip.open(tmp_path / "t10k-images-idx3-ubyte.gz", "wb", compresslevel=1) as file:
+            file.write(struct.pack(">HBB3I", 0, 8, 3, *shape))
+            for _ in range(1024):
+                file.write(zeros)
+        tracemalloc.start()
+        with pytest.raises(InputError, match=words):
+            read_idx(tmp_path, "t10k-images-idx3-ubyte")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 2**24
 
 
 def test_a_pickle_in_a_folder_of_texts_is_not_opened(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Someone else's run folder: it is read, evaluated and looked at, and runs nothing of its own."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hydra.main import _get_rerun_conf
 from omegaconf import DictConfig, OmegaConf
 
+from attention_atlas.analysis.files import write_json
 from attention_atlas.atlas import open_atlas
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.compose import (
@@ -262,6 +265,33 @@ def test_evaluations_that_lead_elsewhere_are_refused(
     assert finished.returncode == 2
     assert "is a link to" in finished.stderr
     assert not any((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_link_under_the_name_of_a_draft_is_not_followed(tmp_path: Path) -> None:
+    """`atlas faithfulness` writes into the folder of the run."""
+    mine, run = tmp_path / "mine", tmp_path / "theirs"
+    run.mkdir()
+    mine.write_text("precious")
+    (run / f".faithfulness.{os.getpid()}.draft.json").symlink_to(mine)
+    (run / "faithfulness.json").symlink_to(mine)
+    write_json(run / "faithfulness.json", {"a": 1})
+    assert mine.read_text() == "precious"
+    assert json.loads((run / "faithfulness.json").read_text()) == {"a": 1}
+    assert not (run / "faithfulness.json").is_symlink()
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "baseline.py"])
+def test_the_pickle_of_a_job_is_not_opened(script: str, tmp_path: Path, marker: Path) -> None:
+    path = tmp_path / ".hydra" / "config.pickle"
+    path.parent.mkdir()
+    path.write_bytes(pickle.dumps(Payload(marker)))
+    finished = run_script([script, "--experimental-rerun", str(path)], tmp_path, torch=False)
+    assert finished.returncode == 2
+    assert "opens a pickle" in finished.stderr
+    assert not marker.exists()
+    with contextlib.suppress(Exception):  # what comes out is no config
+        _get_rerun_conf(str(path), [])
+    assert marker.exists()
 
 
 def test_a_pickle_in_place_of_a_checkpoint_is_not_opened(

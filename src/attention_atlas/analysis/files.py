@@ -53,6 +53,7 @@ def draft(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.draft{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.unlink(missing_ok=True)  # a link of this name would lead out of the folder
         yield unfinished
         os.replace(unfinished, path)
     except OSError as error:

@@ -93,10 +93,15 @@ class Command:
         """Do what the command line says, and exit."""
         arguments = get_args_parser().parse_args()
         shows_only = arguments.cfg or arguments.info or arguments.hydra_help
-        shows_only = shows_only or arguments.shell_completion or arguments.experimental_rerun
+        shows_only = shows_only or arguments.shell_completion
         other_folder = arguments.config_path or arguments.config_dir
         register_job_name()
         try:
+            if arguments.experimental_rerun:
+                raise InputError(
+                    "--experimental-rerun opens a pickle, which runs what it likes: evaluate a run "
+                    "by evaluate.py run=FOLDER, or train by the overrides in its .hydra folder."
+                )
             if arguments.config_name:
                 self.config_name = arguments.config_name
             if arguments.help:

@@ -1,6 +1,7 @@
 """Labelled images by name: what ships with a package, what is downloaded, and your own folder."""
 
 import gzip
+import math
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -35,6 +36,10 @@ class ImageCorpus:
     sample_ids: list[str]
     classes: list[str]
     splits: list[str] | None = None
+
+
+MOST_PIXELS = 2**31
+"""Of an idx file; a few packed bytes could stand for any number."""
 
 
 def read_corpus(source: ImageSource) -> ImageCorpus:
@@ -211,14 +216,16 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
         InputError: The file is missing or broken.
     """
     path = folder / name if (folder / name).exists() else folder / f"{name}.gz"
+    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
-        _, kind, num_axes = struct.unpack(">HBB", content[:4])
-        shape = struct.unpack(f">{num_axes}I", content[4 : 4 + 4 * num_axes])
-        values = np.frombuffer(content, np.uint8, offset=4 + 4 * num_axes)
-        if kind != 8:
-            raise ValueError(f"type {kind}, not unsigned bytes")
+        with opened(path, "rb") as file:
+            _, kind, num_axes = struct.unpack(">HBB", file.read(4))
+            shape = struct.unpack(f">{num_axes}I", file.read(4 * num_axes))
+            if kind != 8:
+                raise ValueError(f"type {kind}, not unsigned bytes")
+            if math.prod(shape) > MOST_PIXELS:
+                raise ValueError(f"{math.prod(shape)} values")
+            values = np.frombuffer(file.read(math.prod(shape) + 1), np.uint8)
         return values.reshape(shape)
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing; download the data set again.") from error
