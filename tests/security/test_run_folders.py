@@ -325,6 +325,21 @@ def test_a_pickle_inside_a_checkpoint_is_not_opened(
     assert marker.exists()
 
 
+def test_a_checkpoint_that_blows_up_is_not_unpacked(copied: Callable[[str], Path]) -> None:
+    """Half a gigabyte of zeros in some hundred kilobytes."""
+    best = copied("vision") / "checkpoints" / "best.ckpt"
+    torch.save({"state_dict": {"weight": torch.zeros(2**27)}}, best)
+    with zipfile.ZipFile(best) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(best, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, values in entries.items():
+            archive.writestr(name, values)
+    assert best.stat().st_size < 2**23
+    with pytest.raises(InputError, match="more than it has"):
+        load_run(best.parent.parent)
+    assert torch.load(best, weights_only=True)["state_dict"]["weight"].numel() == 2**27
+
+
 def test_resuming_from_such_a_checkpoint_is_refused(
     copied: Callable[[str], Path],
     run_training: Callable[..., dict[str, Any]],

@@ -1,6 +1,7 @@
 """A finished run, rebuilt from its folder: its config, its data and its best weights."""
 
 import json
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         InputError: The file is none.
     """
     try:
+        _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file that was made up raises whatever it makes torch stumble on
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
@@ -133,6 +135,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
         raise InputError(f"{path} is no checkpoint of train.py: its state_dict holds no weights.")
     return content
+
+
+def _check_archive(path: Path) -> None:
+    """A checkpoint holds as many bytes as it takes: torch packs nothing.
+
+    Raises:
+        ValueError: It would take more memory than that.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > path.stat().st_size:
+            raise ValueError(f"it claims {size} bytes, more than it has")
 
 
 def _check_classes(datamodule: AtlasDataModule, run_folder: Path) -> None:
