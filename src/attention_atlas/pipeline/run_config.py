@@ -15,7 +15,7 @@ from attention_atlas.pipeline.environment import reading_environment
 from attention_atlas.pipeline.targets import check_targets
 
 MOST_BYTES = 2**20
-MOST_VALUES = 10_000
+MOST_VALUES = 2_000
 MOST_COPIES = 1_000  # that one value can be made of through others
 
 
