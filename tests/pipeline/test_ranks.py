@@ -39,12 +39,16 @@ RATES = ["0.1", "0.01"]
 RUNS = {
     "one": ["data.batch_size=16", "trainer=cpu"],
     "two": ["data.batch_size=8", "trainer=ddp_cpu", "trainer.devices=2"],
+    "sharded": [
+        *("data.batch_size=8", "trainer=fsdp", "trainer.accelerator=cpu", "trainer.devices=2"),
+        *("trainer.precision=32-true", "trainer.sync_batchnorm=false"),
+    ],
 }
 
 
 @pytest.fixture(scope="module")
 def both(tiny, tmp_path_factory) -> dict[str, tuple[Path, subprocess.CompletedProcess[str]]]:
-    """The same sweep of two jobs, by one process each and by two."""
+    """The same sweep of two jobs: by one process each, by two, and by two that share weights."""
     folder = tmp_path_factory.mktemp("ranks")
     done = {}
     for name, chosen in RUNS.items():
@@ -55,10 +59,15 @@ def both(tiny, tmp_path_factory) -> dict[str, tuple[Path, subprocess.CompletedPr
     return done
 
 
-@pytest.fixture(params=range(len(RATES)), ids=RATES)
-def job(request: pytest.FixtureRequest, both) -> tuple[Path, Path]:
-    """The run folders of one job."""
-    return both["one"][0] / str(request.param), both["two"][0] / str(request.param)
+@pytest.fixture(params=RATES)
+def rate(request: pytest.FixtureRequest) -> str:
+    return f"optimizer.lr-{request.param}"
+
+
+@pytest.fixture(params=["two", "sharded"])
+def job(request: pytest.FixtureRequest, rate, both) -> tuple[Path, Path]:
+    """The run folders of one job, by one process and by two."""
+    return both["one"][0] / rate, both[request.param][0] / rate
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -70,7 +79,7 @@ def test_the_weights_are_those_of_one_process(job, both) -> None:
     assert one.keys() == two.keys()
     for name, values in one.items():
         torch.testing.assert_close(two[name], values, rtol=0, atol=1e-6, msg=name)
-    other = weights(both["one"][0] / ("0" if job[0].name == "1" else "1"))
+    (other,) = (weights(run) for run in both["one"][0].glob("optimizer*") if run != job[0])
     assert not torch.allclose(other["model.head.weight"], one["model.head.weight"], atol=1e-3)
 
 
@@ -90,18 +99,21 @@ def test_the_atlas_holds_every_sample_once(job) -> None:
         np.testing.assert_allclose(two.sample(sample.sample_id).maps, sample.maps, atol=1e-3)
 
 
-def test_one_folder_and_log_for_each_job_and_nothing_twice(both) -> None:
-    sweep, done = both["two"]
-    assert sorted(path.name for path in sweep.iterdir()) == ["0", "1", "multirun.yaml"]
-    for run in (sweep / "0", sweep / "1"):
+@pytest.mark.parametrize("ranks", ["two", "sharded"])
+def test_one_folder_and_log_for_each_job_and_nothing_twice(ranks, both) -> None:
+    sweep, done = both[ranks]
+    runs = sorted(path for path in sweep.iterdir() if path.is_dir())
+    assert [run.name for run in runs] == ["optimizer.lr-0.01", "optimizer.lr-0.1"]
+    for run in runs:
         assert [path.name for path in run.glob("*.log")] == ["train.log"]
     assert done.stdout.count("epoch 1/2") == 2
     assert done.stdout.count("run folder:") == 2
     assert done.stderr == ""
 
 
-def test_one_process_evaluates_what_two_have_trained(both) -> None:
-    run = both["two"][0] / "1"
+@pytest.mark.parametrize("ranks", ["two", "sharded"])
+def test_one_process_evaluates_what_two_have_trained(ranks, both) -> None:
+    run = both[ranks][0] / "optimizer.lr-0.1"
     done = run_script(["evaluate.py", f"run={run}"], run.parent)
     assert done.returncode == 0, done.stderr
     (result,) = run.glob("evaluations/*/result.json")

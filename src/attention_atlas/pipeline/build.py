@@ -4,19 +4,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.data.base import AtlasDataModule
-from attention_atlas.pipeline.callbacks import EpochLines, RandomStates
+from attention_atlas.pipeline.callbacks import (
+    EndsOnSignal,
+    EpochLines,
+    RandomStates,
+    StaysStopped,
+    StopsOnNonFinite,
+)
 from attention_atlas.pipeline.checkpoints import AtomicCheckpoints
+from attention_atlas.pipeline.environment import kept_config
 from attention_atlas.pipeline.instantiate import instantiate
+from attention_atlas.pipeline.launched import launched
 from attention_atlas.pipeline.quiet import quiet_libraries
 from attention_atlas.pipeline.ranks import is_first
-from attention_atlas.pipeline.reliability import EndsOnSignal, StaysStopped, StopsOnNonFinite
+from attention_atlas.pipeline.sharding import ShardedStrategy
 from attention_atlas.tasks import ClassificationTask
 
 
@@ -71,7 +79,7 @@ def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     if config.logger and "_target_" in config.logger:
         logger: Logger = instantiate(config.logger)
-        logger.log_hyperparams(plain(config))
+        logger.log_hyperparams(kept_config(config))
         loggers.append(logger)
     return loggers
 
@@ -90,8 +98,13 @@ def build_trainer(
     """The Lightning trainer of a run folder; a progress bar where the output is a terminal."""
     quiet_libraries()
     terminal = sys.stdout.isatty()
+    place = launched()
+    strategy = ShardedStrategy() if config.trainer.strategy == "fsdp" else config.trainer.strategy
+    ranks = {} if place is None else {"devices": place.ranks_per_node, "num_nodes": place.num_nodes}
     trainer: Trainer = instantiate(
         config.trainer,
+        **ranks,
+        strategy=strategy,
         callbacks=[*callbacks, RichProgressBar()] if terminal else callbacks,
         enable_progress_bar=terminal,
         logger=loggers,

@@ -151,7 +151,7 @@ RULES: dict[str, Rule] = {
     "trainer.accelerator": choice("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.devices": Rule("1, the number of one device in a list, or auto", (int, str, list)),
     "trainer.num_nodes": Rule("1", (int,), 1, 1),
-    "trainer.strategy": choice("auto", "ddp"),
+    "trainer.strategy": choice("auto", "ddp", "fsdp"),
     "trainer.precision": choice("32-true", "bf16-mixed"),
     "trainer.fast_dev_run": Rule(
         "debug=fast, which runs three batches of each split", (bool,), choices=(False,)
@@ -177,6 +177,9 @@ RULES: dict[str, Rule] = {
     "capture.dtype": choice("float16", "float32"),
 }
 """What a value may be where its default does not tell all of it."""
+
+SEARCHES = ("tpe", "grid")
+"""Sweepers that draw values by Optuna."""
 
 OPEN = ("data", "augmentation", "optimizer", "schedule", "trainer", "callbacks", "logger")
 """Nodes that are passed on to a class, which may take more keywords than the config lists."""
@@ -244,7 +247,7 @@ def check_config(
     _check_recorded_epochs(config)
     _check_logger(config)
     _check_compiler(config)
-    _check_sweeper(choices)
+    _check_sweeper(config, choices)
     check_devices(config)
     _check_processes(config)
     if config.callbacks.get("checkpoint") is None:
@@ -358,14 +361,40 @@ def check_devices(config: DictConfig) -> None:
         _check_one_device(config, wanted)
 
 
-def _check_sweeper(choices: Mapping[str, str | None]) -> None:
-    """The plugin's own choice would minimise whatever is told, and begin anew each time."""
-    if choices.get("hydra/sweeper") == "optuna":
+def _check_sweeper(config: DictConfig, choices: Mapping[str, str | None]) -> None:
+    """A search can be had, and pruning has one."""
+    sweeper = choices.get("hydra/sweeper")
+    if sweeper == "optuna":  # would minimise whatever it is told, and begin anew each time
         raise InputError("hydra/sweeper=optuna is not possible: take hydra/sweeper=tpe or grid.")
+    if sweeper in SEARCHES and not _is_installed("hydra_plugins.hydra_optuna_sweeper"):
+        raise InputError(f'hydra/sweeper={sweeper} needs: pip install "attention-atlas[sweep]".')
+    if sweeper == "basic" and config.callbacks.get("pruning") is not None:
+        raise InputError(
+            "callbacks=pruning needs a search, as by -m hydra/sweeper=tpe: add it, or leave "
+            "pruning out."
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package around it
+        return False
 
 
 def _check_processes(config: DictConfig) -> None:
     """A run of several processes starts them itself, and each does the same."""
+    if config.trainer.strategy == "fsdp" and config.callbacks.get("ema") is not None:
+        raise InputError(
+            "trainer=fsdp spreads the weights over the ranks, and callbacks.ema can keep no "
+            "average of them: add callbacks.ema=null."
+        )
+    on_gpu, _ = _available(config.trainer.accelerator)
+    if config.trainer.get("sync_batchnorm") and not on_gpu and num_processes(config) > 1:
+        raise InputError(
+            "trainer.sync_batchnorm=true is for GPUs: add trainer.sync_batchnorm=false, or take "
+            "trainer=ddp_cpu."
+        )
     if num_processes(config) > 1 and config.lr_find:
         raise InputError(
             "lr_find=true takes one process: search with trainer.devices=1, and set optimizer.lr."

@@ -7,12 +7,13 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig
 
+from attention_atlas.analysis.files import write_json
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.pipeline.build import build_trainer
 from attention_atlas.pipeline.capture import build_capture
 from attention_atlas.pipeline.loading import load_run, load_weights
 from attention_atlas.pipeline.rerun import best_checkpoint, evaluation_config, read_run
-from attention_atlas.pipeline.result import describe_run, write_json
+from attention_atlas.pipeline.result import describe_run
 from attention_atlas.pipeline.summary import print_evaluation
 from attention_atlas.tasks import ClassificationTask
 

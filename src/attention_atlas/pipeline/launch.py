@@ -32,8 +32,9 @@ from attention_atlas.pipeline.compose import (
 )
 from attention_atlas.pipeline.endings import INTERRUPTED_EXIT_CODE, SavedAndEnded
 from attention_atlas.pipeline.job_names import register_job_name
+from attention_atlas.pipeline.launched import check_launched, launched
 from attention_atlas.pipeline.leftovers import Before
-from attention_atlas.pipeline.ranks import STARTED_ELSEWHERE
+from attention_atlas.pipeline.ranks import is_first
 from attention_atlas.pipeline.sentences import sentence_of
 from attention_atlas.pipeline.sweeps import (
     end_sweep,
@@ -107,6 +108,8 @@ class Command:
             if arguments.help:
                 print(self.help(arguments.overrides))
                 return
+            if launched() is not None and not shows_only:
+                _meet_the_other_ranks()
             if not shows_only and not other_folder:
                 _type(
                     arguments.overrides,
@@ -116,6 +119,7 @@ class Command:
                 version_base="1.3", config_path=str(self.conf), config_name=self.config_name
             )
             application(self._hydra_job())()
+            _dismiss_the_other_ranks()
         except BrokenPipeError:  # as in: python train.py --help | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except SavedAndEnded as end:
@@ -154,13 +158,8 @@ class Command:
             goes on.
 
         Raises:
-            InputError: Something cannot be used, or this is one of several processes already.
+            InputError: Something cannot be used.
         """
-        if STARTED_ELSEWHERE in os.environ:
-            raise InputError(
-                f"{STARTED_ELSEWHERE} is set, as by torchrun: start python train.py trainer=ddp "
-                "by itself, which starts a process for each device."
-            )
         with config_folder(self.conf):
             first = compose_config(self.config_name, one_per_job(overrides)[0])
             if multirun or first.hydra.mode == RunMode.MULTIRUN:
@@ -225,6 +224,7 @@ class Command:
         self._checked.add(key)
         reference = self._reference(choices)
         check_fixed(config, reference)
+        check_launched(config)
         config = config.copy()
         if "run_folder" in config:  # Hydra knows it only when the job runs
             config.run_folder = reference.run_folder = run_folder
@@ -268,6 +268,22 @@ class Command:
             forget_failure(folder)
             self._check_once(config, dict(HydraConfig.get().runtime.choices), str(folder))
             return self.job(config, folder)
+
+
+def _meet_the_other_ranks() -> None:
+    """Go on as the first of the ranks that torchrun or srun has started, or follow it and exit."""
+    from attention_atlas.pipeline import following  # imports torch
+
+    following.join()
+    if not is_first():
+        following.follow()
+
+
+def _dismiss_the_other_ranks() -> None:
+    if launched() is not None:
+        from attention_atlas.pipeline import following
+
+        following.dismiss()
 
 
 def _type(typed: list[str], added: list[str]) -> None:

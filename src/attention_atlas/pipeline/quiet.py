@@ -17,6 +17,7 @@ def quiet_libraries() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*number of training batches .* is smaller than the logging interval.*",  # small data
         ".*It is recommended to use `self.log\\('(val|test)/.*",  # what is logged is of all ranks
+        ".*mixed precision and an auto_wrap_policy were specified.*",
         ".*isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message)

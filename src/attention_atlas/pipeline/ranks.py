@@ -18,9 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.checks import num_processes
-
-STARTED_ELSEWHERE = "LOCAL_RANK"
-"""The variable by which torchrun, and this file, tell a process that it is one of several."""
+from attention_atlas.pipeline.launched import STARTED_HERE, launched
 
 GRACE_SECONDS = 3.0
 """What a rank that failed waits before it speaks: where all fail alike, rank 0 speaks for them."""
@@ -28,7 +26,7 @@ GRACE_SECONDS = 3.0
 
 def rank() -> int:
     """The number of this process among those of its run."""
-    return int(os.environ.get(STARTED_ELSEWHERE, "0"))
+    return int(os.environ.get(STARTED_HERE) or os.environ.get("RANK", "0"))
 
 
 def is_first() -> bool:
@@ -40,10 +38,15 @@ def is_first() -> bool:
 def other_ranks(config: DictConfig, folder: Path) -> Iterator[None]:
     """Run the block as rank 0 of as many processes as the config asks for.
 
-    They end with this one, and if one of them fails, all end.
+    They end with this one, and if one of them fails, all end. Where torchrun or srun has started
+    them, they are told what to do.
     """
+    if launched() is not None:
+        with _with_those_that_follow(config, folder):
+            yield
+        return
     count = num_processes(config)
-    if count == 1 or STARTED_ELSEWHERE in os.environ:
+    if count == 1 or STARTED_HERE in os.environ:
         yield
         return
     group = {
@@ -53,7 +56,7 @@ def other_ranks(config: DictConfig, folder: Path) -> Iterator[None]:
         "NODE_RANK": "0",
     }
     processes = [_start(config, folder, group, number) for number in range(1, count)]
-    os.environ.update(group | {STARTED_ELSEWHERE: "0"})
+    os.environ.update(group | _numbered(0))
     ended = threading.Event()
     threading.Thread(target=_watch, args=(processes, ended), daemon=True).start()
     try:
@@ -75,9 +78,28 @@ def other_ranks(config: DictConfig, folder: Path) -> Iterator[None]:
         for process in processes:
             process.kill()
             process.wait()
-        for name in (*group, STARTED_ELSEWHERE):
+        for name in group | _numbered(0):
             os.environ.pop(name, None)
         _leave_group()
+
+
+def _numbered(number: int) -> dict[str, str]:
+    return {STARTED_HERE: str(number), "LOCAL_RANK": str(number)}
+
+
+@contextmanager
+def _with_those_that_follow(config: DictConfig, folder: Path) -> Iterator[None]:
+    from attention_atlas.pipeline import following  # imports torch
+
+    if is_first():
+        following.lead(config, folder)
+    try:
+        yield
+    except Exception as error:
+        lost = following.lost_rank(error)
+        if lost is None or not is_first():
+            raise
+        raise lost from error
 
 
 def run_rank() -> None:
@@ -105,7 +127,7 @@ def _start(
     process = subprocess.Popen(
         [sys.executable, "-m", "attention_atlas.pipeline.ranks", str(folder)],
         stdin=subprocess.PIPE,
-        env=os.environ | group | {STARTED_ELSEWHERE: str(number)},
+        env=os.environ | group | _numbered(number),
         text=True,
     )
     assert process.stdin is not None

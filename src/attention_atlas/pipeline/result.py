@@ -29,7 +29,7 @@ def describe_run(
         "attention": describe_mechanism(config.attention),
         "encoder": config.encoder.name,
         "seed": config.seed,
-        "num_parameters": sum(parameter.numel() for parameter in task.parameters()),
+        "num_parameters": task.num_parameters,
         "num_train_samples": sizes["train"],
         "num_val_samples": sizes["val"],
         "num_test_samples": sizes["test"],

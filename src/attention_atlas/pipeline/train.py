@@ -22,6 +22,7 @@ from attention_atlas.pipeline.build import (
     build_trainer,
     close_loggers,
 )
+from attention_atlas.pipeline.callbacks import MedianPruning
 from attention_atlas.pipeline.capture import build_epoch_capture
 from attention_atlas.pipeline.checkpoints import latest_checkpoint
 from attention_atlas.pipeline.endings import TO_GO_ON
@@ -72,11 +73,15 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     if config.lr_find:
         task.lr = find_learning_rate(config, folder, task, datamodule)
     capture = build_epoch_capture(config, folder / "atlas.zarr", task, datamodule)
-    trainer = build_trainer(config, folder, [*build_callbacks(config), *capture], loggers)
+    callbacks = [*build_callbacks(config), *capture]
+    trainer = build_trainer(config, folder, callbacks, loggers)
 
     started = time.perf_counter()
     _fit(trainer, task, datamodule, checkpoint, folder)
     train_seconds = time.perf_counter() - started
+    if any(isinstance(each, MedianPruning) and each.pruned for each in callbacks):
+        described = describe_run(config, task, datamodule, train_seconds)
+        return _keep_pruned(described | _validation(trainer), folder, loggers)
 
     best = folder / "checkpoints" / "best.ckpt"
     if not best.is_file():
@@ -84,6 +89,8 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
             "Training ended before the first validation, so there is no checkpoint to test; "
             "train longer, or validate more often with +trainer.val_check_interval."
         )
+    if config.trainer.strategy == "fsdp":  # the weights of this one are shards
+        task = build_task(config, datamodule)
     metrics = evaluate_checkpoint(
         config, best, task, datamodule, folder, loggers, epochs_trained=trainer.current_epoch
     )
@@ -111,6 +118,16 @@ def _fit(
             raise
         kept = latest_checkpoint(folder) is not None
         raise KeyboardInterrupt(*([TO_GO_ON] if kept else [])) from None
+
+
+def _keep_pruned(result: dict[str, Any], folder: Path, loggers: list[Logger]) -> dict[str, Any]:
+    """End a trial that was hopeless: it has no test."""
+    close_loggers(loggers)
+    result["pruned"] = True
+    if is_first():
+        write_json(folder / "result.json", result)
+        print(f"{folder} was ended early: earlier trials did better at the same epoch")
+    return result
 
 
 def _checkpoint_to_go_on_from(config: DictConfig, folder: Path) -> Path | None:

@@ -10,6 +10,7 @@ import torch.distributed as distributed
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -24,7 +25,7 @@ from torchmetrics.classification import (
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import Batch
 from attention_atlas.encoder import Classifier, Embedding, TransformerEncoder, make_readout
-from attention_atlas.tasks.optimization import parameter_groups
+from attention_atlas.tasks.optimization import decayed_names, parameter_groups
 
 Options = dict[str, Any]
 
@@ -77,6 +78,9 @@ class ClassificationTask(LightningModule):
         self.make_optimizer = optimizer
         self.make_schedule = schedule
         self.weight_decay = weight_decay
+        # Counted and named while no strategy has cut them into shards.
+        self.num_parameters = sum(each.numel() for each in self.parameters())
+        self.decayed = decayed_names(self.model)
         self.label_smoothing = label_smoothing
         self.lr: float | None = None  # set by the learning-rate finder
         self.val_metrics = _metrics(num_classes, "val/")
@@ -159,12 +163,14 @@ class ClassificationTask(LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         elif gradient_clip_algorithm == "value":
             torch.nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+        elif isinstance(model := self.trainer.strategy.model, FullyShardedDataParallel):
+            model.clip_grad_norm_(gradient_clip_val)  # of all shards
         else:
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over two parameter groups, with a schedule that moves each step."""
-        groups = parameter_groups(self.model, self.weight_decay)
+        groups = parameter_groups(self.model, self.weight_decay, self.decayed)
         optimizer = self.make_optimizer(groups, **({} if self.lr is None else {"lr": self.lr}))
         schedule = self.make_schedule(optimizer, self.trainer.estimated_stepping_batches)
         return {

@@ -1,28 +1,44 @@
 """Which parameters decay, and how the learning rate moves."""
 
 import math
+from collections.abc import Set
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+SHARD = "_fsdp_wrapped_module."  # stands in the names of parameters that are sharded
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights decay; norms, biases, positions, learned tokens and scores do not.
+
+def decayed_names(module: nn.Module) -> set[str]:
+    """Names of the weights that decay; norms, biases, positions, learned tokens and scores do not.
 
     Matrices are what weight decay regularises. A norm's scale, a bias or a position has no reason
     to be pulled to zero, and a score (its vector, matrix, temperature or feature map, or what
     weighs two maps against each other) would become flat by it.
     """
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
+    return {name for name, parameter in module.named_parameters() if _decays(name, parameter)}
+
+
+def parameter_groups(
+    module: nn.Module, weight_decay: float, decayed: Set[str] | None = None
+) -> list[dict[str, Any]]:
+    """The parameters that decay, and those that do not.
+
+    Args:
+        module: Whose parameters they are.
+        weight_decay: Of those that decay.
+        decayed: Their names, where the module is sharded and its matrices have lost their shape.
+    """
+    decayed = decayed_names(module) if decayed is None else decayed
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            (decayed if _decays(name, parameter) else free).append(parameter)
+            groups[name.replace(SHARD, "") in decayed].append(parameter)
     return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": free, "weight_decay": 0.0},
+        {"params": groups[True], "weight_decay": weight_decay},
+        {"params": groups[False], "weight_decay": 0.0},
     ]
 
 

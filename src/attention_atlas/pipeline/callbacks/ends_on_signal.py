@@ -1,4 +1,4 @@
-"""Callbacks that every training has: it ends when asked to, and stops where it cannot go on."""
+"""A training ends when it is asked to, and keeps what it has done."""
 
 import signal
 import sys
@@ -8,9 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
-from attention_atlas.errors import InputError
 from attention_atlas.pipeline.checkpoints import LAST
 from attention_atlas.pipeline.endings import SavedAndEnded
 from attention_atlas.pipeline.ranks import is_first
@@ -82,49 +80,3 @@ class EndsOnSignal(Callback):
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
         self._earlier = {}
-
-
-class StopsOnNonFinite(Callback):
-    """Ends a training whose loss is no number any more, before that is saved.
-
-    On a GPU the losses are looked at every few steps: each look waits for the device.
-    """
-
-    def __init__(self) -> None:
-        self._losses: list[tuple[int, float, Tensor]] = []
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
-    ) -> None:
-        """Take the loss of a step."""
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        self._losses.append((trainer.global_step, rate, loss.detach()))
-        every = 1 if loss.device.type == "cpu" else trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if len(self._losses) >= every:
-            self._look(trainer)
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at what is left, before weights are saved."""
-        self._look(trainer)
-
-    def _look(self, trainer: Trainer) -> None:
-        losses, self._losses = self._losses, []
-        if not losses or bool(torch.isfinite(torch.stack([loss for *_, loss in losses])).all()):
-            return
-        step, rate, loss = next(entry for entry in losses if not torch.isfinite(entry[2]))
-        raise InputError(
-            f"The loss became {float(loss)} at step {step} (epoch {trainer.current_epoch + 1}), at "
-            f"a learning rate of {rate:.3g}: lower optimizer.lr, raise schedule.warmup, or look "
-            "at the data."
-        )
-
-
-class StaysStopped(Callback):
-    """Does not train on where a run that is resumed had been stopped early."""
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop, if early stopping had run out of patience."""
-        callbacks = trainer.early_stopping_callbacks
-        if any(callback.wait_count >= callback.patience for callback in callbacks):
-            trainer.should_stop = True

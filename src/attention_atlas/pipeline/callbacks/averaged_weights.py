@@ -1,0 +1,37 @@
+"""An average of the weights, which is what is tested."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+
+
+class AveragedWeights(WeightAveraging):
+    """Tests and keeps an exponential moving average of the weights (Polyak & Juditsky 1992).
+
+    The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates, or a short training would
+    be tested on little more than its initial weights. Whole numbers are taken as they are: an
+    average of indexes is none.
+
+    Args:
+        decay: Share of the old average that is kept at each step.
+        every_n_steps: Average every so many steps, with the decay of as many; saves time.
+    """
+
+    def __init__(self, decay: float, every_n_steps: int = 4) -> None:
+        self.decay = decay
+        self.every_n_steps = every_n_steps
+        super().__init__(use_buffers=True, multi_avg_fn=self._average)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Every few steps, from the first on."""
+        return step_idx is not None and step_idx % self.every_n_steps == 0
+
+    @torch.no_grad()
+    def _average(self, averages: Any, values: Any, num_averaged: Any) -> None:
+        if not averages[0].is_floating_point():
+            torch._foreach_copy_(averages, values)
+            return
+        steps = int(num_averaged) * self.every_n_steps
+        decay = min(self.decay, (1 + steps) / (10 + steps)) ** self.every_n_steps
+        torch._foreach_lerp_(averages, values, 1 - decay)
