@@ -29,7 +29,7 @@ class ShardedStrategy(FSDPStrategy):
         super().__init__(auto_wrap_policy={Block}, state_dict_type="full")
 
     def _setup_model(self, model: nn.Module) -> FullyShardedDataParallel:
-        """Shard the model on its device; Lightning's own gives a number, which a CPU has none of."""
+        """Shard the model on its device; Lightning tells a number, which a CPU has not."""
         for part in model.modules():
             if isinstance(part, Metric):  # has no parameters, so nothing else moves it
                 part.to(self.root_device)
