@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,12 @@ def run_script(
     )
 
 
-def start_command(arguments: list[str], folder: Path, **options: Any) -> "subprocess.Popen[str]":
+def start_command(
+    arguments: list[str],
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    **options: Any,
+) -> "subprocess.Popen[str]":
     """Start a script of the repository in `folder`, and give the process."""
     script, *rest = arguments
     return subprocess.Popen(
@@ -56,7 +62,9 @@ def start_command(arguments: list[str], folder: Path, **options: Any) -> "subpro
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        env=os.environ
+        | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        | dict(environment or {}),
         **options,
     )
 

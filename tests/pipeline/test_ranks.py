@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 
 from attention_atlas.atlas import open_atlas
 from attention_atlas.pipeline.checks import num_processes
-from tests.commands import run_script, start_training
+from attention_atlas.pipeline.launched import launched
+from tests.commands import REPOSITORY, run_script, start_command, start_training
 
 PLAIN = [  # no noise, and an optimizer that does not amplify that of rounding
     "encoder.embed_dim=16",
@@ -122,9 +124,12 @@ def test_one_process_evaluates_what_two_have_trained(ranks, both) -> None:
         np.testing.assert_allclose(evaluated[name], trained[name], atol=1e-6, err_msg=name)
 
 
-def start(tiny, folder: Path) -> tuple["subprocess.Popen[str]", int]:
+def start(
+    tiny, folder: Path, chosen: list[str] | None = None, epoch: int = 2
+) -> tuple["subprocess.Popen[str]", int]:
     """A long training by two processes, and the number of the second one."""
-    process = start_training([*overrides("vision", tiny), *RUNS["two"]], folder, epoch=2)
+    chosen = chosen or [*overrides("vision", tiny), *RUNS["two"]]
+    process = start_training(chosen, folder, epoch=epoch)
     (other,) = [child.pid for child in psutil.Process(process.pid).children()]
     return process, other
 
@@ -158,3 +163,171 @@ def test_as_many_processes_as_devices(
     compose_train, chosen: list[str], count: int, tmp_path: Path
 ) -> None:
     assert num_processes(compose_train(["task=vision", *chosen], tmp_path)) == count
+
+
+def test_two_ranks_save_and_end_together(tiny, tmp_path: Path) -> None:
+    """One of them is told to; both go on later, from the same step."""
+    chosen = [*overrides("vision", tiny), *RUNS["two"], "resume=auto"]
+    process, other = start(tiny, tmp_path, chosen)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "ended by SIGTERM" in errors
+    assert "Traceback" not in errors
+    assert not psutil.pid_exists(other)
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    again, _ = start(tiny, tmp_path, chosen, epoch=int(last["epoch"]) + 2)
+    again.kill()
+    again.communicate(timeout=60)
+
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+LAUNCHED = ["data.batch_size=8", "trainer=ddp_cpu", "trainer.devices=2"]
+
+
+def torchrun(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    script, *rest = arguments
+    return subprocess.run(
+        [*TORCHRUN, str(REPOSITORY / script), *rest],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.slow
+def test_a_search_that_torchrun_started_runs_once(tiny, tmp_path: Path) -> None:
+    """The first rank draws the values, and both train with them."""
+    search = ["hydra/sweeper=tpe", "optimizer.lr=interval(0.01,0.1)", "hydra.sweeper.n_trials=2"]
+    done = torchrun(["train.py", "-m", *overrides("vision", tiny), *LAUNCHED, *search], tmp_path)
+    assert done.returncode == 0, done.stderr
+    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    runs = [result.parent for result in sweep.glob("*/result.json")]
+    assert len(runs) == 2
+    assert done.stdout.count("epoch 1/2") == 2
+    for run in runs:
+        assert [path.name for path in run.glob("*.log")] == ["train.log"]
+        atlas = open_atlas(run)
+        result = json.loads((run / "result.json").read_text())
+        assert (len(atlas), atlas.num_repeated) == (result["num_test_samples"], 0)
+    rate = runs[0].name.removeprefix("optimizer.lr-")
+    plain = [*overrides("vision", tiny), *RUNS["one"], f"optimizer.lr={rate}"]
+    one = run_script(["train.py", *plain, f"hydra.run.dir={tmp_path / 'one'}"], tmp_path)
+    assert one.returncode == 0, one.stderr
+    for name, values in weights(tmp_path / "one").items():
+        torch.testing.assert_close(weights(runs[0])[name], values, rtol=0, atol=1e-6, msg=name)
+
+
+def srun(arguments: list[str], folder: Path) -> list[subprocess.CompletedProcess[str]]:
+    """Start two processes with the variables that SLURM's srun gives, on one machine."""
+    processes = []
+    for rank in range(2):
+        slurm = {
+            "SLURM_JOB_ID": str(10_000 + os.getpid() % 10_000),
+            "SLURM_STEP_NUM_TASKS": "2",
+            "SLURM_STEP_TASKS_PER_NODE": "2",
+            "SLURM_STEP_NODELIST": "127.0.0.1",
+            "SLURM_NTASKS": "2",
+            "SLURM_PROCID": str(rank),
+            "SLURM_LOCALID": str(rank),
+            "SLURM_NODEID": "0",
+        }
+        processes.append(start_command(arguments, folder, slurm))
+    done = []
+    for process in processes:
+        output, errors = process.communicate(timeout=300)
+        done.append(subprocess.CompletedProcess([], process.returncode, output, errors))
+    return done
+
+
+@pytest.mark.slow
+def test_ranks_that_slurm_started_share_one_run(tiny, tmp_path: Path) -> None:
+    first, second = srun(["train.py", *overrides("vision", tiny), *LAUNCHED], tmp_path)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    (run,) = (tmp_path / "outputs" / "vision").iterdir()
+    assert (run / "result.json").is_file()
+    assert first.stdout.count("run folder:") == 1
+    assert second.stdout == ""
+
+
+@pytest.mark.slow
+def test_an_error_ends_all_ranks_that_slurm_started(tiny, tmp_path: Path) -> None:
+    wrong = ["optimizer.lr=1e30", "trainer.gradient_clip_val=null"]
+    ended = srun(["train.py", *overrides("vision", tiny), *LAUNCHED, *wrong], tmp_path)
+    assert all(process.returncode for process in ended)
+    assert "The loss became nan" in ended[0].stderr + ended[1].stderr
+    few = srun(["train.py", *overrides("vision", tiny), "trainer=cpu"], tmp_path)
+    assert few[0].returncode == 2
+    assert "2 processes were started, as by torchrun or srun, and this takes one" in few[0].stderr
+    assert few[1].returncode == 1
+    assert few[1].stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [("gpu[03-07,12],login1", "gpu03"), ("node7", "node7"), ("a-[1,3]", "a-1"), ("a,b", "a")],
+)
+def test_ranks_of_slurm_meet_on_its_first_machine(nodes, first, monkeypatch) -> None:
+    slurm = {
+        "SLURM_JOB_ID": "7654321",
+        "SLURM_STEP_NUM_TASKS": "8",
+        "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+        "SLURM_STEP_NODELIST": nodes,
+        "SLURM_PROCID": "5",
+        "SLURM_LOCALID": "1",
+        "SLURM_NODEID": "1",
+    }
+    before = dict(os.environ)
+    try:
+        os.environ.update(slurm)
+        launched.cache_clear()
+        place = launched()
+        assert place is not None
+        assert (place.rank, place.num_ranks, place.ranks_per_node, place.num_nodes) == (5, 8, 4, 2)
+        assert os.environ["MASTER_ADDR"] == first
+        assert os.environ["MASTER_PORT"] == "19321"
+    finally:
+        launched.cache_clear()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def test_accumulated_batches_step_as_one(tiny, run_training, tmp_path: Path) -> None:
+    plain = overrides("vision", tiny)
+    run_training([*plain, "data.batch_size=16"], tmp_path / "one")
+    accumulated = ["data.batch_size=8", "trainer.accumulate_grad_batches=2"]
+    run_training([*plain, *accumulated], tmp_path / "two")
+    for name, values in weights(tmp_path / "one").items():
+        other = weights(tmp_path / "two")[name]
+        torch.testing.assert_close(other, values, rtol=0, atol=1e-5, msg=name)
+
+
+@pytest.mark.slow
+def test_a_sharded_run_goes_on(tiny, tmp_path: Path) -> None:
+    """Its checkpoint is whole, and gives each rank its part of weights and optimizer."""
+    adam = [*overrides("vision", tiny), *RUNS["sharded"], "optimizer=adamw", "resume=auto"]
+    whole, cut = tmp_path / "whole", tmp_path / "run"
+    done = run_script(
+        ["train.py", *adam, "trainer.max_epochs=4", f"hydra.run.dir={whole}"], whole.parent
+    )
+    assert done.returncode == 0, done.stderr
+    command = ["train.py", *adam, "trainer.max_epochs=4", f"hydra.run.dir={cut}"]
+    process = start_command(command, tmp_path)
+    assert process.stdout is not None
+    assert any(line.startswith("epoch 2/") for line in process.stdout)
+    process.kill()
+    process.communicate(timeout=60)
+    again = run_script(command, tmp_path)
+    assert again.returncode == 0, again.stderr
+    for name, values in weights(whole).items():
+        torch.testing.assert_close(weights(cut)[name], values, rtol=0, atol=1e-6, msg=name)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("trainer", ["gpu", "ddp", "fsdp"])
+def test_gpus_train_in_bfloat16(trainer, tiny, tmp_path: Path) -> None:
+    chosen = [f"trainer={trainer}", *(["callbacks.ema=null"] if trainer == "fsdp" else [])]
+    done = run_script(["train.py", *tiny["vision"], *chosen], tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -243,6 +243,47 @@ def test_a_killed_search_goes_on_with_its_study(tiny, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("losses_of_before", "is_ended"), [(0.01, True), (100.0, False)])
+def test_a_trial_worse_than_the_median_is_ended(
+    losses_of_before, is_ended, tiny, tmp_path: Path
+) -> None:
+    plain = [word for word in tiny["vision"] if not word.startswith("trainer.max_epochs")]
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    study = optuna.create_study(study_name="sweep", storage=f"sqlite:///{sweep}/study.db")
+    rates = optuna.distributions.CategoricalDistribution(["0.003"])
+    for _ in range(3):
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"optimizer.lr": "0.003"},
+                distributions={"optimizer.lr": rates},
+                intermediate_values=dict.fromkeys(range(9), losses_of_before),
+                value=losses_of_before,
+            )
+        )
+    command = [
+        *("train.py", "-m", *plain, "hydra/sweeper=tpe", "optimizer.lr=0.003,0.001"),
+        *("callbacks=pruning", "callbacks.pruning.startup_trials=3"),
+        *("callbacks.checkpoint.monitor=val/loss", "callbacks.checkpoint.mode=min"),
+        *("trainer.max_epochs=6", "hydra.sweeper.n_trials=4", f"hydra.sweep.dir={sweep}"),
+    ]
+    done = run_script(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    (result,) = (json.loads(path.read_text()) for path in sweep.glob("*/result.json"))
+    assert bool(result.get("pruned")) == is_ended
+    assert ("test/accuracy" in result) == (not is_ended)
+    trial = study_of(sweep).trials[-1]
+    assert trial.value == pytest.approx(result["val/loss"])
+    assert len(trial.intermediate_values) == (3 if is_ended else 6)  # after two that each one gets
+
+
+def test_pruning_without_a_search_is_refused(tmp_path: Path) -> None:
+    done = run_script(["train.py", "callbacks=pruning"], tmp_path, torch=False)
+    assert done.returncode == 2
+    assert "callbacks=pruning needs a search" in done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_launchers_run_the_jobs_in_processes_of_their_own(launcher, tiny, tmp_path: Path) -> None:
     command = ["train.py", "-m", *tiny["vision"], *FAILS, f"hydra/launcher={launcher}"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 INTERRUPTED_EXIT_CODE = 130  # as shells have it: 128 + SIGINT
 TO_GO_ON = "the same command with resume=auto goes on"
+TO_GO_ON_WITH_A_SWEEP = "the same command goes on with the sweep"
 
 
 class SavedAndEnded(BaseException):
@@ -19,4 +20,4 @@ class SavedAndEnded(BaseException):
         super().__init__(number, checkpoint)
         self.exit_code = 128 + number
         name = signal.Signals(number).name
-        self.sentence = f"ended by {name} after {checkpoint} was saved; {TO_GO_ON}"
+        self.sentence = f"ended by {name} after {checkpoint} was saved"

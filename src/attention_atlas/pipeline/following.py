@@ -46,6 +46,11 @@ def join() -> None:
     _texts = texts
 
 
+def have_met() -> bool:
+    """Whether this process has met the others."""
+    return _texts is not None
+
+
 def lead(config: DictConfig, folder: Path) -> None:
     """Tell the others to train with this config."""
     _broadcast(json.dumps({"config": OmegaConf.to_yaml(config, resolve=True), "at": str(folder)}))

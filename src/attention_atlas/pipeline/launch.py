@@ -30,7 +30,12 @@ from attention_atlas.pipeline.compose import (
     swept_by_config,
     without_hydra,
 )
-from attention_atlas.pipeline.endings import INTERRUPTED_EXIT_CODE, SavedAndEnded
+from attention_atlas.pipeline.endings import (
+    INTERRUPTED_EXIT_CODE,
+    TO_GO_ON,
+    TO_GO_ON_WITH_A_SWEEP,
+    SavedAndEnded,
+)
 from attention_atlas.pipeline.job_names import register_job_name
 from attention_atlas.pipeline.launched import check_launched, launched
 from attention_atlas.pipeline.leftovers import Before
@@ -123,12 +128,12 @@ class Command:
         except BrokenPipeError:  # as in: python train.py --help | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except SavedAndEnded as end:
-            print(end.sentence, file=sys.stderr)
+            how = TO_GO_ON if self._sweep is None else TO_GO_ON_WITH_A_SWEEP
+            print(f"{end.sentence}; {how}", file=sys.stderr)
             sys.exit(end.exit_code)
         except KeyboardInterrupt as interrupt:
-            print(
-                f"interrupted{''.join(f'; {words}' for words in interrupt.args)}", file=sys.stderr
-            )
+            words = interrupt.args if self._sweep is None else [TO_GO_ON_WITH_A_SWEEP]
+            print("; ".join(["interrupted", *words]), file=sys.stderr)
             sys.exit(INTERRUPTED_EXIT_CODE)
         except SystemExit:  # Hydra's, where a launcher lost a job
             if self._sweep is not None:

@@ -91,6 +91,11 @@ def _numbered(number: int) -> dict[str, str]:
 def _with_those_that_follow(config: DictConfig, folder: Path) -> Iterator[None]:
     from attention_atlas.pipeline import following  # imports torch
 
+    if not following.have_met():
+        raise InputError(
+            "A job of a sweep takes one task of SLURM: set hydra.launcher.nodes=1 and "
+            "hydra.launcher.tasks_per_node=1; with trainer=ddp it starts a process for each GPU."
+        )
     if is_first():
         following.lead(config, folder)
     try:
