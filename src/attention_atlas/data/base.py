@@ -137,4 +137,8 @@ class AtlasDataModule(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the training order of a checkpoint."""
-        self._resume_state = state_dict.get("order")
+        order = state_dict.get("order")
+        if order is not None and self._train_loader is not None:
+            self._train_loader.load_state_dict(order)  # made early, as for a sharded model
+        else:
+            self._resume_state = order

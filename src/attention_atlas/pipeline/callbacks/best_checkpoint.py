@@ -27,6 +27,23 @@ class BestCheckpoint(ModelCheckpoint):
         self._best_loss = float("inf")
         self._resumed_step = 0
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the epoch, where validation is part of it."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if self._should_save_on_train_epoch_end(trainer):
+            self._save_last(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what was validated, where that is not at the end of each epoch."""
+        super().on_validation_end(trainer, pl_module)
+        if not self._should_save_on_train_epoch_end(trainer):
+            self._save_last(trainer)
+
+    def _save_last(self, trainer: Trainer) -> None:
+        """Keep the last checkpoint also where it is not the best: Lightning keeps it only then."""
+        if self.save_last and not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
     def check_monitor_top_k(self, trainer: Trainer, current: torch.Tensor | None = None) -> bool:
         """Whether this epoch is the best so far."""
         loss = float(trainer.callback_metrics.get("val/loss", float("inf")))
