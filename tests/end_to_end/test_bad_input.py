@@ -191,8 +191,8 @@ BAD = {
     ),
     "used folder of a sweep": Bad(
         ["train.py", "-m", "task=nlp", "seed=1,2", "hydra.sweep.dir=old"],
-        ["old/1", "atlas.zarr"],
-        {"old/1/atlas.zarr/zarr.json": b"{}"},
+        ["old/seed-1", "atlas.zarr"],
+        {"old/seed-1/atlas.zarr/zarr.json": b"{}"},
     ),
     "folder that is not told": Bad(
         ["train.py", "-m", "task=nlp", "seed=1,2", "hydra.sweep.subdir=${hydra.gone}"],

@@ -93,13 +93,18 @@ def test_a_sweep_is_refused_before_its_first_job(script, tmp_path: Path) -> None
     assert content(tmp_path / "here") == {}
 
 
-def test_a_sweep_runs_each_job_in_a_numbered_folder(script, tmp_path: Path) -> None:
-    path = script('(folder / "ran.txt").write_text("")')
+def test_a_sweep_runs_each_job_in_a_folder_of_its_name(script, tmp_path: Path) -> None:
+    path = script("""(folder / "result.json").write_text('{"val/accuracy": 0.5}')""")
     arguments = [path, "-m", "task=vision", "encoder.num_heads=2,4", "attention=dot,cosine"]
     done = run_script(arguments, tmp_path / "here", torch=False)
     assert done.returncode == 0, done.stderr
     (sweep,) = (tmp_path / "here" / "outputs" / "sweeps").iterdir()
-    assert sorted(ran.parent.name for ran in sweep.glob("*/ran.txt")) == ["0", "1", "2", "3"]
+    assert sorted(result.parent.name for result in sweep.glob("*/result.json")) == [
+        "attention-cosine_encoder.num_heads-2",
+        "attention-cosine_encoder.num_heads-4",
+        "attention-dot_encoder.num_heads-2",
+        "attention-dot_encoder.num_heads-4",
+    ]
 
 
 def test_a_folder_is_told_apart_by_microseconds(script, tmp_path: Path) -> None:
@@ -111,13 +116,14 @@ def test_a_folder_is_told_apart_by_microseconds(script, tmp_path: Path) -> None:
 
 
 def test_jobs_of_a_sweep_do_not_share_a_folder(script, tmp_path: Path) -> None:
-    path = script('(folder / "result.json").write_text(str(config.seed))')
+    path = script("""(folder / "result.json").write_text('{"val/accuracy": %d}' % config.seed)""")
     arguments = [path, "-m", "task=vision", "seed=1,2"]
     arguments += ["hydra.sweep.dir=sweep", "hydra.sweep.subdir=same"]
     done = run_script(arguments, tmp_path / "here", torch=False)
-    assert done.returncode == 2
+    assert "error: same: The folder" in done.stderr
     assert "holds result.json of an earlier run" in done.stderr
-    assert (tmp_path / "here" / "sweep" / "same" / "result.json").read_text() == "1"
+    kept = (tmp_path / "here" / "sweep" / "same" / "result.json").read_text()
+    assert kept == '{"val/accuracy": 1}'
 
 
 def test_a_bug_is_no_bad_input(script, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def evil_run(tmp_path: Path, word: str) -> Path:
 def test_nothing_is_built_from_what_an_atlas_says(run: Path, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     node = {
-        "_target_": "attention_atlas.pipeline.callbacks.shutil.copyfile",
+        "_target_": "attention_atlas.pipeline.callbacks.best_checkpoint.shutil.copyfile",
         "src": __file__,
         "dst": str(marker),
     }

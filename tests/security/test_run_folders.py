@@ -106,7 +106,7 @@ def test_code_in_the_config_of_a_run_is_refused(
     place: str, copied: Callable[[str], Path], repository: Path, tmp_path: Path, marker: Path
 ) -> None:
     run = copied("vision")
-    target = "attention_atlas.pipeline.callbacks.shutil.copyfile"
+    target = "attention_atlas.pipeline.callbacks.best_checkpoint.shutil.copyfile"
     tamper(run, **{place: {"_target_": target, "src": __file__, "dst": str(marker)}})
     before = content(run)
     for use in (read_run, load_run, lambda run: evaluate(repository, run, tmp_path / "out")):
@@ -122,7 +122,7 @@ def test_the_commands_refuse_code_in_the_config_of_a_run(
     copied: Callable[[str], Path], tmp_path: Path, marker: Path
 ) -> None:
     run = copied("nlp")
-    target = "attention_atlas.pipeline.callbacks.shutil.copyfile"
+    target = "attention_atlas.pipeline.callbacks.best_checkpoint.shutil.copyfile"
     tamper(run, schedule={"_target_": target, "src": __file__, "dst": str(marker)})
     for command, torch_needed in (
         (["evaluate.py", f"run={run}"], False),

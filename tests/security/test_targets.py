@@ -17,8 +17,9 @@ from attention_atlas.pipeline.targets import KINDS, PROFILER, check_targets, fin
 from tests.commands import run_script
 
 CALLBACKS = "attention_atlas.pipeline.callbacks"
+ITS_MODULE = f"{CALLBACKS}.best_checkpoint"
 THROUGH_IMPORTS = {
-    "a module that a module imported": f"{CALLBACKS}.shutil.copyfile",
+    "a module that a module imported": f"{ITS_MODULE}.shutil.copyfile",
     "a module that a module of data imported": "attention_atlas.data.audio.module.Path",
     "a library": "torch.optim.optimizer.torch.load",
     "a module of lightning": "lightning.pytorch.callbacks.model_checkpoint.shutil.rmtree",
@@ -45,7 +46,7 @@ def marker(tmp_path: Path) -> Path:
 
 def copying(marker: Path, **extra: Any) -> dict[str, Any]:
     """A node that leaves the marker, by what a module on the list imported."""
-    target = f"{CALLBACKS}.shutil.copyfile"
+    target = f"{ITS_MODULE}.shutil.copyfile"
     return {"_target_": target, "src": __file__, "dst": str(marker), **extra}
 
 
@@ -68,10 +69,10 @@ def test_a_detour_to_code_is_refused(target: Any) -> None:
 
 @pytest.mark.parametrize("name", ["Trainer", "ModelCheckpoint", "shutil", "log", "Any"])
 def test_what_a_module_imports_is_not_its_own(name: str) -> None:
-    assert hasattr(import_module(CALLBACKS), name)
-    check_targets({"_target_": f"{CALLBACKS}.{name}"})  # looks right by its letters
+    assert hasattr(import_module(ITS_MODULE), name)
+    check_targets({"_target_": f"{ITS_MODULE}.{name}"})  # looks right by its letters
     with pytest.raises(InputError, match="imports it"):
-        find_target(f"{CALLBACKS}.{name}")
+        find_target(f"{ITS_MODULE}.{name}")
 
 
 def test_a_class_under_another_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +92,7 @@ def test_a_class_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_text_that_turns_into_a_node_stays_text(marker: Path) -> None:
     """Hydra resolves once more before it builds, after a check could have been."""
-    inner = f"{{_target_: {CALLBACKS}.shutil.copyfile, src: {__file__}, dst: {marker}}}"
+    inner = f"{{_target_: {ITS_MODULE}.shutil.copyfile, src: {__file__}, dst: {marker}}}"
     config = OmegaConf.create(
         {
             "_target_": "lightning.pytorch.callbacks.EarlyStopping",
@@ -135,7 +136,7 @@ def test_a_target_behind_an_interpolation_is_found(marker: Path) -> None:
             "part": "shutil.copyfile",
             "callbacks": {
                 "whole": "${evil}",
-                "pieces": {"_target_": f"{CALLBACKS}.${{part}}", "src": __file__, "dst": "x"},
+                "pieces": {"_target_": f"{ITS_MODULE}.${{part}}", "src": __file__, "dst": "x"},
                 "made": {"_target_": "${oc.decode:os.system}", "command": f"touch {marker}"},
             },
         }
@@ -227,7 +228,7 @@ def test_no_module_is_imported_for_a_name_off_the_list(
 
 
 def test_the_command_refuses_before_torch_is_imported(tmp_path: Path, marker: Path) -> None:
-    node = f"{{_target_: {CALLBACKS}.shutil.copyfile, src: {__file__}, dst: {marker}}}"
+    node = f"{{_target_: {ITS_MODULE}.shutil.copyfile, src: {__file__}, dst: {marker}}}"
     tmp_path = tmp_path / "here"
     tmp_path.mkdir()
     finished = run_script(

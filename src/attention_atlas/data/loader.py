@@ -135,16 +135,14 @@ class ResumableLoader(DataLoader[Batch]):
         self._resumed = False
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        """Give the batches; a state that is loaded before the first of them still counts."""
         if self._position > 0 and not self._resumed:  # the last pass was left early
             self._epoch, self._position = self._epoch + 1, 0
         self._resumed = False
         sampler = self.batch_sampler
         assert isinstance(sampler, PooledBatchSampler)
         sampler.epoch, sampler.start = self._epoch, self._position
-        return self._count(super().__iter__())
-
-    def _count(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        for batch in batches:
+        for batch in super().__iter__():
             self._position += 1
             if self._position == len(self):
                 self._epoch, self._position = self._epoch + 1, 0

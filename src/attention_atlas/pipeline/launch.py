@@ -102,6 +102,7 @@ class Command:
         shows_only = shows_only or arguments.shell_completion
         other_folder = arguments.config_path or arguments.config_dir
         register_job_name()
+        complete = True
         try:
             if arguments.experimental_rerun:
                 raise InputError(
@@ -125,6 +126,7 @@ class Command:
             )
             application(self._hydra_job())()
             _dismiss_the_other_ranks()
+            complete = self._sweep is None or end_sweep(self._sweep)
         except BrokenPipeError:  # as in: python train.py --help | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except SavedAndEnded as end:
@@ -141,7 +143,7 @@ class Command:
             raise
         except Exception as error:
             _stop(error)
-        if self._sweep is not None and not end_sweep(self._sweep):
+        if not complete:
             sys.exit(FAILED_JOBS_EXIT_CODE)
 
     def help(self, overrides: list[str]) -> str:
@@ -169,7 +171,7 @@ class Command:
             first = compose_config(self.config_name, one_per_job(overrides)[0])
             if multirun or first.hydra.mode == RunMode.MULTIRUN:
                 return self._check_sweep(overrides, first)
-            return self._check_run(first)
+            return self._check_run(compose_config(self.config_name, overrides))
 
     def _check_run(self, config: DictConfig) -> list[str]:
         HydraConfig.instance().set_config(config)
@@ -193,8 +195,11 @@ class Command:
             record = sweep_record(
                 overrides, without_hydra(compose_config(self.config_name, jobs[0]))
             )
-            if first.sweep.resume:
-                sweep, self._goes_on = begun_sweep(sweep, record) or sweep, True
+            begun = begun_sweep(sweep, record) if first.sweep.resume else None
+            sweep = begun or sweep
+            # A search may draw the same values again, and then has their result already.
+            draws = group_choices(first)["hydra/sweeper"] != "basic"
+            self._goes_on = begun is not None or draws
             varied = override_keys(swept + overrides, swept_only=True)
             common = ",".join(quoted(key) for key in override_keys(overrides) if key not in varied)
             added = [

@@ -5,6 +5,7 @@ from pathlib import Path
 
 STARTUP_FILES = {
     ".hydra",
+    ".lock",
     "tokenizer.json",
     "token_pairs.npy",
     "images.json",

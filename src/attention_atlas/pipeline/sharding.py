@@ -1,18 +1,21 @@
 """Training with sharded weights (FSDP: Zhao et al. 2023), in files that any process can read."""
 
-from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import FSDPStrategy
 from torch import nn
 from torch.distributed.fsdp import (
+    FullOptimStateDictConfig,
     FullStateDictConfig,
     FullyShardedDataParallel,
     OptimStateKeyType,
     StateDictType,
 )
+from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from attention_atlas.encoder.transformer import Block
@@ -41,6 +44,19 @@ class ShardedStrategy(FSDPStrategy):
             **self.kwargs,
         )
 
+    def optimizer_state(self, optimizer: Optimizer | LightningOptimizer) -> dict[str, Any]:
+        """The whole state of an optimizer, by the number of each parameter, on the first rank."""
+        if isinstance(optimizer, LightningOptimizer):
+            optimizer = optimizer.optimizer
+        model = self._sharded_model()
+        with self._whole(rank0_only=True):
+            state: dict[str, Any] = FullyShardedDataParallel.optim_state_dict(model, optimizer)
+        if self.global_rank > 0:
+            return state
+        return FullyShardedDataParallel.rekey_optim_state_dict(
+            state, OptimStateKeyType.PARAM_ID, model
+        )
+
     def load_checkpoint(
         self, checkpoint_path: str | Path, weights_only: bool | None = None
     ) -> dict[str, Any]:
@@ -48,25 +64,34 @@ class ShardedStrategy(FSDPStrategy):
         content: dict[str, Any] = torch.load(
             checkpoint_path, map_location="cpu", weights_only=True, mmap=True
         )
-        model = self.model
-        assert isinstance(model, FullyShardedDataParallel)
-        whole = FullStateDictConfig(rank0_only=False)
-        with FullyShardedDataParallel.state_dict_type(model, StateDictType.FULL_STATE_DICT, whole):
+        model = self._sharded_model()
+        with self._whole(rank0_only=False):
             model.load_state_dict(content.pop("state_dict"))
-            for optimizer, state in zip(
-                self.optimizers, content.get("optimizer_states", []), strict=False
-            ):
-                optimizer.load_state_dict(_sharded(state, model, optimizer))
+            states = content.get("optimizer_states", [])
+            for optimizer, state in zip(self.optimizers, states, strict=False):
+                named = FullyShardedDataParallel.rekey_optim_state_dict(
+                    state, OptimStateKeyType.PARAM_NAME, model
+                )
+                own = FullyShardedDataParallel.optim_state_dict_to_load(
+                    model=model, optim=optimizer, optim_state_dict=named
+                )
+                optimizer.load_state_dict(own)
         return content
 
+    def _sharded_model(self) -> FullyShardedDataParallel:
+        assert isinstance(self.model, FullyShardedDataParallel)
+        return self.model
 
-def _sharded(
-    state: Mapping[str, Any], model: FullyShardedDataParallel, optimizer: torch.optim.Optimizer
-) -> dict[str, Any]:
-    """The part of this rank of an optimizer's state, which is kept by the number of parameters."""
-    named = FullyShardedDataParallel.rekey_optim_state_dict(
-        dict(state), OptimStateKeyType.PARAM_NAME, model
-    )
-    return FullyShardedDataParallel.optim_state_dict_to_load(
-        model=model, optim=optimizer, optim_state_dict=named
-    )
+    def _whole(self, rank0_only: bool) -> AbstractContextManager[Any]:
+        """Ask for whole states.
+
+        torch gathers the tensors of an optimizer one after another in the same memory, and copies
+        them only where that is on another device than asked for, or if nothing is asked for.
+        """
+        offload = self.root_device.type != "cpu"
+        return FullyShardedDataParallel.state_dict_type(
+            self._sharded_model(),
+            StateDictType.FULL_STATE_DICT,
+            FullStateDictConfig(offload_to_cpu=offload, rank0_only=rank0_only),
+            FullOptimStateDictConfig(offload_to_cpu=offload, rank0_only=rank0_only),
+        )

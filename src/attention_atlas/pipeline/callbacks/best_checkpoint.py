@@ -41,7 +41,8 @@ class BestCheckpoint(ModelCheckpoint):
 
     def _save_last(self, trainer: Trainer) -> None:
         """Keep the last checkpoint also where it is not the best: Lightning keeps it only then."""
-        if self.save_last and not self._should_skip_saving_checkpoint(trainer):
+        validated = self.monitor in trainer.callback_metrics
+        if self.save_last and validated and not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def check_monitor_top_k(self, trainer: Trainer, current: torch.Tensor | None = None) -> bool:
