@@ -43,7 +43,9 @@ from attention_atlas.pipeline.ranks import is_first
 from attention_atlas.pipeline.sentences import sentence_of
 from attention_atlas.pipeline.sweeps import (
     end_sweep,
+    failed_jobs,
     forget_failure,
+    list_failures,
     objective_of,
     record_failure,
     sweep_record,
@@ -92,6 +94,7 @@ class Command:
         self._checked: set[str] = set()
         self._references: dict[tuple[tuple[str, str | None], ...], DictConfig] = {}
         self._before: Before | None = None
+        self._multirun: Path | None = None
         self._sweep: Path | None = None
         self._goes_on = False
 
@@ -126,7 +129,7 @@ class Command:
             )
             application(self._hydra_job())()
             _dismiss_the_other_ranks()
-            complete = self._sweep is None or end_sweep(self._sweep)
+            complete = self._end()
         except BrokenPipeError:  # as in: python train.py --help | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except SavedAndEnded as end:
@@ -138,13 +141,18 @@ class Command:
             print("; ".join(["interrupted", *words]), file=sys.stderr)
             sys.exit(INTERRUPTED_EXIT_CODE)
         except SystemExit:  # Hydra's, where a launcher lost a job
-            if self._sweep is not None:
-                end_sweep(self._sweep)
+            self._end()
             raise
         except Exception as error:
             _stop(error)
         if not complete:
             sys.exit(FAILED_JOBS_EXIT_CODE)
+
+    def _end(self) -> bool:
+        """Say what came of a multirun; tell whether nothing failed."""
+        if self._sweep is not None:
+            return end_sweep(self._sweep)
+        return self._multirun is None or list_failures(failed_jobs(self._multirun))
 
     def help(self, overrides: list[str]) -> str:
         """What the command is for, the options of each group, and all values."""
@@ -207,6 +215,9 @@ class Command:
                 f"hydra.job.config.override_dirname.exclude_keys=[{common}]",
             ]
             self._sweep = sweep
+        else:
+            added = [f"hydra.sweep.dir={quoted(str(sweep))}"]
+        self._multirun = sweep
         self._before = Before(sweep)
         for number, job_overrides in enumerate(jobs):
             config = compose_config(self.config_name, [*job_overrides, *added])

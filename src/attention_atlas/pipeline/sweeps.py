@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,12 @@ def forget_failure(job: Path) -> None:
 def unfinished_jobs(sweep: Path) -> dict[Path, str]:
     """The jobs of a sweep that gave no result, each with the reason."""
     jobs = sorted(path.parent for path in sweep.glob("*/.hydra"))
-    return {job: _reason(job) for job in jobs if not (job / RESULT).is_file()}
+    return {job: _reason(job) for job in jobs if not is_finished(job)}
+
+
+def failed_jobs(multirun: Path) -> dict[Path, str]:
+    """The jobs of any multirun that failed, each with the reason."""
+    return {path.parent: _reason(path.parent) for path in sorted(multirun.glob(f"*/{FAILURE}"))}
 
 
 def _reason(job: Path) -> str:
@@ -76,10 +81,14 @@ def end_sweep(sweep: Path) -> bool:
     """Write and print what came of a sweep; tell whether all of its jobs gave a result."""
     from attention_atlas.analysis.sweeps import print_sweep, write_sweep  # slow to import
 
-    failed = unfinished_jobs(sweep)
     if any(is_finished(job.parent) for job in sweep.glob("*/.hydra")):
         print_sweep(write_sweep(sweep))
         print(f"sweep folder: {sweep}    next: atlas sweep {sweep}")
+    return list_failures(unfinished_jobs(sweep))
+
+
+def list_failures(failed: Mapping[Path, str]) -> bool:
+    """Print what failed; tell whether nothing did."""
     if failed:
         jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
         print(f"{jobs} gave no result; the same command tries again:", file=sys.stderr)
