@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -94,7 +95,7 @@ def test_the_same_command_finds_its_run_by_itself(command, whole, tmp_path: Path
     process.communicate(timeout=60)
     other = run_script(["train.py", *command, "seed=1", "trainer.max_epochs=1"], tmp_path)
     assert other.returncode == 0, other.stderr
-    finish(command, tmp_path)
+    assert finish(command, tmp_path).stderr == ""
     killed, of_another_seed = sorted((tmp_path / "outputs" / "vision").iterdir())
     is_as_if_nothing_had_happened(killed, whole[0])
     assert logged(killed) == logged(whole[0])
@@ -118,6 +119,7 @@ def test_a_finished_run_is_left_as_it_is(command, whole, tmp_path: Path) -> None
     [
         (signal.SIGTERM, 143, "ended by SIGTERM"),
         (signal.SIGUSR1, 138, "ended by SIGUSR1"),
+        (signal.SIGUSR2, 140, "ended by SIGUSR2"),  # of submitit
         (signal.SIGINT, 130, "ended by SIGINT"),
     ],
 )
@@ -148,6 +150,8 @@ def test_a_second_ctrl_c_leaves_at_once(tiny, tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
+    assert "ended by SIGINT" not in errors
+    assert errors.splitlines()[-1].startswith("interrupted; ")
 
 
 @pytest.mark.slow
@@ -175,6 +179,59 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     _, errors = again.communicate(timeout=60)
     assert int(first.split("/")[0].removeprefix("epoch ")) > 1
     assert "last.ckpt is damaged; the checkpoint before it is used" in errors
+
+
+@pytest.fixture(scope="module")
+def many_pictures(pictures: Path, tmp_path_factory) -> Path:
+    """So many that a test of each by itself, with its maps, takes a while."""
+    folder = tmp_path_factory.mktemp("many")
+    for label in ("left", "right"):
+        (folder / label).mkdir()
+        for copy in range(30):
+            for picture in (pictures / label).glob("*.png"):
+                (folder / label / f"{copy}-{picture.name}").symlink_to(picture)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "ranks", [[], ["trainer=ddp_cpu", "trainer.devices=2"]], ids=["one", "two"]
+)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_test_that_is_ended_says_so(number, ranks, tiny, many_pictures, tmp_path: Path) -> None:
+    long = [f"data.path={many_pictures}", "+data.eval_batch_size=1", "capture=full"]
+    short = ["+trainer.limit_train_batches=4", "+trainer.limit_val_batches=4"]
+    run = tmp_path / "run"
+    command = ["train.py", *tiny["vision"], *long, *short, *ranks, f"hydra.run.dir={run}"]
+    process = start_command(command, tmp_path)
+    assert process.stdout is not None
+    assert any(line.startswith("epoch 2/2") for line in process.stdout)
+    while not (run / "atlas.zarr").is_dir():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "ended by " in errors
+    assert "resume=auto" in errors
+    assert "Traceback" not in errors
+    assert not (run / "result.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_run_does_not_go_on_with_other_data(tiny, pictures: Path, tmp_path: Path) -> None:
+    own = tmp_path / "pictures"
+    shutil.copytree(pictures, own)
+    there = [*tiny["vision"], f"data.path={own}", "resume=auto"]
+    process = start_training(there, tmp_path, epoch=2)
+    process.kill()
+    process.communicate(timeout=60)
+    for picture in sorted((own / "left").iterdir())[:20]:
+        picture.unlink()
+    endless = ["trainer.max_epochs=100000", f"hydra.run.dir={tmp_path / 'run'}"]
+    done = run_script(["train.py", *there, *endless], tmp_path)
+    assert done.returncode == 2
+    assert "The data has changed since" in done.stderr
 
 
 def test_two_processes_never_write_one_run(command, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attention_atlas.pipeline.begun import locked
 from attention_atlas.pipeline.job_names import job_name
 from tests.commands import run_script, start_command
 
@@ -106,7 +107,11 @@ def test_a_sweep_of_another_command_is_another_sweep(failing_sweep, tmp_path: Pa
     assert "holds a sweep of another command" in other.stderr
     anew = run_script([*command, "sweep.resume=false", f"hydra.sweep.dir={sweep}"], tmp_path)
     assert anew.returncode == 2
-    assert "holds checkpoints of an earlier run" in anew.stderr
+    assert "holds a sweep already" in anew.stderr
+    with locked(sweep):
+        at_once = run_script(command, folder)
+    assert at_once.returncode == 2
+    assert "Another process is writing" in at_once.stderr
 
 
 @pytest.mark.slow
@@ -251,7 +256,7 @@ def test_a_trial_worse_than_the_median_is_ended(
     sweep = tmp_path / "sweep"
     sweep.mkdir()
     study = optuna.create_study(study_name="sweep", storage=f"sqlite:///{sweep}/study.db")
-    rates = optuna.distributions.CategoricalDistribution(["0.003"])
+    rates = optuna.distributions.CategoricalDistribution(["0.003", "0.001"])
     for _ in range(3):
         study.add_trial(
             optuna.trial.create_trial(

@@ -14,6 +14,7 @@ from attention_atlas.data.loader import (
     PooledBatchSampler,
     ResumableLoader,
 )
+from attention_atlas.data.splits import stable_hash
 
 Drawable = dict[str, list[str] | np.ndarray]
 
@@ -133,7 +134,15 @@ class AtlasDataModule(LightningDataModule):
         order = self._train_loader.state_dict()
         if self.trainer is not None and order["position"] == self.trainer.num_training_batches:
             order = {"epoch": order["epoch"] + 1, "position": 0}  # limit_train_batches ended it
-        return {"order": order}
+        return {"order": order, "samples": self.samples_digest()}
+
+    def samples_digest(self) -> str:
+        """A digest of which samples are in which split, and of their labels."""
+        splits = {
+            split: sorted(zip(data.sample_ids, data.labels, strict=True))
+            for split, data in sorted(self.datasets.items())
+        }
+        return f"{stable_hash(splits):016x}"
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the training order of a checkpoint."""

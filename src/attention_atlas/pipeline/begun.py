@@ -31,7 +31,9 @@ def locked(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
-    except Timeout as error:
+    except OSError as error:
+        if not isinstance(error, Timeout):
+            raise InputError(f"{folder} cannot be written: {error.strerror}.") from error
         raise InputError(
             f"Another process is writing {folder}: wait until it ends, or take another folder."
         ) from error
@@ -85,6 +87,16 @@ def begun_sweep(folder: Path, record: Mapping[str, Any]) -> Path | None:
         )
     sweeps = _newest_first(folder.parent)
     return next((sweep for sweep in sweeps if _read(sweep / SWEEP_RECORD) == record), None)
+
+
+def check_no_sweep(folder: Path) -> None:
+    """Check that a new sweep is not mixed with one that is there.
+
+    Raises:
+        InputError: The folder holds one.
+    """
+    if (folder / SWEEP_RECORD).is_file():
+        raise InputError(f"{folder} holds a sweep already: take another folder.")
 
 
 def run_record(config: DictConfig) -> dict[Any, Any]:

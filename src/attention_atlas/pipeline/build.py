@@ -76,6 +76,7 @@ def build_callbacks(config: DictConfig) -> list[Callback]:
 
 def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
     """metrics.csv always, and the logger of the config beside it."""
+    quiet_libraries()
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     if config.logger and "_target_" in config.logger:
         logger: Logger = instantiate(config.logger)

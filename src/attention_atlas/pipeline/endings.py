@@ -13,11 +13,13 @@ class SavedAndEnded(BaseException):
 
     Args:
         number: Of the signal.
-        checkpoint: That was saved.
+        checkpoint: That was saved; None where there was nothing to save.
     """
 
-    def __init__(self, number: int, checkpoint: Path) -> None:
+    def __init__(self, number: int, checkpoint: Path | None) -> None:
         super().__init__(number, checkpoint)
         self.exit_code = 128 + number
         name = signal.Signals(number).name
-        self.sentence = f"ended by {name} after {checkpoint} was saved"
+        self.checkpoint = checkpoint
+        saved = "" if checkpoint is None else f" after {checkpoint} was saved"
+        self.sentence = f"ended by {name}{saved}"

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from attention_atlas.analysis.files import write_json
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.pipeline.build import build_trainer
+from attention_atlas.pipeline.callbacks import EndsOnSignal
 from attention_atlas.pipeline.capture import build_capture
 from attention_atlas.pipeline.loading import load_run, load_weights
 from attention_atlas.pipeline.rerun import best_checkpoint, evaluation_config, read_run
@@ -49,7 +50,8 @@ def evaluate_checkpoint(
     load_weights(task, checkpoint)
     path = folder / "atlas.zarr"
     capture = build_capture(config, checkpoint, path, task, datamodule, split, epochs_trained)
-    trainer = build_trainer(config, folder, capture, loggers)
+    callbacks = [*capture, EndsOnSignal(folder / "checkpoints")]
+    trainer = build_trainer(config, folder, callbacks, loggers)
     datamodule.test_split = split
     trainer.test(task, datamodule=datamodule, verbose=False)
     logged = {name: float(value) for name, value in sorted(trainer.logged_metrics.items())}

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.begun import begun_run, begun_sweep, is_finished, locked
+from attention_atlas.pipeline.begun import (
+    begun_run,
+    begun_sweep,
+    check_no_sweep,
+    is_finished,
+    locked,
+)
 from attention_atlas.pipeline.checks import check_config, check_fixed, check_run_folder
 from attention_atlas.pipeline.compose import (
     compose_config,
@@ -42,6 +49,7 @@ from attention_atlas.pipeline.leftovers import Before
 from attention_atlas.pipeline.ranks import is_first
 from attention_atlas.pipeline.sentences import sentence_of
 from attention_atlas.pipeline.sweeps import (
+    check_not_failed,
     end_sweep,
     failed_jobs,
     forget_failure,
@@ -127,22 +135,26 @@ class Command:
             application = hydra.main(
                 version_base="1.3", config_path=str(self.conf), config_name=self.config_name
             )
-            application(self._hydra_job())()
+            with nullcontext() if self._sweep is None else locked(self._sweep):
+                application(self._hydra_job())()
             _dismiss_the_other_ranks()
             complete = self._end()
         except BrokenPipeError:  # as in: python train.py --help | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except SavedAndEnded as end:
-            how = TO_GO_ON if self._sweep is None else TO_GO_ON_WITH_A_SWEEP
-            print(f"{end.sentence}; {how}", file=sys.stderr)
+            goes_on = [] if end.checkpoint is None else [TO_GO_ON]
+            words = goes_on if self._sweep is None else [TO_GO_ON_WITH_A_SWEEP]
+            print("; ".join([end.sentence, *words]), file=sys.stderr)
             sys.exit(end.exit_code)
         except KeyboardInterrupt as interrupt:
-            words = interrupt.args if self._sweep is None else [TO_GO_ON_WITH_A_SWEEP]
+            words = list(interrupt.args) if self._sweep is None else [TO_GO_ON_WITH_A_SWEEP]
             print("; ".join(["interrupted", *words]), file=sys.stderr)
             sys.exit(INTERRUPTED_EXIT_CODE)
-        except SystemExit:  # Hydra's, where a launcher lost a job
+        except SystemExit as end:  # Hydra's, where a launcher lost a job
+            if self._multirun is None:
+                raise
             self._end()
-            raise
+            sys.exit(end.code or FAILED_JOBS_EXIT_CODE)
         except Exception as error:
             _stop(error)
         if not complete:
@@ -204,6 +216,8 @@ class Command:
                 overrides, without_hydra(compose_config(self.config_name, jobs[0]))
             )
             begun = begun_sweep(sweep, record) if first.sweep.resume else None
+            if begun is None:
+                check_no_sweep(sweep)
             sweep = begun or sweep
             # A search may draw the same values again, and then has their result already.
             draws = group_choices(first)["hydra/sweeper"] != "basic"
@@ -286,6 +300,8 @@ class Command:
                     print(f"{folder} is finished already")
                     return objective_of(config, folder)
                 config.resume = "auto"
+            if launched() is not None:  # here a failure ends all, and would do so again and again
+                check_not_failed(folder)
             forget_failure(folder)
             self._check_once(config, dict(HydraConfig.get().runtime.choices), str(folder))
             return self.job(config, folder)

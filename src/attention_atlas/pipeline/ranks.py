@@ -66,8 +66,10 @@ def other_ranks(config: DictConfig, folder: Path) -> Iterator[None]:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=30)
     except InputError:
+        ended.set()
         raise
     except Exception as error:
+        ended.set()
         # What this rank says of a lost connection is of no use: another one knows why.
         reason = _reason(processes)
         if reason is None:
@@ -147,14 +149,16 @@ def _reason(processes: "list[subprocess.Popen[str]]") -> BaseException | None:
     while time.monotonic() < deadline:
         for number, process in enumerate(processes, start=1):
             code = process.poll()
-            if code:  # with a code above 0 it said why
-                return InputError(_ended(number, code)) if code < 0 else SystemExit(code)
+            if code:
+                return InputError(_ended(number, code))
         time.sleep(0.1)
     return None
 
 
 def _ended(number: int, code: int) -> str:
-    return f"rank {number} was ended by signal {-code}, and all others with it."
+    if code < 0:
+        return f"rank {number} was ended by signal {-code}, and all others with it."
+    return f"rank {number} failed, and all others with it; what it said tells why."
 
 
 def _watch(processes: "list[subprocess.Popen[str]]", ended: threading.Event) -> None:
@@ -165,8 +169,9 @@ def _watch(processes: "list[subprocess.Popen[str]]", ended: threading.Event) -> 
             if code:
                 for other in processes:
                     other.kill()
-                if code < 0:
-                    print(f"error: {_ended(number, code)}", file=sys.stderr)
+                if ended.wait(GRACE_SECONDS + 5):  # the connection told this process too
+                    return
+                print(f"error: {_ended(number, code)}", file=sys.stderr)
                 sys.stdout.flush()
                 os._exit(code if code > 0 else 1)
 

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.analysis.files import write_json
+from attention_atlas.errors import InputError
 from attention_atlas.pipeline.begun import RESULT, SWEEP_RECORD, is_finished, run_record
 
 FAILURE = "failure.json"
@@ -42,6 +43,16 @@ def record_failure(job: Path, sentence: str) -> None:
     now = datetime.now().isoformat(timespec="seconds")
     write_json(job / FAILURE, {"sentence": sentence, "time": now})
     print(f"error: {job.name}: {sentence}", file=sys.stderr)
+
+
+def check_not_failed(job: Path) -> None:
+    """Check that a job has not failed before.
+
+    Raises:
+        InputError: It has.
+    """
+    if (job / FAILURE).is_file():
+        raise InputError(_reason(job))
 
 
 def forget_failure(job: Path) -> None:

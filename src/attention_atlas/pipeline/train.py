@@ -62,7 +62,7 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     task = build_task(config, datamodule)
     if not is_first():  # dropout and augmentation of each rank are its own
         seed_everything(stable_hash("rank", config.seed, rank()) % 2**32, verbose=False)
-    checkpoint = _checkpoint_to_go_on_from(config, folder)
+    checkpoint = _checkpoint_to_go_on_from(config, folder, datamodule)
     if checkpoint is not None:
         load_weights(task, checkpoint)  # tells what does not fit; fit() loads the rest
     if is_first():
@@ -130,9 +130,18 @@ def _keep_pruned(result: dict[str, Any], folder: Path, loggers: list[Logger]) ->
     return result
 
 
-def _checkpoint_to_go_on_from(config: DictConfig, folder: Path) -> Path | None:
+def _checkpoint_to_go_on_from(
+    config: DictConfig, folder: Path, datamodule: AtlasDataModule
+) -> Path | None:
     """The last one of this very run where it is resumed, else the one that was given."""
     own = latest_checkpoint(folder) if config.resume == "auto" else None
+    if own is not None:
+        state = read_checkpoint(own).get(type(datamodule).__qualname__, {})
+        if state.get("samples") != datamodule.samples_digest():
+            raise InputError(
+                f"The data has changed since {folder} was begun, and samples may have changed "
+                "their split: leave resume=auto out, or take another folder."
+            )
     given = None if config.ckpt_path is None else Path(config.ckpt_path)
     return own or given
 

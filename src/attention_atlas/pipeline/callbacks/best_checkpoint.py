@@ -73,6 +73,8 @@ class BestCheckpoint(ModelCheckpoint):
         """Copy the best checkpoint of the run that is resumed, and remember its score."""
         state_dict = dict(state_dict)
         best = Path(state_dict["best_model_path"])
+        if best.name and self.dirpath is not None and not best.is_file():
+            best = Path(self.dirpath) / best.name  # the run folder was moved
         if best.name and not is_whole(best):
             log.warning("%s is missing or damaged; the best of the epochs to come is kept.", best)
             return

@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,15 @@ from attention_atlas.pipeline.checkpoints import LAST
 from attention_atlas.pipeline.endings import SavedAndEnded
 from attention_atlas.pipeline.ranks import is_first
 
-SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
-"""Ctrl-C, what schedulers send, and what SLURM is told to send before the time limit."""
+SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+"""Ctrl-C, what schedulers send, and what SLURM or submitit send before the time limit."""
 
 
 class EndsOnSignal(Callback):
     """Saves a checkpoint after the current step and ends, where a signal asks for it.
 
     A second ctrl-C leaves at once. Several ranks ask each other every few steps, so that all save
-    after the same one.
+    after the same one. A test has nothing to save and ends at once.
 
     Args:
         folder: Of the checkpoints.
@@ -35,18 +36,17 @@ class EndsOnSignal(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen, in place of Lightning."""
-        if threading.current_thread() is not threading.main_thread():
-            return  # no other may
-        for name in SIGNALS:
-            if hasattr(signal, name):
-                number = getattr(signal, name)
-                self._earlier[number] = signal.signal(number, self._receive)
+        self._listen(self._receive)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen, in place of Lightning, which would wait for the other ranks."""
+        self._listen(self._leave)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         """Save and end, if so asked."""
         self._steps += 1
         number = self._agreed(trainer)
-        if number:
+        if number and not trainer.fit_loop._should_accumulate():  # gradients are not saved
             trainer.save_checkpoint(self.checkpoint)
             raise SavedAndEnded(number, self.checkpoint)
 
@@ -56,9 +56,24 @@ class EndsOnSignal(Callback):
         if self._received:  # it came with the last step, and the last epoch was saved
             raise SavedAndEnded(self._received, self.checkpoint)
 
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen no more."""
+        self._restore()
+
     def on_exception(self, trainer: Trainer, *_: Any) -> None:
         """Listen no more."""
         self._restore()
+
+    def _listen(self, handler: Callable[[int, Any], None]) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # no other may
+        for name in SIGNALS:
+            if hasattr(signal, name):
+                number = getattr(signal, name)
+                self._earlier[number] = signal.signal(number, handler)
+
+    def _leave(self, number: int, _: Any) -> None:
+        raise SavedAndEnded(number, self.checkpoint if self.checkpoint.is_file() else None)
 
     def _receive(self, number: int, _: Any) -> None:
         if self._received and number == signal.SIGINT:

@@ -9,5 +9,5 @@ class StaysStopped(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop, if early stopping had run out of patience."""
         callbacks = trainer.early_stopping_callbacks
-        if any(callback.wait_count >= callback.patience for callback in callbacks):
+        if any(each.wait_count >= max(each.patience, 1) for each in callbacks):
             trainer.should_stop = True
