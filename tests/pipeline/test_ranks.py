@@ -142,6 +142,23 @@ def test_all_ranks_end_when_one_is_killed(tiny, tmp_path: Path) -> None:
     assert "error: rank 1 was ended by signal 9" in errors
 
 
+@pytest.mark.slow
+def test_a_sweep_goes_on_when_one_rank_of_a_job_is_lost(tiny, tmp_path: Path) -> None:
+    plain = [*overrides("vision", tiny), *RUNS["two"], "capture=off", "trainer.max_epochs=60"]
+    process = start_command(["train.py", "-m", *plain, "seed=0,1"], tmp_path)
+    assert process.stdout is not None
+    assert any(line.startswith("epoch 2/") for line in process.stdout)
+    (other,) = [child.pid for child in psutil.Process(process.pid).children()]
+    os.kill(other, signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    failure = json.loads((sweep / "seed-0" / "failure.json").read_text())
+    assert failure["sentence"].startswith("rank 1 was ended by signal 9")
+    assert (sweep / "seed-1" / "result.json").is_file()
+    assert "1 job gave no result" in errors
+
+
 def test_no_rank_outlives_the_first(tiny, tmp_path: Path) -> None:
     process, other = start(tiny, tmp_path)
     left = psutil.Process(other)

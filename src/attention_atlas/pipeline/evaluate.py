@@ -50,7 +50,7 @@ def evaluate_checkpoint(
     load_weights(task, checkpoint)
     path = folder / "atlas.zarr"
     capture = build_capture(config, checkpoint, path, task, datamodule, split, epochs_trained)
-    callbacks = [*capture, EndsOnSignal(folder / "checkpoints")]
+    callbacks = [EndsOnSignal(folder / "checkpoints"), *capture]
     trainer = build_trainer(config, folder, callbacks, loggers)
     datamodule.test_split = split
     trainer.test(task, datamodule=datamodule, verbose=False)

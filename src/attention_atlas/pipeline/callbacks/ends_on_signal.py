@@ -34,13 +34,10 @@ class EndsOnSignal(Callback):
         self._steps = 0
         self._earlier: dict[int, Any] = {}
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen, in place of Lightning."""
-        self._listen(self._receive)
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Listen, in place of Lightning, which would wait for the other ranks."""
-        self._listen(self._leave)
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        self._listen(self._receive if stage == "fit" else self._leave)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         """Save and end, if so asked."""
@@ -51,12 +48,11 @@ class EndsOnSignal(Callback):
             raise SavedAndEnded(number, self.checkpoint)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen no more."""
-        self._restore()
+        """End, if so asked."""
         if self._received:  # it came with the last step, and the last epoch was saved
             raise SavedAndEnded(self._received, self.checkpoint)
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Listen no more."""
         self._restore()
 
