@@ -256,11 +256,11 @@ def test_a_trial_worse_than_the_median_is_ended(
     sweep = tmp_path / "sweep"
     sweep.mkdir()
     study = optuna.create_study(study_name="sweep", storage=f"sqlite:///{sweep}/study.db")
-    rates = optuna.distributions.CategoricalDistribution(["0.003", "0.001"])
+    rates = optuna.distributions.CategoricalDistribution([0.003, 0.001])
     for _ in range(3):
         study.add_trial(
             optuna.trial.create_trial(
-                params={"optimizer.lr": "0.003"},
+                params={"optimizer.lr": 0.003},
                 distributions={"optimizer.lr": rates},
                 intermediate_values=dict.fromkeys(range(9), losses_of_before),
                 value=losses_of_before,
