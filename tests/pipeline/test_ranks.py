@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from attention_atlas.atlas import open_atlas
-from attention_atlas.pipeline.checks import num_processes
+from attention_atlas.pipeline.checks import num_processes, precision_of
 from attention_atlas.pipeline.launched import launched
 from tests.commands import REPOSITORY, run_script, start_command, start_training
 
@@ -43,7 +43,7 @@ RUNS = {
     "two": ["data.batch_size=8", "trainer=ddp_cpu", "trainer.devices=2"],
     "sharded": [
         *("data.batch_size=8", "trainer=fsdp", "trainer.accelerator=cpu", "trainer.devices=2"),
-        *("trainer.precision=32-true", "trainer.sync_batchnorm=false"),
+        "trainer.sync_batchnorm=false",
     ],
 }
 
@@ -165,6 +165,24 @@ def test_no_rank_outlives_the_first(tiny, tmp_path: Path) -> None:
     process.kill()
     process.communicate(timeout=30)
     left.wait(timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "precision"),
+    [
+        (["trainer=cpu"], "32-true"),
+        (["trainer=ddp_cpu"], "32-true"),
+        (["trainer=mps"], "32-true"),
+        (["trainer=gpu"], "bf16-mixed"),
+        (["trainer=ddp"], "bf16-mixed"),
+        (["trainer=fsdp"], "bf16-mixed"),
+        (["trainer=gpu", "trainer.precision=32-true"], "32-true"),
+    ],
+)
+def test_the_precision_suits_the_device(
+    compose_train, chosen: list[str], precision: str, tmp_path: Path
+) -> None:
+    assert precision_of(compose_train(["task=vision", *chosen], tmp_path)) == precision
 
 
 @pytest.mark.parametrize(

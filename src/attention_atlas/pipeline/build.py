@@ -19,6 +19,7 @@ from attention_atlas.pipeline.callbacks import (
     StopsOnNonFinite,
 )
 from attention_atlas.pipeline.checkpoints import AtomicCheckpoints
+from attention_atlas.pipeline.checks import precision_of
 from attention_atlas.pipeline.environment import kept_config
 from attention_atlas.pipeline.instantiate import instantiate
 from attention_atlas.pipeline.launched import launched
@@ -106,6 +107,7 @@ def build_trainer(
         config.trainer,
         **ranks,
         strategy=strategy,
+        precision=precision_of(config),
         callbacks=[*callbacks, RichProgressBar()] if terminal else callbacks,
         enable_progress_bar=terminal,
         logger=loggers,

@@ -152,7 +152,7 @@ RULES: dict[str, Rule] = {
     "trainer.devices": Rule("1, the number of one device in a list, or auto", (int, str, list)),
     "trainer.num_nodes": Rule("1", (int,), 1, 1),
     "trainer.strategy": choice("auto", "ddp", "fsdp"),
-    "trainer.precision": choice("32-true", "bf16-mixed"),
+    "trainer.precision": choice("auto", "32-true", "bf16-mixed"),
     "trainer.fast_dev_run": Rule(
         "debug=fast, which runs three batches of each split", (bool,), choices=(False,)
     ),
@@ -411,6 +411,15 @@ def num_processes(config: DictConfig) -> int:
     if devices == "auto" and not on_gpu:
         return 1
     return len(_device_numbers(devices, available) or [0])
+
+
+def precision_of(config: DictConfig) -> str:
+    """The precision that is trained in: where none is chosen, what suits the device."""
+    precision = str(config.trainer.precision)
+    if precision != "auto":
+        return precision
+    on_gpu, _ = _available(config.trainer.accelerator)
+    return "bf16-mixed" if on_gpu else "32-true"
 
 
 def _available(accelerator: str) -> tuple[bool, int]:
