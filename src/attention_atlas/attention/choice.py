@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attention_atlas.attention.interface import NAME, calls_interface, implementation_of
 from attention_atlas.attention.masks import Mask
 from attention_atlas.attention.module import Attention
 
@@ -19,19 +20,17 @@ Layers = str | int | Sequence[str | int]
 WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 
 
-def choose_layers(model: nn.Module, layers: Layers | None) -> dict[str, Attention]:
+def choose_layers(model: nn.Module, layers: Layers | None) -> dict[str, nn.Module]:
     """Return the modules chosen, by name, in the order of the model.
 
-    Raises ValueError if a layer does not exist.
+    Raises ValueError if a layer does not exist, or cannot be recorded.
     """
     modules = attention_modules(model)
     if not modules:
-        raise ValueError(f"{type(model).__name__} holds no Attention module to record.")
-    if layers is None:
-        return modules
+        raise ValueError(_why_none(model))
     names = list(modules)
-    chosen: set[str] = set()
-    for layer in [layers] if isinstance(layers, (str, int)) else layers:
+    chosen: set[str] = set(names) if layers is None else set()
+    for layer in [layers] if isinstance(layers, (str, int)) else layers or ():
         if isinstance(layer, int):
             if not -len(names) <= layer < len(names):
                 raise ValueError(
@@ -43,11 +42,18 @@ def choose_layers(model: nn.Module, layers: Layers | None) -> dict[str, Attentio
             if not matches:
                 raise ValueError(f"No attention module is named {layer!r}{hint(layer, names)}")
             chosen.update(matches)
-    return {name: module for name, module in modules.items() if name in chosen}
+    found = {name: module for name, module in modules.items() if name in chosen}
+    for name, module in found.items():
+        _check_implementation(name, module)
+    return found
 
 
-def attention_modules(model: nn.Module) -> dict[str, Attention]:
-    """Return every `Attention` of a model, by the name that it has without wrappers."""
+def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Return every module that attends, by the name that it has without wrappers.
+
+    These are each `Attention`, and the modules of Hugging Face models that attend through the
+    interface of `transformers`.
+    """
     if isinstance(model, nn.parallel.DistributedDataParallel):
         return attention_modules(model.module)
     compiled = getattr(model, "_orig_mod", None)
@@ -55,10 +61,29 @@ def attention_modules(model: nn.Module) -> dict[str, Attention]:
         return attention_modules(compiled)
     modules = {}
     for path, module in model.named_modules():
-        if isinstance(module, Attention):
+        if isinstance(module, Attention) or calls_interface(module):
             name = ".".join(part for part in path.split(".") if part not in WRAPPERS)
             modules[name or "attention"] = module
     return modules
+
+
+def _why_none(model: nn.Module) -> str:
+    name = type(model).__name__
+    if hasattr(model, "set_attn_implementation"):
+        return (
+            f"{name} does not attend through the attention interface of transformers, so its maps "
+            "cannot be recorded."
+        )
+    return f"{name} holds no Attention module to record."
+
+
+def _check_implementation(name: str, module: nn.Module) -> None:
+    implementation = implementation_of(module)
+    if not isinstance(module, Attention) and implementation != NAME:
+        raise ValueError(
+            f"{name!r} attends by attn_implementation={implementation!r}, which shows no maps: "
+            "give the model to attention_atlas.pretrained.wire(model) first."
+        )
 
 
 def listed(choice: Any) -> Any:

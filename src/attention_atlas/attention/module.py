@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +12,7 @@ from attention_atlas.attention.differential import Differential, halves
 from attention_atlas.attention.functional import attend_masked
 from attention_atlas.attention.linear import Hedgehog
 from attention_atlas.attention.masks import Mask, merge_masks
+from attention_atlas.attention.observing import Pass, is_observed, show
 from attention_atlas.attention.rotary import rotary_angles, rotate
 from attention_atlas.attention.scores import (
     Additive,
@@ -115,12 +114,6 @@ class Attention(nn.Module):
             nn.init.zeros_(self.out_proj.bias)
         gates = {None: 0, "headwise": num_heads, "elementwise": embed_dim}[gate]
         self.gate_proj = nn.Linear(embed_dim, gates) if gates else None
-        # Called in every forward pass with the module and what it did; see recording.py.
-        self.observers: tuple[Observer, ...] = ()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out who is recording: a copy of the model is not recorded."""
-        return {**self.__dict__, "observers": ()}
 
     @property
     def is_signed(self) -> bool:
@@ -171,10 +164,12 @@ class Attention(nn.Module):
         if self.window is not None and grid is not None:
             mask = mask._replace(window=Window(self.window, grid))
         heads = self._attend(queries, keys, values, mask)
-        if self.observers:
-            padding = key_padding_mask if is_self else None
-            seen = Pass(queries, keys, values, mask, heads, _boolean(padding), grid)
-            _notify(self, seen)
+        if is_observed(self):
+            padding = _boolean(key_padding_mask) if is_self else None
+            weight = None if self.differential is None else self.differential.weight()
+            dropout_p = self.dropout if self.training else 0.0
+            sides = queries, keys, values
+            show(self, Pass(self.score, *sides, mask, heads, dropout_p, padding, grid, weight))
         merged = heads.transpose(1, 2)
         if self.differential is not None:
             merged = self.differential.normalise(merged)
@@ -293,38 +288,6 @@ class Attention(nn.Module):
                 f"There are {tokens.shape[1]} keys and {value.shape[1]} values; "
                 "there must be one value for each key."
             )
-
-
-class Pass(NamedTuple):
-    """What one forward pass of an `Attention` did, for its observers.
-
-    Attributes:
-        query: [B, H, Q, E], as the kernel got it.
-        key: [B, num_kv_heads, K, E].
-        value: [B, num_kv_heads, K, E].
-        mask: Merged.
-        output: [B, H, Q, E], of the kernel.
-        padding: [B, Q], True where a query is padding; None where none is known to be.
-        grid: Shape of the token grid; None in cross-attention.
-    """
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    mask: Mask
-    output: Tensor
-    padding: Tensor | None
-    grid: Grid | None
-
-
-Observer = Callable[[Attention, Pass], None]
-
-
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def _notify(module: Attention, seen: Pass) -> None:
-    """Show a pass to all observers; torch.compile leaves this to Python."""
-    for observe in module.observers:
-        observe(module, seen)
 
 
 def _boolean(mask: Tensor | None) -> Tensor | None:

@@ -28,7 +28,9 @@ from attention_atlas.attention.choice import (
     take,
     take_mask,
 )
-from attention_atlas.attention.module import Attention, Pass
+from attention_atlas.attention.interface import knowing_sequences
+from attention_atlas.attention.module import Attention
+from attention_atlas.attention.observing import Pass, leave_off, observe
 from attention_atlas.attention.statistics import Rollout, Statistic, build_statistic
 
 
@@ -203,7 +205,8 @@ def record(
             f"queries is {rows!r}; it must be None, a list of indexes, 'first' or 'readout'."
         )
     for name, module in modules.items():
-        index(chosen_heads, module.num_heads, f"head of {name!r}")
+        if isinstance(module, Attention):
+            index(chosen_heads, module.num_heads, f"head of {name!r}")
     chosen = _statistics(statistics)
     if any(isinstance(statistic, Rollout) for statistic in chosen):
         _check_rollout(modules, chosen_heads, rows)
@@ -214,13 +217,12 @@ def record(
     }
     try:
         for name, module in modules.items():
-            module.observers = (*module.observers, observers[name])
-        yield recording
+            observe(module, observers[name])
+        with knowing_sequences(modules.values()):
+            yield recording
     finally:
         for name, module in modules.items():
-            module.observers = tuple(
-                observer for observer in module.observers if observer is not observers[name]
-            )
+            leave_off(module, observers[name])
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,11 +237,11 @@ class _Observer:
     gradients: bool
 
     @torch.no_grad()
-    def __call__(self, module: Attention, seen: Pass) -> None:
+    def __call__(self, seen: Pass) -> None:
         query, is_repeated = seen.query, _in_backward()
         if is_repeated and not self.gradients:
             return
-        if self.gradients and module.training and module.dropout > 0:
+        if self.gradients and seen.dropout_p > 0:
             raise ValueError(
                 f"Gradients by the maps of {self.name!r} cannot be recorded while dropout of "
                 "attention weights is active: set its dropout to 0, or the model to eval()."
@@ -247,7 +249,7 @@ class _Observer:
         samples = index(self.samples, query.shape[0], f"sample in the batch of {self.name!r}")
         heads = index(self.heads, query.shape[1], f"head of {self.name!r}")
         queries = index(self.queries, query.shape[2], f"query of {self.name!r}")
-        groups = module.num_heads // module.num_kv_heads
+        groups = query.shape[1] // seen.key.shape[1]
         key_heads = None if heads is None else [head // groups for head in heads]
         query_copy = take(query, samples, heads, queries)
         key_copy = take(seen.key, samples, key_heads)
@@ -263,10 +265,10 @@ class _Observer:
             None if seen.padding is None else take(seen.padding, samples, queries),
             range(query.shape[2]) if queries is None else queries,
             seen.grid,
-            {name: take(values, heads) for name, values in module.score.named_parameters()},
-            None if module.differential is None else module.differential.weight().clone(),
+            {name: take(values, heads) for name, values in seen.score.named_parameters()},
+            None if seen.weight is None else seen.weight.clone(),
         )
-        call = Call(module.score, copies)
+        call = Call(seen.score, copies)
         self.recording.add(self.name, call)
         if self.gradients and seen.output.requires_grad:
             call.is_watched = True
@@ -318,12 +320,12 @@ def _statistics(statistics: Sequence[str | Statistic]) -> list[Statistic]:
 
 
 def _check_rollout(
-    modules: dict[str, Attention], heads: Sequence[int] | None, queries: Sequence[int] | None
+    modules: dict[str, nn.Module], heads: Sequence[int] | None, queries: Sequence[int] | None
 ) -> None:
     if heads is not None or queries is not None:
         raise ValueError("A rollout goes through all heads and queries; leave out the choice.")
     for name, module in modules.items():
-        if module.is_signed:
+        if isinstance(module, Attention) and module.is_signed:
             raise ValueError(
                 f"There is no rollout through {name!r}: its maps are signed, and shares of what a "
                 "token is made of are not."

@@ -99,15 +99,22 @@ class Dot(ProductScore):
 
 
 class ScaledDot(ProductScore):
-    """q.k / sqrt(E) (Vaswani et al. 2017)."""
+    """scale * q.k, by default with scale = 1 / sqrt(E) (Vaswani et al. 2017)."""
+
+    def __init__(self, scale: float | None = None) -> None:
+        super().__init__()
+        self.scale = scale
 
     def logits(self, query: Tensor, key: Tensor) -> Tensor:
-        """Return q.k / sqrt(E), [B, H, Q, K]."""
-        return query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+        """Return scale * q.k, [B, H, Q, K]."""
+        return query @ key.transpose(-2, -1) * self._scale(query)
 
     def transform(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, float]:
-        """Return query and key as they are, and 1 / sqrt(E)."""
-        return query, key, 1 / math.sqrt(query.shape[-1])
+        """Return query and key as they are, and the scale."""
+        return query, key, self._scale(query)
+
+    def _scale(self, query: Tensor) -> float:
+        return 1 / math.sqrt(query.shape[-1]) if self.scale is None else self.scale
 
 
 class Cosine(ProductScore):
