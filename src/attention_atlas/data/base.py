@@ -18,6 +18,9 @@ from attention_atlas.data.splits import stable_hash
 
 Drawable = dict[str, list[str] | np.ndarray]
 
+PRETRAINED_FOLDER = "pretrained"
+"""Where a run folder keeps what tells of its pretrained encoder, but for the weights."""
+
 
 class AtlasDataModule(LightningDataModule):
     """Real data of one modality in the splits `train`, `val` and `test`.
@@ -55,6 +58,18 @@ class AtlasDataModule(LightningDataModule):
         self.test_split = "test"
         self._train_loader: ResumableLoader | None = None
         self._resume_state: dict[str, int] | None = None
+        self.pretrained_name: str | None = None
+
+    def adopt(self, name: str) -> None:
+        """Make the inputs of a pretrained model, by what it was trained with; before `setup`.
+
+        Args:
+            name: A hub id, a folder, or the short name of a package.
+
+        Raises:
+            InputError: It cannot be loaded, or does not fit the modality.
+        """
+        self.pretrained_name = name
 
     @abstractmethod
     def load(self) -> dict[str, BatchDataset]:
@@ -83,6 +98,10 @@ class AtlasDataModule(LightningDataModule):
 
     def save(self, folder: Path) -> None:
         """Write into a run folder what was learned from the training split, if anything."""
+        if self.pretrained_name is not None:
+            from attention_atlas.pretrained.source import load_config  # transformers is slow
+
+            load_config(self.pretrained_name).save_pretrained(folder / PRETRAINED_FOLDER)
 
     def restore(self, folder: Path) -> None:
         """Take from a run folder what `save` wrote there; called before `setup`."""

@@ -10,6 +10,7 @@ from attention_atlas.encoder.embeddings import (
 from attention_atlas.encoder.readout import (
     AttentionReadout,
     ClsReadout,
+    FirstReadout,
     MeanReadout,
     Readout,
     make_readout,
@@ -22,6 +23,7 @@ __all__ = [
     "Classifier",
     "ClsReadout",
     "Embedding",
+    "FirstReadout",
     "MeanReadout",
     "PatchEmbedding",
     "Readout",

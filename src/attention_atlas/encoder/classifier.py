@@ -3,9 +3,9 @@
 from torch import Tensor, nn
 
 from attention_atlas.encoder.embeddings import Embedding
-from attention_atlas.encoder.readout import AttentionReadout, ClsReadout, Readout
+from attention_atlas.encoder.readout import AttentionReadout, FirstReadout, Readout
 from attention_atlas.encoder.tokens import Batch, TokenLayout, Tokens
-from attention_atlas.encoder.transformer import TransformerEncoder
+from attention_atlas.encoder.transformer import Encoder
 
 
 class Classifier(nn.Module):
@@ -23,7 +23,7 @@ class Classifier(nn.Module):
     def __init__(
         self,
         embedding: Embedding,
-        encoder: TransformerEncoder,
+        encoder: Encoder,
         readout: Readout,
         embed_dim: int,
         num_classes: int,
@@ -42,7 +42,10 @@ class Classifier(nn.Module):
 
     def classify(self, tokens: Tokens) -> Tensor:
         """Logits [B, C] of the tokens that the embedding gave."""
-        encoded = self.encoder(self.readout.extend(tokens))
+        return self.predict(self.encoder(self.readout.extend(tokens)))
+
+    def predict(self, encoded: Tokens) -> Tensor:
+        """Logits [B, C] of the tokens that the encoder gave."""
         logits: Tensor = self.head(self.dropout(self.readout(encoded)))
         return logits
 
@@ -53,7 +56,12 @@ class Classifier(nn.Module):
     @property
     def attention_layers(self) -> list[str]:
         """Names of the encoder's attention modules, first layer first."""
-        return [f"encoder.layers.{index}.attention" for index in range(len(self.encoder.layers))]
+        return [f"encoder.{name}" for name in self.encoder.attention_names]
+
+    @property
+    def layer_heads(self) -> list[int]:
+        """How many heads each of them has."""
+        return self.encoder.num_heads
 
     @property
     def readout_layer(self) -> str | None:
@@ -63,4 +71,21 @@ class Classifier(nn.Module):
         """
         if isinstance(self.readout, AttentionReadout):
             return "readout.attention"
-        return self.attention_layers[-1] if isinstance(self.readout, ClsReadout) else None
+        return self.attention_layers[-1] if isinstance(self.readout, FirstReadout) else None
+
+    def output_projection(self, layer: str) -> Tensor:
+        """The weight [D, D] that the heads of an attention module are multiplied by."""
+        weight: Tensor = self.get_submodule(layer).out_proj.weight  # type: ignore[union-attr,assignment]
+        return weight
+
+    @property
+    def stages(self) -> dict[str, list[str]]:
+        """Its parts from the output to the input, and the names of their modules.
+
+        Head, readout, the layers from the last to the first, embedding. The normalisation behind
+        the layers goes with the readout, which reads it.
+        """
+        depth = len(self.attention_layers)
+        layers = {f"layer {index}": [f"encoder.layers.{index}"] for index in reversed(range(depth))}
+        readout = ["readout", "encoder.norm"]
+        return {"head": ["head"], "readout": readout, **layers, "embedding": ["embedding"]}

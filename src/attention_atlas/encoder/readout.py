@@ -53,7 +53,15 @@ class AttentionReadout(Readout):
         return pooled[:, 0]
 
 
-class ClsReadout(Readout):
+class FirstReadout(Readout):
+    """The first token, where the encoder brings a CLS token of its own."""
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """[B, K, D] to [B, D]."""
+        return tokens.values[:, 0]
+
+
+class ClsReadout(FirstReadout):
     """A learned token that is put before the others and read after the last block (Devlin 2019)."""
 
     def __init__(self, embed_dim: int) -> None:
@@ -74,10 +82,6 @@ class ClsReadout(Readout):
         valid = nn.functional.pad(layout.valid, (1, 0), value=True)
         return TokenLayout(layout.kind, boxes, valid)
 
-    def forward(self, tokens: Tokens) -> Tensor:
-        """[B, K, D] to [B, D]."""
-        return tokens.values[:, 0]
-
 
 class MeanReadout(Readout):
     """The mean of the valid tokens: each weighs the same."""
@@ -92,9 +96,15 @@ class MeanReadout(Readout):
 
 
 def make_readout(
-    readout: ReadoutName, embed_dim: int, num_heads: int, attention: dict[str, Any]
+    readout: ReadoutName,
+    embed_dim: int,
+    num_heads: int,
+    attention: dict[str, Any],
+    has_cls: bool = False,
 ) -> Readout:
-    """The readout of that name."""
+    """The readout of that name; an encoder may bring a CLS token of its own."""
     if readout == "attention":
         return AttentionReadout(embed_dim, num_heads, attention)
+    if readout == "cls" and has_cls:
+        return FirstReadout()
     return ClsReadout(embed_dim) if readout == "cls" else MeanReadout()

@@ -1,5 +1,6 @@
 """The pre-norm Transformer encoder."""
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +55,21 @@ class Block(nn.Module):
         return replace(tokens, values=values)
 
 
-class TransformerEncoder(nn.Module):
+class Encoder(nn.Module, ABC):
+    """Layers of attention between tokens."""
+
+    @property
+    @abstractmethod
+    def attention_names(self) -> list[str]:
+        """Names of the attention modules, first layer first."""
+
+    @property
+    @abstractmethod
+    def num_heads(self) -> list[int]:
+        """How many heads each layer has."""
+
+
+class TransformerEncoder(Encoder):
     """Blocks and a last normalisation.
 
     Args:
@@ -90,6 +105,17 @@ class TransformerEncoder(nn.Module):
             for index in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim)
+        self._num_heads = num_heads
+
+    @property
+    def attention_names(self) -> list[str]:
+        """Names of the attention modules, first layer first."""
+        return [f"layers.{index}.attention" for index in range(len(self.layers))]
+
+    @property
+    def num_heads(self) -> list[int]:
+        """How many heads each layer has."""
+        return [self._num_heads] * len(self.layers)
 
     def forward(self, tokens: Tokens) -> Tokens:
         """[B, K, D] to [B, K, D]."""

@@ -23,6 +23,7 @@ from attention_atlas.pipeline.checks import precision_of
 from attention_atlas.pipeline.environment import kept_config
 from attention_atlas.pipeline.instantiate import instantiate
 from attention_atlas.pipeline.launched import launched
+from attention_atlas.pipeline.pretrained import build_classifier, is_pretrained, name_of
 from attention_atlas.pipeline.quiet import quiet_libraries
 from attention_atlas.pipeline.ranks import is_first
 from attention_atlas.pipeline.sharding import ShardedStrategy
@@ -37,27 +38,41 @@ def build_datamodule(config: DictConfig, run_folder: Path | None = None) -> Atla
         run_folder: An earlier run, whose data module kept there what it learned from its data.
     """
     datamodule: AtlasDataModule = instantiate(config.data)
+    if is_pretrained(config):
+        datamodule.adopt(name_of(config, run_folder))
     if run_folder is not None:
         datamodule.restore(run_folder)
     datamodule.setup()
     return datamodule
 
 
-def build_task(config: DictConfig, datamodule: AtlasDataModule) -> ClassificationTask:
-    """The task with a new model that fits the data."""
-    encoder = plain(config.encoder)
-    encoder.pop("name")
+def build_task(
+    config: DictConfig, datamodule: AtlasDataModule, with_weights: bool = True
+) -> ClassificationTask:
+    """The task with a new model that fits the data.
+
+    Args:
+        config: As composed and checked.
+        datamodule: Set up.
+        with_weights: Whether a pretrained encoder gets its weights; a checkpoint brings its own.
+    """
+    if is_pretrained(config):
+        classifier, rates = build_classifier(config, datamodule, with_weights)
+        model: dict[str, Any] = {"pretrained": classifier, "rates": rates}
+    else:
+        encoder = plain(config.encoder)
+        encoder.pop("name")
+        embedding, attention = plain(config.embedding), plain(config.attention)
+        model = {"embedding": embedding, "encoder": encoder, "attention": attention}
     task = plain(config.task)
     task_class = DictConfig({"_target_": task["_target_"], "_partial_": True})
     built: ClassificationTask = instantiate(task_class)(
         datamodule=datamodule,
-        embedding=plain(config.embedding),
-        encoder=encoder,
-        attention=plain(config.attention),
         optimizer=instantiate(config.optimizer),
         schedule=instantiate(config.schedule),
         weight_decay=config.optimizer.weight_decay,
         label_smoothing=task["label_smoothing"],
+        **model,
     )
     return built
 

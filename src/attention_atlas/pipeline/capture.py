@@ -278,7 +278,7 @@ def _options(
 def _max_tokens(task: ClassificationTask, datamodule: AtlasDataModule) -> int | None:
     """Most tokens that a sample can have; None where texts are never cut."""
     grid = getattr(task.model.embedding, "grid", None)  # of what has one size
-    most = math.prod(grid) if grid else getattr(datamodule, "max_length", None)
+    most = math.prod(grid) if grid else getattr(datamodule, "max_tokens", None)
     return None if most is None else most + isinstance(task.model.readout, ClsReadout)
 
 

@@ -135,6 +135,13 @@ RULES: dict[str, Rule] = {
     "encoder.drop_path": share(),
     "encoder.head_dropout": share(),
     "encoder.readout": choice("attention", "cls", "mean"),
+    "encoder.name": text("the id of a model on the Hugging Face Hub, a folder, or minilm"),
+    "encoder.freeze": Rule(
+        "none, embeddings, all, or how many of the first layers", (str, int), low=0
+    ),
+    "encoder.lr": number(0, above=True),
+    "encoder.layer_decay": Rule("a number above 0, at most 1", (int, float), 0, 1, above=True),
+    "encoder.lora": Rule("a group of values", (dict,), optional=True),
     "attention.score": choice("dot", "scaled_dot", "cosine", "multiplicative", "additive"),
     "attention.dropout": share(),
     "attention.num_kv_heads": whole(1, optional=True),
@@ -536,6 +543,9 @@ def _resolved(config: DictConfig, key: str) -> Any:
 def _check_attention(config: DictConfig) -> None:
     """Sizes and options of attention go together, also with the encoder around it."""
     encoder, embedding = config.encoder, config.embedding
+    if "freeze" in encoder:  # a pretrained one, whose sizes are not known yet
+        _check_pretrained(config)
+        return
     options = OmegaConf.to_container(config.attention, resolve=True)
     assert isinstance(options, dict)
     on_grid = "patch_size" in embedding or embedding.get("patch_mels") is not None
@@ -553,6 +563,15 @@ def _check_attention(config: DictConfig) -> None:
         _check_cls(config)
     elif encoder.depth == 0:
         _check_places(config)
+
+
+def _check_pretrained(config: DictConfig) -> None:
+    """What of a pretrained encoder is trained is one of the words there are."""
+    freeze = config.encoder.freeze
+    if isinstance(freeze, str) and freeze not in ("none", "embeddings", "all"):
+        raise InputError(
+            f"encoder.freeze={freeze} is not possible: take {RULES['encoder.freeze'].words}."
+        )
 
 
 def _check_cls(config: DictConfig) -> None:

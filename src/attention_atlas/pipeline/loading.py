@@ -70,7 +70,7 @@ class LoadedRun:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_hash("fresh model", seed))
-            model = build_task(self.config, self.datamodule).eval().model
+            model = build_task(self.config, self.datamodule, with_weights=False).eval().model
             if isinstance(model.embedding, TextEmbedding):
                 vectors = model.embedding.token.weight.data
                 vectors[1:] = vectors[1:][torch.randperm(len(vectors) - 1)]
@@ -94,7 +94,7 @@ def load_run(folder: Path, config: DictConfig | None = None) -> LoadedRun:
     _check_classes(datamodule, folder)
     # What inputs are normalised by belongs to the model, also where the data is other data.
     datamodule.load_state_dict(content.get(type(datamodule).__qualname__, {}))
-    task = build_task(config, datamodule)
+    task = build_task(config, datamodule, with_weights=False)
     load_weights(task, best_checkpoint(folder))
     return LoadedRun(folder, config, datamodule, task.eval())
 

@@ -90,7 +90,7 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
             "train longer, or validate more often with +trainer.val_check_interval."
         )
     if config.trainer.strategy == "fsdp":  # the weights of this one are shards
-        task = build_task(config, datamodule)
+        task = build_task(config, datamodule, with_weights=False)
     metrics = evaluate_checkpoint(
         config, best, task, datamodule, folder, loggers, epochs_trained=trainer.current_epoch
     )

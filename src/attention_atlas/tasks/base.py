@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -46,6 +46,9 @@ class ClassificationTask(LightningModule):
         schedule: Makes the schedule from the optimizer and the number of steps.
         weight_decay: For all parameters but norms, biases and positions.
         label_smoothing: Share of the target that is spread over all classes (Szegedy 2016).
+        pretrained: A model to take in place of a new one.
+        rates: Learning rates of some parameters of the model, by name, that are not that of the
+            optimizer.
     """
 
     modality: ClassVar[str]
@@ -53,26 +56,20 @@ class ClassificationTask(LightningModule):
     def __init__(
         self,
         datamodule: AtlasDataModule,
-        embedding: Options,
-        encoder: Options,
-        attention: Options,
         optimizer: Callable[..., Optimizer],
         schedule: Callable[..., LRScheduler],
+        embedding: Options | None = None,
+        encoder: Options | None = None,
+        attention: Options | None = None,
         weight_decay: float = 0.0,
         label_smoothing: float = 0.0,
+        pretrained: Classifier | None = None,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        sizes = dict(encoder)
-        embed_dim, num_heads = sizes["embed_dim"], sizes["num_heads"]
-        readout, head_dropout = sizes.pop("readout"), sizes.pop("head_dropout")
         num_classes = len(datamodule.classes)
-        self.model = Classifier(
-            self.make_embedding(datamodule, embed_dim, embedding),
-            TransformerEncoder(**sizes, attention=attention),
-            make_readout(readout, embed_dim, num_heads, attention),
-            embed_dim,
-            num_classes,
-            head_dropout,
+        self.model = pretrained or self._make_model(
+            datamodule, embedding or {}, encoder or {}, attention or {}
         )
         self.classes = datamodule.classes
         self.make_optimizer = optimizer
@@ -81,12 +78,29 @@ class ClassificationTask(LightningModule):
         # Counted and named while no strategy has cut them into shards.
         self.num_parameters = sum(each.numel() for each in self.parameters())
         self.decayed = decayed_names(self.model)
+        self.rates = dict(rates or {})
         self.label_smoothing = label_smoothing
         self.lr: float | None = None  # set by the learning-rate finder
         self.val_metrics = _metrics(num_classes, "val/")
         self.test_metrics = _metrics(num_classes, "test/")
         self.confusion = MulticlassConfusionMatrix(num_classes)
         self.group_counts: dict[str, list[int]] = {}
+
+    def _make_model(
+        self, datamodule: AtlasDataModule, embedding: Options, encoder: Options, attention: Options
+    ) -> Classifier:
+        """A new model that fits the data."""
+        sizes = dict(encoder)
+        embed_dim, num_heads = sizes["embed_dim"], sizes["num_heads"]
+        readout, head_dropout = sizes.pop("readout"), sizes.pop("head_dropout")
+        return Classifier(
+            self.make_embedding(datamodule, embed_dim, embedding),
+            TransformerEncoder(**sizes, attention=attention),
+            make_readout(readout, embed_dim, num_heads, attention),
+            embed_dim,
+            len(datamodule.classes),
+            head_dropout,
+        )
 
     @staticmethod
     @abstractmethod
@@ -169,8 +183,8 @@ class ClassificationTask(LightningModule):
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer over two parameter groups, with a schedule that moves each step."""
-        groups = parameter_groups(self.model, self.weight_decay, self.decayed)
+        """The optimizer over groups of parameters, with a schedule that moves each step."""
+        groups = parameter_groups(self.model, self.weight_decay, self.decayed, self.rates)
         optimizer = self.make_optimizer(groups, **({} if self.lr is None else {"lr": self.lr}))
         schedule = self.make_schedule(optimizer, self.trainer.estimated_stepping_batches)
         return {

@@ -1,7 +1,8 @@
 """Which parameters decay, and how the learning rate moves."""
 
 import math
-from collections.abc import Set
+from collections import defaultdict
+from collections.abc import Mapping, Set
 from typing import Any
 
 from torch import nn
@@ -22,23 +23,31 @@ def decayed_names(module: nn.Module) -> set[str]:
 
 
 def parameter_groups(
-    module: nn.Module, weight_decay: float, decayed: Set[str] | None = None
+    module: nn.Module,
+    weight_decay: float,
+    decayed: Set[str] | None = None,
+    rates: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
-    """The parameters that decay, and those that do not.
+    """The parameters that decay and those that do not, apart where they have another rate.
 
     Args:
         module: Whose parameters they are.
         weight_decay: Of those that decay.
         decayed: Their names, where the module is sharded and its matrices have lost their shape.
+        rates: Learning rates, by name, of parameters that do not take that of the optimizer.
     """
     decayed = decayed_names(module) if decayed is None else decayed
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    rates = rates or {}
+    groups: dict[tuple[float | None, bool], list[nn.Parameter]] = defaultdict(list)
+    groups |= {(None, True): [], (None, False): []}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            groups[name.replace(SHARD, "") in decayed].append(parameter)
+            name = name.replace(SHARD, "")
+            groups[rates.get(name), name in decayed].append(parameter)
     return [
-        {"params": groups[True], "weight_decay": weight_decay},
-        {"params": groups[False], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": weight_decay if decays else 0.0}
+        | ({} if rate is None else {"lr": rate})
+        for (rate, decays), parameters in groups.items()
     ]
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 from attention_atlas.analysis.faithfulness import METRICS, Faithfulness
 from attention_atlas.analysis.faithfulness.figures import attributions_figure, faithfulness_figure
 from attention_atlas.analysis.faithfulness.measure import measure
-from attention_atlas.analysis.faithfulness.randomisation import cascade, stages
+from attention_atlas.analysis.faithfulness.randomisation import cascade
 from attention_atlas.analysis.faithfulness.removal.text import MaskRemoval
 from attention_atlas.analysis.faithfulness.result import bootstrap
 from attention_atlas.atlas import open_atlas
@@ -334,7 +334,7 @@ def test_weights_that_stay_change_nothing() -> None:
         model, [text()], methods, MaskRemoval(), fresh_model=lambda seed: copy.deepcopy(model)
     )
     for method in methods:
-        assert list(found.randomisation[method]) == list(stages(model))
+        assert list(found.randomisation[method]) == list(model.stages)
         assert set(found.randomisation[method].values()) == {1.0}
     assert found.estimates["readout"]["randomisation_correlation"].mean == 1
 

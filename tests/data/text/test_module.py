@@ -81,7 +81,7 @@ def test_windows_lie_anywhere_inside_the_text() -> None:
 def test_word_dropout_masks_a_share_of_the_valid_tokens() -> None:
     ids = torch.full((100, 100), 7)
     ids[:, 50:] = PAD
-    dropped = drop_words(ids, 0.3)
+    dropped = drop_words(ids, torch.full((100,), 50), 0.3)
     assert (dropped[:, 50:] == PAD).all()
     assert set(dropped[:, :50].unique().tolist()) == {7, MASK}
     assert (dropped[:, :50] == MASK).float().mean() == pytest.approx(0.3, abs=0.03)

@@ -1,7 +1,6 @@
 """Which method applies to which mechanism, and why not to the others."""
 
-from attention_atlas.analysis.attributions.recorded import attention_modules
-from attention_atlas.attention import Hedgehog
+from attention_atlas.attention import Attention, Hedgehog
 from attention_atlas.encoder import AttentionReadout, Classifier, MeanReadout
 
 
@@ -41,7 +40,7 @@ def needs_leading_map(model: Classifier) -> str | None:
 
 def needs_paths(model: Classifier) -> str | None:
     """For shares of what a token is made of, multiplied or passed from layer to layer."""
-    modules = attention_modules(model).values()
+    modules = _shared_modules(model)
     if any(module.is_signed for module in modules):
         return (
             "differential attention has signed maps, which are no shares of what a token is made of"
@@ -61,7 +60,7 @@ def needs_paths(model: Classifier) -> str | None:
 
 def needs_positive_relevance(model: Classifier) -> str | None:
     """For gradient-weighted rollout."""
-    if any(module.is_signed for module in attention_modules(model).values()):
+    if any(module.is_signed for module in _shared_modules(model)):
         return (
             "differential attention has signed maps, and a negative weight with a negative "
             "gradient would count as relevance that is passed on"
@@ -71,9 +70,14 @@ def needs_positive_relevance(model: Classifier) -> str | None:
 
 def needs_linear_values(model: Classifier) -> str | None:
     """For vectors that each token sends, which sum to the output of attention."""
-    if any(module.differential is not None for module in attention_modules(model).values()):
+    if any(module.differential is not None for module in _shared_modules(model)):
         return (
             "differential attention normalises the output of each head, so it is no sum of what "
             "each token sends"
         )
     return needs_leading_map(model)
+
+
+def _shared_modules(model: Classifier) -> list[Attention]:
+    """Every `Attention` of a model; those of a pretrained encoder have no variants."""
+    return [part for part in model.modules() if isinstance(part, Attention)]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from attention_atlas.analysis.attributions.methods import Method, find_method
 from attention_atlas.analysis.attributions.question import Question, ask
-from attention_atlas.analysis.attributions.recorded import attention_modules, record_pass
+from attention_atlas.analysis.attributions.recorded import record_pass
 from attention_atlas.encoder import Classifier
 from attention_atlas.encoder.tokens import Batch
 from attention_atlas.errors import InputError
@@ -82,7 +82,7 @@ def _explain(model: Classifier, question: Question, methods: list[Method]) -> di
 def _parts(model: Classifier, question: Question) -> Iterator[Question]:
     """As many samples at a time as have maps that fit into memory."""
     size, num_tokens = question.valid.shape
-    heads = sum(module.num_heads for module in attention_modules(model).values())
+    heads = sum(model.layer_heads)
     step = max(1, LARGEST_RECORDING // max(1, heads * num_tokens**2))
     for start in range(0, max(size, 1), step):
         yield question.part(slice(start, start + step))

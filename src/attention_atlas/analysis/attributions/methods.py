@@ -17,7 +17,7 @@ from attention_atlas.analysis.attributions.input_gradients import (
     integrated_gradients,
 )
 from attention_atlas.analysis.attributions.raw import raw, readout
-from attention_atlas.analysis.attributions.recorded import Recorded, attention_modules
+from attention_atlas.analysis.attributions.recorded import Recorded
 from attention_atlas.analysis.attributions.rollout import rollout
 from attention_atlas.analysis.attributions.value_norms import value_norms
 from attention_atlas.encoder import Classifier
@@ -146,10 +146,10 @@ def _raw_at(name: str, place: str) -> Method:
 
 def _refuse_place(name: str, layer: int, head: int | None, model: Classifier) -> str | None:
     """Why there is no such layer or head."""
-    modules = [attention_modules(model)[name] for name in model.attention_layers]
-    if layer >= len(modules):
-        layers = "1 layer" if len(modules) == 1 else f"{len(modules)} layers"
+    heads = model.layer_heads
+    if layer >= len(heads):
+        layers = "1 layer" if len(heads) == 1 else f"{len(heads)} layers"
         return f"the encoder has {layers}, counted from 0"
-    if head is not None and head >= modules[layer].num_heads:
-        return f"layer {layer} has {modules[layer].num_heads} heads, counted from 0"
+    if head is not None and head >= heads[layer]:
+        return f"layer {layer} has {heads[layer]} heads, counted from 0"
     return None

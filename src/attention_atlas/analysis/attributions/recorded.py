@@ -1,8 +1,9 @@
 """One pass of a model, with all that the methods make attributions of."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 
 from attention_atlas.analysis.attributions.question import Question
 from attention_atlas.attention import Attention, Recording, record
-from attention_atlas.encoder import AttentionReadout, Classifier, ClsReadout, Tokens
+from attention_atlas.attention.choice import attention_modules
+from attention_atlas.attention.observing import Pass, leave_off, observe
+from attention_atlas.encoder import AttentionReadout, Classifier, FirstReadout, Tokens
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,9 @@ class Recorded:
         question: What was asked; its target is that of `target`.
         target: [B], the class explained.
         recording: Of all attention modules; None where the model has none.
-        attended: By module, the tokens that it projected to queries [B, Q, D] and values [B, K, D].
+        attended: By `Attention`, the tokens that it projected to queries [B, Q, D] and values
+            [B, K, D].
+        values: By module of a pretrained encoder, the values [B, num_kv_heads, K, E] of its heads.
     """
 
     model: Classifier
@@ -33,6 +38,7 @@ class Recorded:
     target: Tensor
     recording: Recording | None
     attended: dict[str, tuple[Tensor, Tensor]]
+    values: dict[str, Tensor]
 
     @property
     def valid(self) -> Tensor:
@@ -65,7 +71,7 @@ class Recorded:
 
         All on the CLS token, else the same on each valid token.
         """
-        if isinstance(self.model.readout, ClsReadout):
+        if isinstance(self.model.readout, FirstReadout):
             first = torch.zeros_like(self.valid, dtype=self.dtype)
             first[:, 0] = 1
             return first
@@ -91,11 +97,6 @@ class Recorded:
         return torch.promote_types(self.question.tokens.values.dtype, torch.float32)
 
 
-def attention_modules(model: Classifier) -> dict[str, Attention]:
-    """Every attention module by its name: the layers in order, then that of the readout."""
-    return {name: part for name, part in model.named_modules() if isinstance(part, Attention)}
-
-
 def mean_weights(shown: Tensor) -> Tensor:
     """The same share for each token shown [B, K], by sample; zeros where there is none."""
     return shown / shown.sum(dim=1, keepdim=True).clamp(min=1)
@@ -110,40 +111,51 @@ def record_pass(model: Classifier, question: Question, with_gradients: bool) -> 
     tokens = question.tokens
     values = tokens.values.detach().clone().requires_grad_(with_gradients)
     with torch.set_grad_enabled(with_gradients):
-        recording, attended, logits = _classify(
-            model, Tokens(values, tokens.key_padding_mask, tokens.grid), with_gradients
-        )
+        tokens = Tokens(values, tokens.key_padding_mask, tokens.grid)
+        recording, kept, logits = _classify(model, tokens, with_gradients)
     target = logits.argmax(dim=1) if question.target is None else question.target
     if with_gradients:
         # The gradients by the maps come by on the way, through hooks.
         torch.autograd.grad(logits.gather(1, target[:, None]).sum(), values)
-    return Recorded(model, question, target, recording, attended)
+    return Recorded(model, question, target, recording, kept.attended, kept.values)
+
+
+class _Kept:
+    """What goes into attention modules, kept while a model runs."""
+
+    def __init__(self) -> None:
+        self.attended: dict[str, tuple[Tensor, Tensor]] = {}
+        self.values: dict[str, Tensor] = {}
+
+    @contextmanager
+    def of(self, modules: dict[str, nn.Module]) -> Iterator[None]:
+        """Keep the tokens that each `Attention` gets, and the values of the other modules."""
+        with ExitStack() as stack:
+            for name, module in modules.items():
+                if isinstance(module, Attention):
+                    hook = module.register_forward_pre_hook(partial(self._keep_tokens, name))
+                    stack.callback(hook.remove)
+                else:
+                    observer = partial(self._keep_values, name)
+                    observe(module, observer)
+                    stack.callback(leave_off, module, observer)
+            yield
+
+    def _keep_tokens(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """The query's tokens come first and the value's last."""
+        self.attended[name] = inputs[0].detach(), inputs[-1].detach()
+
+    def _keep_values(self, name: str, seen: Pass) -> None:
+        self.values[name] = seen.value.detach()
 
 
 def _classify(
     model: Classifier, tokens: Tokens, with_gradients: bool
-) -> tuple[Recording | None, dict[str, tuple[Tensor, Tensor]], Tensor]:
+) -> tuple[Recording | None, _Kept, Tensor]:
     """Give the recording, what goes into each attention module, and the logits [B, C]."""
-    modules = attention_modules(model)
-    attended: dict[str, tuple[Tensor, Tensor]] = {}
+    modules, kept = attention_modules(model), _Kept()
     if not modules:
-        return None, attended, model.classify(tokens)
-    hooks = [
-        module.register_forward_pre_hook(_keep(attended, name)) for name, module in modules.items()
-    ]
-    try:
-        with record(model, gradients=with_gradients) as recording:
-            logits = model.classify(tokens)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return recording, attended, logits
-
-
-def _keep(attended: dict[str, tuple[Tensor, Tensor]], name: str) -> Callable[..., None]:
-    """A hook that keeps the tokens that a module gets, the query's first and the value's last."""
-
-    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        attended[name] = inputs[0].detach(), inputs[-1].detach()
-
-    return hook
+        return None, kept, model.classify(tokens)
+    with kept.of(modules), record(model, gradients=with_gradients) as recording:
+        logits = model.classify(tokens)
+    return recording, kept, logits

@@ -41,19 +41,27 @@ def value_norms(recorded: Recorded) -> Tensor:
     key sends nothing, as its value is zero.
     """
     name = recorded.leading_module
-    module = recorded.model.get_submodule(name)
-    assert isinstance(module, Attention)
-    query_tokens, value_tokens = recorded.attended[name]
     maps = recorded.map(name)
     with torch.no_grad():
-        values, gates = _values(module, value_tokens), _gates(module, query_tokens)
+        values, output, gates = _parts(recorded, name)
         return norms(
             maps,
             values.to(maps.dtype),
-            module.out_proj.weight.to(maps.dtype),
+            output.to(maps.dtype),
             recorded.leading_weights.to(maps.dtype),
             None if gates is None else gates.to(maps.dtype),
         )
+
+
+def _parts(recorded: Recorded, name: str) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The values [B, H, K, E], the output projection [D, D] and the gates of a module."""
+    module = recorded.model.get_submodule(name)
+    if not isinstance(module, Attention):
+        values = share_heads(recorded.values[name], recorded.map(name).shape[1])
+        return values, recorded.model.output_projection(name), None
+    query_tokens, value_tokens = recorded.attended[name]
+    values, gates = _values(module, value_tokens), _gates(module, query_tokens)
+    return values, recorded.model.output_projection(name), gates
 
 
 def _values(module: Attention, tokens: Tensor) -> Tensor:

@@ -14,20 +14,6 @@ Likeness = dict[str, dict[str, list[float | None]]]
 """By method and stage, a rank correlation for each sample."""
 
 
-def stages(model: Classifier) -> dict[str, list[str]]:
-    """The parts of a model from the output to the input, and the names of their modules.
-
-    Head, readout, the layers from the last to the first, embedding. The normalisation behind the
-    layers goes with the readout, which reads it.
-    """
-    layers = {
-        f"layer {index}": [f"encoder.layers.{index}"]
-        for index in reversed(range(len(model.encoder.layers)))
-    }
-    readout = ["readout", "encoder.norm"]
-    return {"head": ["head"], "readout": readout, **layers, "embedding": ["embedding"]}
-
-
 def cascade(model: Classifier, fresh: Classifier) -> Iterator[tuple[str, Classifier]]:
     """Give the parts of a model the weights of an untrained one, one after the other.
 
@@ -36,7 +22,7 @@ def cascade(model: Classifier, fresh: Classifier) -> Iterator[tuple[str, Classif
         untrained; it is the same object at each stage.
     """
     changed = copy.deepcopy(model)
-    for stage, names in stages(model).items():
+    for stage, names in model.stages.items():
         for name in names:
             untrained = fresh.get_submodule(name).state_dict()
             changed.get_submodule(name).load_state_dict(untrained)

@@ -1,8 +1,9 @@
 """How much the loss depends on each head."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from attention_atlas.attention import Attention
+from attention_atlas.attention.choice import attention_modules
+from attention_atlas.attention.observing import Pass, leave_off, observe
 from attention_atlas.encoder import Classifier
 from attention_atlas.encoder.tokens import Batch
 from attention_atlas.errors import InputError
@@ -78,9 +81,11 @@ def head_importance(
 
 def _of_batch(model: Classifier, batch: Batch) -> dict[str, Tensor]:
     """|O_h' dL/dO_h| of each sample, [B, H], by name of the attention module."""
-    modules = {name: m for name, m in model.named_modules() if isinstance(m, Attention)}
+    modules = attention_modules(model)
     with torch.enable_grad(), _head_outputs(modules) as outputs:
-        logits = model(batch)
+        tokens = model.embedding(batch)
+        # Parameters may be frozen, so the gradient is led through the tokens.
+        logits = model.classify(replace(tokens, values=tokens.values.detach().requires_grad_()))
         labels = batch["label"].to(logits.device)
         # The sum, so that the gradient of a sample does not depend on its batch.
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
@@ -89,30 +94,42 @@ def _of_batch(model: Classifier, batch: Batch) -> dict[str, Tensor]:
         gradients = torch.autograd.grad(loss, inputs) if inputs else ()
     found = {}
     for name, gradient in zip(names, gradients, strict=True):
-        heads = modules[name].num_heads
-        products = (outputs[name].detach() * gradient).sum(dim=1)
-        found[name] = products.view(len(products), heads, -1).sum(-1).abs()
+        products = outputs[name].detach() * gradient
+        found[name] = products.sum(dim=(2, 3)).abs()
     return found
 
 
 @contextmanager
-def _head_outputs(modules: dict[str, Attention]) -> Iterator[dict[str, Tensor]]:
-    """Give what enters the output projection of each module, [B, Q, H * E], in a forward pass."""
+def _head_outputs(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Give what each head of each module gives, [B, H, Q, E], in a forward pass.
+
+    Of an `Attention` it is what enters the output projection; a pretrained model has neither gate
+    nor norm between the two.
+    """
     outputs: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...] | None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-            merged = inputs[0]
-            if not merged.requires_grad:  # every parameter is frozen
-                merged = merged.detach().requires_grad_()
-            outputs[name] = merged
-            return (merged, *inputs[1:])
-
-        return hook
-
-    handles = [m.out_proj.register_forward_pre_hook(keep(name)) for name, m in modules.items()]
-    try:
+    with ExitStack() as stack:
+        for name, module in modules.items():
+            if isinstance(module, Attention):
+                hook = partial(_keep_entering, outputs, name, module.num_heads)
+                stack.callback(module.out_proj.register_forward_pre_hook(hook).remove)
+            else:
+                observer = partial(_keep_given, outputs, name)
+                observe(module, observer)
+                stack.callback(leave_off, module, observer)
         yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
+
+
+def _keep_entering(
+    outputs: dict[str, Tensor],
+    name: str,
+    num_heads: int,
+    projection: nn.Module,
+    inputs: tuple[Tensor, ...],
+) -> tuple[Tensor, ...]:
+    """Cut what enters an output projection into heads."""
+    outputs[name] = inputs[0].view(*inputs[0].shape[:2], num_heads, -1).transpose(1, 2)
+    return (outputs[name].transpose(1, 2).flatten(2), *inputs[1:])
+
+
+def _keep_given(outputs: dict[str, Tensor], name: str, seen: Pass) -> None:
+    outputs[name] = seen.output

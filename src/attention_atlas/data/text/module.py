@@ -1,10 +1,12 @@
 """Texts, tokenized and batched: the data module of the nlp task."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import scipy
@@ -14,7 +16,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from attention_atlas.data.base import AtlasDataModule, Drawable
+from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, Drawable
 from attention_atlas.data.cache import cached
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.text.cooccurrence import cooccurrence_vectors, frequent_pairs
@@ -24,11 +26,15 @@ from attention_atlas.data.text.tokenizer import (
     MASK,
     PAD,
     EncodedTexts,
+    SpecialTokens,
     encode_texts,
     load_tokenizer,
     train_tokenizer,
 )
 from attention_atlas.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class TextDataset:
@@ -41,6 +47,7 @@ class TextDataset:
         max_length: A longer text is cut after so many tokens; None keeps all.
         pooled_length: Tokens of a long text that the model sees, by which batches are pooled.
         drawable: Whether batches carry the texts and the character spans of their tokens.
+        pad: Token id that fills up a batch.
     """
 
     def __init__(
@@ -51,7 +58,9 @@ class TextDataset:
         max_length: int | None,
         pooled_length: int,
         drawable: bool,
+        pad: int = PAD,
     ) -> None:
+        self.pad = pad
         self.encoded = encoded
         self.indexes = np.asarray(indexes, dtype=np.int64)
         self.drawable = drawable
@@ -77,7 +86,7 @@ class TextDataset:
         steps = np.arange(lengths.max())
         valid = steps < lengths[:, None]
         places = np.where(valid, self.encoded.starts[self.indexes[indices]][:, None] + steps, 0)
-        ids = np.where(valid, self.encoded.ids[places], PAD)
+        ids = np.where(valid, self.encoded.ids[places], self.pad)
         batch: Batch = {
             "inputs": torch.from_numpy(ids.astype(np.int64)),
             "lengths": torch.from_numpy(lengths.astype(np.int64)),
@@ -146,6 +155,21 @@ class TextDataModule(AtlasDataModule):
         self.encoded: EncodedTexts
         self.train_indexes: list[int]
         self.pairs: np.ndarray | None = None
+        self.special = SpecialTokens()
+        self.pretrained: PreTrainedTokenizerBase | None = None
+
+    def adopt(self, name: str) -> None:
+        """Take the tokenizer of a pretrained model, and what it puts around a text."""
+        from attention_atlas.data.text import pretrained_tokenizer  # transformers is slow
+
+        super().adopt(name)
+        self.pretrained = pretrained_tokenizer.load_pretrained_tokenizer(name)
+        self.tokenizer = pretrained_tokenizer.plain_tokenizer(self.pretrained)
+        self.special = pretrained_tokenizer.special_tokens(name, self.pretrained)
+        most = self.special.most
+        self.max_length = self.max_length if most is None else min(self.max_length, most)
+        if self.crop_length is not None:
+            self.crop_length = min(self.crop_length, self.max_length)
 
     def load(self) -> dict[str, BatchDataset]:
         """Read, split and tokenize the texts.
@@ -157,7 +181,7 @@ class TextDataModule(AtlasDataModule):
         self.classes = corpus.classes
         self.train_indexes = corpus.splits["train"]
         self.tokenizer = self._find_tokenizer([corpus.texts[index] for index in self.train_indexes])
-        self.encoded = _encode(self.tokenizer, corpus.texts)
+        self.encoded = _encode(self.tokenizer, corpus.texts, self.special.unknown)
         evaluated = partial(
             TextDataset,
             corpus,
@@ -165,6 +189,7 @@ class TextDataModule(AtlasDataModule):
             max_length=self.max_length,
             pooled_length=self.max_length,
             drawable=True,
+            pad=self.special.pad,
         )
         return {
             "train": TextDataset(
@@ -174,6 +199,7 @@ class TextDataModule(AtlasDataModule):
                 max_length=None if self.crop_length else self.max_length,
                 pooled_length=self.crop_length or self.max_length,
                 drawable=False,
+                pad=self.special.pad,
             ),
             "val": evaluated(corpus.splits["val"]),
             "test": evaluated(corpus.splits["test"]),
@@ -181,12 +207,18 @@ class TextDataModule(AtlasDataModule):
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json`, and the frequent pairs where the model has them."""
+        super().save(folder)
+        if self.pretrained is not None:
+            self.pretrained.save_pretrained(folder / PRETRAINED_FOLDER)
+            return
         self.tokenizer.save(str(folder / "tokenizer.json"))
         if self.pairs is not None:
             np.save(folder / "token_pairs.npy", self.pairs)
 
     def restore(self, folder: Path) -> None:
         """Take the tokenizer and the frequent pairs of a run folder."""
+        if self.pretrained is not None:
+            return
         self.tokenizer_path = str(folder / "tokenizer.json")
         if (folder / "token_pairs.npy").is_file():
             self.pairs = _read_pairs(folder / "token_pairs.npy")
@@ -196,16 +228,21 @@ class TextDataModule(AtlasDataModule):
         """V, the token ids of the tokenizer: fewer than it may learn where the texts hold fewer."""
         return int(self.tokenizer.get_vocab_size())
 
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of one input, special ones included."""
+        return self.max_length + len(self.special.before) + len(self.special.after)
+
     def prepare(self, batch: Batch, training: bool) -> Batch:
-        """Cut windows and mask words when training; evaluation batches are ready as they are."""
-        if not training:
-            return batch
-        ids, lengths = batch["inputs"], batch["lengths"]
-        if self.crop_length:
-            ids, lengths = random_windows(ids, lengths, self.crop_length)
-        if self.word_dropout:
-            ids = drop_words(ids, self.word_dropout)
-        return batch | {"inputs": ids, "lengths": lengths}
+        """Cut windows and mask words when training; put what a pretrained model wants around."""
+        if training:
+            ids, lengths = batch["inputs"], batch["lengths"]
+            if self.crop_length:
+                ids, lengths = random_windows(ids, lengths, self.crop_length, self.special.pad)
+            if self.word_dropout:
+                ids = drop_words(ids, lengths, self.word_dropout, self.special.mask)
+            batch = batch | {"inputs": ids, "lengths": lengths}
+        return framed(batch, self.special)
 
     def drawable(self, batch: Batch) -> Drawable:
         """The texts; the token layout tells the characters of each token."""
@@ -251,6 +288,8 @@ class TextDataModule(AtlasDataModule):
 
     def _find_tokenizer(self, texts: Sequence[str]) -> Tokenizer:
         """The tokenizer of an earlier run, or one trained on the training texts."""
+        if self.pretrained is not None:
+            return self.tokenizer
         if self.tokenizer_path is not None:
             return load_tokenizer(Path(self.tokenizer_path))
         key = {
@@ -277,13 +316,16 @@ def _read_pairs(path: Path) -> np.ndarray:
     return pairs
 
 
-def random_windows(ids: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def random_windows(
+    ids: Tensor, lengths: Tensor, size: int, pad: int = PAD
+) -> tuple[Tensor, Tensor]:
     """Cut a window of at most `size` tokens out of each text, anywhere with equal chance.
 
     Args:
         ids: [B, K].
         lengths: [B] valid tokens.
         size: Most tokens to keep.
+        pad: Fills up the shorter ones.
 
     Returns:
         The ids [B, K'] and their valid lengths [B].
@@ -293,25 +335,43 @@ def random_windows(ids: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Ten
     starts = (torch.rand(len(ids)).to(ids.device) * choices).long()
     steps = torch.arange(int(kept.max()), device=ids.device)
     places = (starts[:, None] + steps).clamp(max=ids.shape[1] - 1)
-    return ids.gather(1, places).masked_fill(steps >= kept[:, None], PAD), kept
+    return ids.gather(1, places).masked_fill(steps >= kept[:, None], pad), kept
 
 
-def drop_words(ids: Tensor, share: float) -> Tensor:
-    """Replace a share of the valid tokens by [MASK]; ids are [B, K]."""
+def drop_words(ids: Tensor, lengths: Tensor, share: float, mask: int = MASK) -> Tensor:
+    """Replace a share of the valid tokens by [MASK]; ids are [B, K], of which [B] are valid."""
     dropped = (torch.rand(ids.shape) < share).to(ids.device)
-    return ids.masked_fill(dropped & (ids != PAD), MASK)
+    valid = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+    return ids.masked_fill(dropped & valid, mask)
 
 
-def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> EncodedTexts:
+def framed(batch: Batch, special: SpecialTokens) -> Batch:
+    """Put the special tokens before and behind each text, which stand for no characters of it."""
+    before, after = len(special.before), len(special.after)
+    if before + after == 0:
+        return batch
+    ids, lengths = batch["inputs"], batch["lengths"]
+    inner = torch.nn.functional.pad(ids, (before, after), value=special.pad)
+    inner[:, :before] = ids.new_tensor(special.before)
+    behind = before + lengths[:, None] + torch.arange(after, device=ids.device)
+    inner.scatter_(1, behind, ids.new_tensor(special.after).expand(len(ids), -1))
+    changed = {"inputs": inner, "lengths": lengths + before + after}
+    if "spans" in batch:
+        changed["spans"] = torch.nn.functional.pad(batch["spans"], (0, 0, before, after))
+    return batch | changed
+
+
+def _encode(tokenizer: Tokenizer, texts: Sequence[str], unknown: int) -> EncodedTexts:
     key = {
         "tokenizer": _digest([tokenizer.to_str().encode()]),
         "texts": _digest(text.encode() for text in texts),
         "tokenizers": tokenizers.__version__,
-        "format": 1,
+        "unknown": unknown,
+        "format": 2,
     }
 
     def make(folder: Path) -> None:
-        encoded = encode_texts(tokenizer, texts)
+        encoded = encode_texts(tokenizer, texts, unknown)
         np.save(folder / "ids.npy", encoded.ids)
         np.save(folder / "spans.npy", encoded.spans)
         np.save(folder / "starts.npy", encoded.starts)

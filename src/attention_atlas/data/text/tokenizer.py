@@ -20,6 +20,27 @@ CHUNK = 1000  # encodings are Python objects: all of them at once would fill the
 
 
 @dataclass(frozen=True)
+class SpecialTokens:
+    """The token ids that have a meaning of their own.
+
+    Attributes:
+        pad: Fills up a batch.
+        unknown: What cannot be read.
+        mask: Stands in the place of a token that is taken out.
+        before: What stands before every text, such as CLS.
+        after: What stands behind it, such as SEP.
+        most: Tokens that a text may have between them; None where that is not limited.
+    """
+
+    pad: int = PAD
+    unknown: int = UNKNOWN
+    mask: int = MASK
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+    most: int | None = None
+
+
+@dataclass(frozen=True)
 class EncodedTexts:
     """The tokens of many texts, end to end.
 
@@ -97,11 +118,13 @@ def load_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> EncodedTexts:
+def encode_texts(
+    tokenizer: Tokenizer, texts: Sequence[str], unknown: int = UNKNOWN
+) -> EncodedTexts:
     """The tokens of each text; a text in which nothing can be read is one unknown token."""
     ids, spans, lengths = [], [], []
     for encoding, text in zip(_encodings(tokenizer, texts), texts, strict=True):
-        ids.append(np.asarray(encoding.ids or [UNKNOWN], dtype=np.int32))
+        ids.append(np.asarray(encoding.ids or [unknown], dtype=np.int32))
         spans.append(np.asarray(encoding.offsets or [(0, len(text))], dtype=np.int32))
         lengths.append(len(ids[-1]))
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
@@ -110,4 +133,5 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> EncodedTexts:
 
 def _encodings(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[Encoding]:
     for first in range(0, len(texts), CHUNK):
-        yield from tokenizer.encode_batch(list(texts[first : first + CHUNK]))
+        chunk = list(texts[first : first + CHUNK])
+        yield from tokenizer.encode_batch(chunk, add_special_tokens=False)

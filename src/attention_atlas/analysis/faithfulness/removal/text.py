@@ -1,10 +1,12 @@
 """Remove tokens from texts. Shapes: B batch, K tokens of the layout, T token ids of the input."""
 
+from typing import Any, Self
+
 import torch
 from torch import Tensor
 
 from attention_atlas.analysis.faithfulness.removal.base import Batch, Removal, removable
-from attention_atlas.data.text.tokenizer import MASK, PAD
+from attention_atlas.data.text.tokenizer import SpecialTokens
 from attention_atlas.encoder import TokenLayout
 
 
@@ -14,9 +16,17 @@ class MaskRemoval(Removal):
     name = "mask"
     description = "the token [MASK]"
 
+    def __init__(self, special: SpecialTokens | None = None) -> None:
+        self.special = special or SpecialTokens()
+
+    @classmethod
+    def of(cls, datamodule: Any) -> Self:
+        """The removal by the special tokens of the data's tokenizer."""
+        return cls(datamodule.special)
+
     def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
         """[B, T], all of them [MASK]."""
-        return torch.full_like(batch["inputs"], MASK)
+        return torch.full_like(batch["inputs"], self.special.mask)
 
     def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
         """[B, T]; special tokens stand before those of the input."""
@@ -44,7 +54,8 @@ class PadRemoval(MaskRemoval):
         order = torch.argsort(~kept, dim=1, stable=True)
         lengths = kept.sum(dim=1)
         behind = steps >= lengths[:, None]
-        changed = {"inputs": ids.gather(1, order).masked_fill(behind, PAD), "lengths": lengths}
+        moved = ids.gather(1, order).masked_fill(behind, self.special.pad)
+        changed = {"inputs": moved, "lengths": lengths}
         if "spans" in batch:
             spans = batch["spans"].gather(1, order[:, :, None].expand(-1, -1, 2))
             changed["spans"] = spans.masked_fill(behind[:, :, None], 0)

@@ -1,0 +1,67 @@
+"""The tokenizer of a pretrained model, and what it puts around a text."""
+
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from attention_atlas.data.text.tokenizer import SpecialTokens
+from attention_atlas.errors import InputError
+from attention_atlas.pretrained.source import load, load_config
+
+
+def load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a pretrained model.
+
+    Raises:
+        InputError: It has none, or one that does not tell the characters of its tokens.
+    """
+    tokenizer: PreTrainedTokenizerBase = load(name, "tokenizer", AutoTokenizer.from_pretrained)
+    if not getattr(tokenizer, "is_fast", False):
+        raise InputError(
+            f"encoder.name={name} has a tokenizer that does not tell which characters a token "
+            "stands for; take a model with a tokenizer.json."
+        )
+    return tokenizer
+
+
+def plain_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """What makes its tokens, which cuts and pads nothing."""
+    plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    plain.no_truncation()
+    plain.no_padding()
+    return plain
+
+
+def special_tokens(name: str, tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
+    """The ids that a pretrained model gives a meaning of their own.
+
+    Where it has none for padding, unknown or masked text, the nearest that it has stands in.
+    """
+    encoding = plain_tokenizer(tokenizer).encode("a")
+    inner = [place for place, special in enumerate(encoding.special_tokens_mask) if not special]
+    first, behind = (inner[0], inner[-1] + 1) if inner else (len(encoding.ids), len(encoding.ids))
+    before, after = tuple(encoding.ids[:first]), tuple(encoding.ids[behind:])
+    end = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
+    pad = _first(tokenizer.pad_token_id, end, 0)
+    unknown = _first(tokenizer.unk_token_id, pad)
+    return SpecialTokens(
+        pad=pad,
+        unknown=unknown,
+        mask=_first(tokenizer.mask_token_id, unknown),
+        before=before,
+        after=after,
+        most=_most_tokens(name, tokenizer) - len(before) - len(after),
+    )
+
+
+def _first(*ids: int | None) -> int:
+    return next(number for number in ids if number is not None)
+
+
+def _most_tokens(name: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many tokens a text may have, special ones included."""
+    config = load_config(name)
+    config = getattr(config, "text_config", config)
+    positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
+    if config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        positions -= config.pad_token_id + 1  # the first positions belong to padding
+    return int(min(positions, tokenizer.model_max_length, 10**6))

@@ -1,0 +1,65 @@
+"""Build a classifier around a pretrained encoder, as the config has it."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule
+from attention_atlas.errors import InputError
+
+
+def is_pretrained(config: DictConfig) -> bool:
+    """Whether the encoder is a pretrained one."""
+    return "freeze" in config.encoder
+
+
+def name_of(config: DictConfig, run_folder: Path | None = None) -> str:
+    """Where the encoder comes from: a finished run keeps all but the weights."""
+    kept = None if run_folder is None else run_folder / PRETRAINED_FOLDER
+    return str(kept) if kept is not None and kept.is_dir() else str(config.encoder.name)
+
+
+def build_classifier(
+    config: DictConfig, datamodule: AtlasDataModule, with_weights: bool
+) -> tuple[Any, dict[str, float]]:
+    """A classifier around the pretrained encoder, and the learning rates of its parameters.
+
+    Args:
+        config: As composed and checked.
+        datamodule: Set up, with the inputs of the encoder.
+        with_weights: Whether to load the pretrained weights; a checkpoint brings its own.
+
+    Raises:
+        InputError: The encoder cannot be loaded, or does not fit the task.
+    """
+    # Loading transformers takes a while, which other encoders need not wait for.
+    from attention_atlas.encoder.pretrained import PretrainedClassifier, PretrainedEncoder
+    from attention_atlas.encoder.pretrained_inputs import build_inputs
+    from attention_atlas.encoder.readout import make_readout
+    from attention_atlas.pretrained.source import load_model
+
+    options, attention = _plain(config.encoder), _plain(config.attention)
+    name = datamodule.pretrained_name
+    assert name is not None
+    model = load_model(name, datamodule.modality, with_weights)
+    example = datamodule.prepare(datamodule.datasets["val"][0], training=False)
+    backbone, inputs = build_inputs(model, datamodule.modality, example)
+    encoder = PretrainedEncoder(backbone, inputs, options["freeze"], options["lora"])
+    try:
+        readout = make_readout(
+            options["readout"], backbone.width, options["num_heads"], attention, has_cls=True
+        )
+    except ValueError as error:
+        raise InputError(f"The readout does not fit the encoder's width: {error}") from error
+    classifier = PretrainedClassifier(
+        encoder, readout, len(datamodule.classes), options["head_dropout"]
+    )
+    rates = encoder.learning_rates(options["lr"], options["layer_decay"])
+    return classifier, {f"encoder.{name}": rate for name, rate in rates.items()}
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    container = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}

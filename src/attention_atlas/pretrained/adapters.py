@@ -1,0 +1,28 @@
+"""Train small matrices beside those of a pretrained model (LoRA, Hu 2022), by `peft`."""
+
+import importlib.util
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from attention_atlas.errors import InputError
+
+
+def add_adapters(model: PreTrainedModel, options: dict[str, Any]) -> None:
+    """Put LoRA matrices into a model; nothing else of it is trained from then on.
+
+    Args:
+        model: Changed in place.
+        options: Of `peft.LoraConfig`.
+
+    Raises:
+        InputError: `peft` is not installed, or does not take the options.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise InputError('encoder.lora needs: pip install "attention-atlas[lora]".')
+    from peft import LoraConfig, inject_adapter_in_model
+
+    try:
+        inject_adapter_in_model(LoraConfig(**options), model)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"encoder.lora={options} is not possible: {error}.") from error

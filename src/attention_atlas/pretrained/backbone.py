@@ -1,0 +1,169 @@
+"""A pretrained encoder that can be run in two parts: what makes tokens, and what attends."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from attention_atlas.attention import record
+from attention_atlas.attention.choice import attention_modules
+from attention_atlas.attention.observing import Pass, leave_off, observe
+from attention_atlas.errors import InputError
+
+Inputs = dict[str, Tensor]
+
+
+class Backbone(nn.Module):
+    """A model of transformers, cut before its first block.
+
+    Args:
+        model: An encoder, wired.
+        example: Inputs of one sample.
+
+    Attributes:
+        blocks: Names of the blocks in `model`, in order; one that runs as every layer stands once.
+        layers: Names of the attention modules in `model`, in the order in which they run.
+        heads: How many heads each of them has.
+        num_tokens: Of the example.
+        width: D.
+
+    Raises:
+        InputError: The model does not attend from all its tokens to all of them, layer by layer.
+    """
+
+    def __init__(self, model: PreTrainedModel, example: Inputs) -> None:
+        super().__init__()
+        self.model = model
+        was_training = model.training
+        model.eval()
+        names = list(attention_modules(model))
+        recorded = record(model, queries="first")
+        with torch.no_grad(), recorded as recording, _projections(model) as self._projections:
+            hidden = model(**example).last_hidden_state
+        model.train(was_training)
+        self.num_tokens, self.width = hidden.shape[1:]
+        self.layers = [name for name in names if recording.calls[name]]
+        self.heads = [recording.calls[name][0].shape[1] for name in self.layers]
+        calls = [recording.calls[name] for name in self.layers]
+        if any(len(each) > 1 for each in calls):
+            raise InputError(
+                f"{type(model).__name__} runs one module as several layers; its maps can be "
+                "recorded by record(model), but not kept layer by layer."
+            )
+        if any(call.shape[::3] != (1, self.num_tokens) for each in calls for call in each):
+            raise InputError(
+                f"{type(model).__name__} attends within windows or to fewer tokens than it gives; "
+                "its maps can be recorded by record(model), but not shown over whole inputs."
+            )
+        self.blocks = list(dict.fromkeys(_block_of(name) for name in self.layers))
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """The encoded tokens [B, K, D]."""
+        hidden: Tensor = self.model(**inputs).last_hidden_state
+        return hidden
+
+    def output_projection(self, layer: str) -> Tensor:
+        """The weight [D, H * E] that the heads of an attention module are multiplied by.
+
+        Each architecture has it in a place of its own; it is what the heads go into next.
+        """
+        if layer not in self._projections:
+            raise InputError(
+                f"{layer} of {type(self.model).__name__} hands what its heads give to no linear "
+                "map, so what each token sends is not known."
+            )
+        projection = self.model.get_submodule(self._projections[layer])
+        weight = projection.weight
+        assert isinstance(weight, Tensor)
+        return weight.T if isinstance(projection, Conv1D) else weight
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        """What enters the first block, [B, K, D]."""
+        with self._first_block(_Stop.at) as found:
+            try:
+                self.model(**inputs)
+            except _Stop:
+                hidden: Tensor = found[0]
+                return hidden
+        raise AssertionError("the first block did not run")
+
+    def encode(self, values: Tensor, inputs: Inputs) -> Tensor:
+        """The encoded tokens [B, K, D] where `values` [B, K, D] enter the first block.
+
+        Args:
+            values: Of the tokens.
+            inputs: Of the same shapes as those that the tokens are of; of their content only masks
+                count.
+        """
+        with self._first_block(lambda hidden: values.to(hidden.dtype)):
+            return self.forward(inputs)
+
+    @contextmanager
+    def _first_block(self, change: Any) -> Iterator[list[Tensor]]:
+        """Give what enters the first block, and change it; only the first time it is entered."""
+        found: list[Tensor] = []
+
+        def hook(
+            block: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            hidden = arguments[0] if arguments else named["hidden_states"]
+            if found:
+                return arguments, named
+            found.append(hidden)
+            changed = change(hidden)
+            if arguments:
+                return (changed, *arguments[1:]), named
+            return arguments, {**named, "hidden_states": changed}
+
+        block = self.model.get_submodule(self.blocks[0])
+        handle = block.register_forward_pre_hook(hook, with_kwargs=True)
+        try:
+            yield found
+        finally:
+            handle.remove()
+
+
+class _Stop(Exception):  # noqa: N818  nothing went wrong
+    """Ends a forward pass before the first block."""
+
+    @staticmethod
+    def at(hidden: Tensor) -> Tensor:
+        raise _Stop
+
+
+def _block_of(layer: str) -> str:
+    """The block that an attention module belongs to: its name up to the last number."""
+    parts = layer.split(".")
+    last = max((index for index, part in enumerate(parts) if part.isdigit()), default=len(parts))
+    return ".".join(parts[: last + 1])
+
+
+@contextmanager
+def _projections(model: PreTrainedModel) -> Iterator[dict[str, str]]:
+    """Give, after a pass, the names of the linear maps that take what the heads of a layer give."""
+    found: dict[str, str] = {}
+    given: dict[str, Tensor] = {}  # what the layer that ran last gave
+
+    def attended(layer: str, seen: Pass) -> None:
+        given.clear()
+        given[layer] = seen.output.transpose(1, 2).flatten(2)
+
+    def entered(name: str, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        for layer, merged in given.items():
+            if arguments and torch.equal(arguments[0], merged):
+                found[layer] = name
+
+    with ExitStack() as stack:
+        for name, module in attention_modules(model).items():
+            observer = partial(attended, name)
+            observe(module, observer)
+            stack.callback(leave_off, module, observer)
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear | Conv1D):
+                stack.callback(module.register_forward_pre_hook(partial(entered, name)).remove)
+        yield found

