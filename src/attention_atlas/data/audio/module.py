@@ -1,8 +1,11 @@
 """The data module of speech: clips in, log-mel spectrograms out."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,8 +20,11 @@ from attention_atlas.data.audio.spectrogram import LogMel
 from attention_atlas.data.audio.speech_commands import speech_commands
 from attention_atlas.data.audio.spoken_commands import spoken_commands
 from attention_atlas.data.audio.waveforms import cut_noise, mix, place, start_of
-from attention_atlas.data.base import AtlasDataModule, Drawable
+from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, Drawable
 from attention_atlas.data.loader import Batch, BatchDataset
+
+if TYPE_CHECKING:
+    from attention_atlas.data.audio.pretrained_extractor import PretrainedExtractor
 
 _SCALE = 4.0
 """About the standard deviation of log-mel values in speech; inputs are divided by it."""
@@ -28,7 +34,7 @@ class AudioDataModule(AtlasDataModule):
     """Labelled clips of speech or other sound as log-mel spectrograms.
 
     A prepared batch has `inputs` [B, mels, frames], centred on each clip's mean, and `level` [B],
-    that mean.
+    that mean. For a pretrained encoder it has the `inputs` that this one takes, and `log_mel`.
 
     Args:
         name: `spoken_commands`, `speech_commands` or `audio_folder`.
@@ -69,6 +75,22 @@ class AudioDataModule(AtlasDataModule):
         options = audio_augmentation_options(augmentation or {})
         self.augmentation = AudioAugmentation(options, SAMPLE_RATE) if augmentation else None
         self.noise: dict[str, Tensor] = {}
+        self.extractor: PretrainedExtractor | None = None
+
+    def adopt(self, name: str) -> None:
+        """Take the feature extractor of a pretrained model."""
+        from attention_atlas.data.audio.pretrained_extractor import (  # transformers is slow
+            PretrainedExtractor,
+        )
+
+        super().adopt(name)
+        self.extractor = PretrainedExtractor(name)
+
+    def save(self, folder: Path) -> None:
+        """Write what a pretrained encoder hears by into a run folder."""
+        super().save(folder)
+        if self.extractor is not None:
+            self.extractor.save(folder / PRETRAINED_FOLDER)
 
     @property
     def num_mels(self) -> int:
@@ -116,11 +138,13 @@ class AudioDataModule(AtlasDataModule):
         part = "train" if augmentation else "eval"
         waveform = self._hear(batch, variation, part)
         log_mel = self.log_mel.to(waveform.device)(waveform)
+        kept = {key: batch[key] for key in ("label", "sample_id", "groups")}
+        if self.extractor is not None:
+            return {"inputs": self.extractor(waveform), "log_mel": log_mel, **kept}
         level = log_mel.mean(dim=(1, 2))
         inputs = (log_mel - level[:, None, None]) / _SCALE
         if augmentation:
             inputs = augmentation(inputs, self.log_mel)
-        kept = {key: batch[key] for key in ("label", "sample_id", "groups")}
         return {"inputs": inputs, "level": level, **kept}
 
     def _hear(self, batch: Batch, variation: Variation, part: str) -> Tensor:
@@ -134,7 +158,10 @@ class AudioDataModule(AtlasDataModule):
 
     def drawable(self, batch: Batch) -> Drawable:
         """The spectrograms in decibels, before they were centred."""
-        log_mel = _SCALE * batch["inputs"] + batch["level"][:, None, None]
+        if "log_mel" in batch:
+            log_mel = batch["log_mel"]
+        else:
+            log_mel = _SCALE * batch["inputs"] + batch["level"][:, None, None]
         decibels = 10 / math.log(10) * log_mel
         return {"spectrogram": decibels.float().cpu().numpy()}
 

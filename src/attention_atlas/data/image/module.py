@@ -1,17 +1,19 @@
 """Images: data sets by name or a folder of yours, as normalised batches."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from attention_atlas.data.base import AtlasDataModule, Drawable
+from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, Drawable
 from attention_atlas.data.image.augmentation import ImageAugmentation
 from attention_atlas.data.image.check import image_source
 from attention_atlas.data.image.corpora import ImageCorpus, content_hashes, read_corpus
@@ -20,6 +22,9 @@ from attention_atlas.data.image.reading import read_image
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.splits import stable_hash, stratified_split
 from attention_atlas.errors import InputError
+
+if TYPE_CHECKING:
+    from attention_atlas.data.image.pretrained_processor import PretrainedProcessor
 
 LEARNED_FILE = "images.json"
 STATISTICS_SAMPLES = 1024  # files that are decoded to estimate mean and deviation
@@ -138,6 +143,18 @@ class ImageDataModule(AtlasDataModule):
         self.mean = torch.zeros(channels, 1, 1)
         self.deviation = torch.ones(channels, 1, 1)
         self._learned: dict[str, Any] | None = None
+        self.processor: PretrainedProcessor | None = None
+
+    def adopt(self, name: str) -> None:
+        """Take the image processor of a pretrained model; it sees colour."""
+        from attention_atlas.data.image.pretrained_processor import (  # transformers is slow
+            PretrainedProcessor,
+        )
+
+        super().adopt(name)
+        self.processor = PretrainedProcessor(name)
+        self.channels = 3
+        self.source = replace(self.source, channels=3, image_size=self.processor.side)
 
     def load(self) -> dict[str, BatchDataset]:
         """Read the images, split them, and measure mean and deviation of the training split.
@@ -152,16 +169,20 @@ class ImageDataModule(AtlasDataModule):
         self.augmentation = ImageAugmentation(
             self.augmentation_options, len(corpus.classes), self.mirror
         )
+        source = self.source
+        if self.processor is not None and not isinstance(corpus.images, list):
+            # In memory they stay small; the processor enlarges each batch.
+            source = replace(source, image_size=corpus.images.shape[1])
         images: Tensor | list[Path] = (
-            corpus.images
-            if isinstance(corpus.images, list)
-            else _fitted(corpus.images, self.source)
+            corpus.images if isinstance(corpus.images, list) else _fitted(corpus.images, source)
         )
         datasets = {
             split: self._dataset(corpus, images, indices)
             for split, indices in split_corpus(corpus, self.source, self.seed).items()
         }
-        if self._learned is None:
+        if self.processor is not None:
+            self.mean, self.deviation = self.processor.normalised_by
+        elif self._learned is None:
             self.mean, self.deviation = _statistics(datasets["train"])
         else:
             self.mean = torch.tensor(self._learned["mean"])[:, None, None]
@@ -188,7 +209,10 @@ class ImageDataModule(AtlasDataModule):
             raise InputError(batch["unreadable"])
         images, label = batch["image"], batch["label"]
         values = self.augmentation.vary(images) if training else images.float() / 255
-        inputs = (values - self.mean.to(values.device)) / self.deviation.to(values.device)
+        if self.processor is not None:
+            inputs = self.processor((values * 255).round().byte())
+        else:
+            inputs = (values - self.mean.to(values.device)) / self.deviation.to(values.device)
         prepared = {"inputs": inputs, "label": label, "sample_id": batch["sample_id"]}
         if training:
             prepared["inputs"], target = self.augmentation.mix(inputs, label)
@@ -212,6 +236,9 @@ class ImageDataModule(AtlasDataModule):
 
     def save(self, folder: Path) -> None:
         """Write the classes and what the inputs are normalised by into a run folder."""
+        super().save(folder)
+        if self.processor is not None:
+            self.processor.save(folder / PRETRAINED_FOLDER)
         learned = {
             "classes": self.classes,
             "mean": self.mean.flatten().tolist(),

@@ -8,7 +8,11 @@ from typing import Any
 
 from attention_atlas.analysis.faithfulness.removal.base import Removal, removable
 from attention_atlas.analysis.faithfulness.removal.image import BlurRemoval, MeanRemoval
-from attention_atlas.analysis.faithfulness.removal.sound import mean_spectrum, silence
+from attention_atlas.analysis.faithfulness.removal.sound import (
+    SilencedFeatures,
+    mean_spectrum,
+    silence,
+)
 from attention_atlas.analysis.faithfulness.removal.text import MaskRemoval, PadRemoval
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.errors import InputError
@@ -34,6 +38,8 @@ def build_removal(datamodule: AtlasDataModule, name: str | None = None) -> Remov
         InputError: There is no such removal for this modality.
     """
     known = REMOVALS[datamodule.modality]
+    if getattr(datamodule, "extractor", None) is not None:  # of a pretrained encoder
+        known = {"silence": SilencedFeatures.of}
     chosen = next(iter(known)) if name is None else name
     if chosen not in known:
         raise InputError(

@@ -1,14 +1,17 @@
 """Remove boxes in time and frequency from log-mel spectrograms."""
 
 from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from attention_atlas.analysis.faithfulness.removal.base import Batch, Removal, in_boxes
+from attention_atlas.data.audio.clips import SAMPLE_RATE
 from attention_atlas.data.audio.module import _SCALE as SCALE
 from attention_atlas.data.audio.module import AudioDataModule
 from attention_atlas.encoder import TokenLayout
+from attention_atlas.encoder.sound_places import FRAME_SECONDS, HIGHEST, mel_edges
 
 MEAN_CLIPS = 1024
 """Training clips of which the mean spectrum is taken."""
@@ -76,6 +79,45 @@ class SilenceRemoval(BoxRemoval):
         inputs: Tensor = batch["inputs"]
         silence: Tensor = (self.silence.to(inputs) - batch["level"][:, None]) / SCALE
         return silence[:, :, None].expand_as(inputs)
+
+
+class SilencedFeatures(Removal):
+    """What a pretrained encoder hears of a box becomes what it hears of silence.
+
+    Args:
+        silence: Features of a silent clip: [samples], [frames, mels] or [mels, frames].
+        bands_first: Whether bands stand before frames.
+    """
+
+    name = "silence"
+    description = "digital silence"
+
+    def __init__(self, silence: Tensor, bands_first: bool) -> None:
+        self.silence = silence
+        self.bands_first = bands_first
+
+    @classmethod
+    def of(cls, datamodule: Any) -> Self:
+        """The removal by what the data's feature extractor makes of a silent clip."""
+        extractor = datamodule.extractor
+        features = extractor(torch.zeros(1, datamodule.clip_samples))[0]
+        return cls(features, extractor.input_name == "input_features")
+
+    def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
+        """Silence, of the shape of the inputs."""
+        return self.silence.to(batch["inputs"]).expand_as(batch["inputs"])
+
+    def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
+        """Of the shape of the inputs."""
+        boxes = layout.boxes[..., [1, 0, 3, 2]]
+        if self.silence.dim() == 1:
+            seconds = (torch.arange(len(self.silence)) + 0.5) / SAMPLE_RATE
+            return in_boxes(removed, boxes, torch.tensor([HIGHEST / 2]), seconds)[:, 0]
+        frames, bands = self.silence.shape[:: -1 if self.bands_first else 1]
+        edges = mel_edges(bands)
+        seconds = FRAME_SECONDS * (torch.arange(frames) + 0.5)
+        covered = in_boxes(removed, boxes, (edges[:-1] + edges[1:]) / 2, seconds)
+        return covered if self.bands_first else covered.transpose(1, 2)
 
 
 def mean_spectrum(datamodule: AudioDataModule) -> MeanSpectrumRemoval:
