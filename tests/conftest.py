@@ -137,8 +137,11 @@ def run_training(compose_train: Callable[..., DictConfig]) -> Callable[..., dict
     def run(overrides: list[str], folder: Path) -> dict[str, Any]:
         from attention_atlas.pipeline.train import train  # torch, which few tests need
 
-        folder.mkdir(parents=True, exist_ok=True)
-        return train(compose_train(overrides, folder), folder)
+        config = compose_train(overrides, folder)
+        # As Hydra leaves it in the folder of a run.
+        (folder / ".hydra").mkdir(parents=True, exist_ok=True)
+        (folder / ".hydra" / "config.yaml").write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+        return train(config, folder)
 
     return run
 
@@ -147,7 +150,6 @@ def run_training(compose_train: Callable[..., DictConfig]) -> Callable[..., dict
 def trained_runs(
     tiny: dict[str, list[str]],
     run_training: Callable[..., dict[str, Any]],
-    compose_train: Callable[..., DictConfig],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
     """The run folder of a tiny model of each task, with full maps of all test samples.
@@ -160,10 +162,5 @@ def trained_runs(
     with FileLock(shared / "trained_runs.lock"):
         for task, folder in runs.items():
             if not (folder / "result.json").is_file():
-                overrides = [*tiny[task], "capture=full"]
-                run_training(overrides, folder)
-                # As Hydra leaves it in the folder of a run.
-                (folder / ".hydra").mkdir(exist_ok=True)
-                config = OmegaConf.to_yaml(compose_train(overrides, folder))
-                (folder / ".hydra" / "config.yaml").write_text(config, encoding="utf-8")
+                run_training([*tiny[task], "capture=full"], folder)
     return runs

@@ -158,8 +158,10 @@ class PretrainedClassifier(Classifier):
 
     def output_projection(self, layer: str) -> Tensor:
         """The weight [D, D] that the heads of an attention module are multiplied by."""
-        name = layer.removeprefix("encoder.backbone.model.")
-        return self.encoder.backbone.output_projection(name)
+        prefix = "encoder.backbone.model."
+        if not layer.startswith(prefix):
+            return super().output_projection(layer)
+        return self.encoder.backbone.output_projection(layer.removeprefix(prefix))
 
     @property
     def stages(self) -> dict[str, list[str]]:

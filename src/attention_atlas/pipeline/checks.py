@@ -486,7 +486,8 @@ def _check_keys(config: DictConfig, reference: DictConfig) -> None:
 def _is_open(key: str, reference: DictConfig) -> bool:
     top, _, rest = key.partition(".")
     switched_off = top == "capture" and not reference.get(top)  # debug=fast sets num_samples
-    return bool(rest) and (top in OPEN or switched_off)
+    is_adapter = key.startswith("encoder.lora.") and "lora" in (reference.get("encoder") or {})
+    return bool(rest) and (top in OPEN or switched_off or is_adapter)
 
 
 def _check_values(config: DictConfig, reference: DictConfig) -> None:
