@@ -17,7 +17,16 @@ from pathlib import Path
 from benchmarks import OUTPUTS
 from benchmarks.processes import in_fresh_process
 
-GROUPS = ("module", "recording", "statistics", "additive", "variants", "pipeline", "atlas")
+GROUPS = (
+    "module",
+    "recording",
+    "pretrained",
+    "statistics",
+    "additive",
+    "variants",
+    "pipeline",
+    "atlas",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

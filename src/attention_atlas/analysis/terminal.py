@@ -52,7 +52,7 @@ def draw(
 def heading(sample: Sample) -> Iterator[Text]:
     """Return the name of a sample and its classes."""
     yield Text(f"{sample.sample_id}", style="bold")
-    yield Text(f"label {sample.label_name}, predicted {sample.prediction_name}")
+    yield Text(sample.verdict)
 
 
 def draw_weights(

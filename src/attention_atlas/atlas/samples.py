@@ -47,28 +47,43 @@ class Sample:
 
     @property
     def label(self) -> int:
-        """True class."""
+        """True class; -1 where it is not known."""
         return int(self._read("label"))
 
     @property
     def prediction(self) -> int:
-        """Predicted class."""
+        """Predicted class; -1 of a model that predicts none."""
         return int(self._read("prediction"))
 
     @property
     def label_name(self) -> str:
         """Name of the true class."""
-        return self._attributes.classes[self.label]
+        return _name(self._attributes.classes, self.label, "not labelled")
 
     @property
     def prediction_name(self) -> str:
         """Name of the predicted class."""
-        return self._attributes.classes[self.prediction]
+        return _name(self._attributes.classes, self.prediction, "not predicted")
+
+    @property
+    def verdict(self) -> str:
+        """What it is and what it was taken for, in words: `label good, predicted bad`."""
+        known = [f"label {self.label_name}"] if self.label >= 0 else ["no label"]
+        known += [f"predicted {self.prediction_name}"] if self.prediction >= 0 else []
+        return ", ".join(known)
 
     @property
     def logits(self) -> npt.NDArray[np.float32]:
         """[C] scores before the softmax."""
         return self._array("logits")
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """[C] softmax of the logits."""
+        logits = self.logits.astype(np.float64)
+        chances = np.exp(logits - logits.max(initial=-np.inf))
+        shares: npt.NDArray[np.float64] = chances / chances.sum()
+        return shares
 
     @property
     def boxes(self) -> npt.NDArray[Any]:
@@ -189,6 +204,10 @@ class Sample:
         """Return a copy, so that nobody changes the block that the next sample reads from."""
         values: npt.NDArray[Any] = self._read(name)
         return values.copy()
+
+
+def _name(classes: list[str], place: int, unknown: str) -> str:
+    return unknown if place < 0 else classes[place]
 
 
 def _box_in_words(layout: str, first: float, second: float, third: float, fourth: float) -> str:

@@ -14,6 +14,8 @@ from attention_atlas.cli.commands.faithfulness import faithfulness
 from attention_atlas.cli.commands.gallery import gallery
 from attention_atlas.cli.commands.info import info
 from attention_atlas.cli.commands.list_runs import list_runs
+from attention_atlas.cli.commands.predict import predict
+from attention_atlas.cli.commands.record import record
 from attention_atlas.cli.commands.show import show
 from attention_atlas.cli.commands.stats import stats
 from attention_atlas.cli.commands.sweep import sweep
@@ -52,6 +54,8 @@ COMMANDS: dict[Callable[..., None], str] = {
     info: "atlas info outputs/nlp/2026-01-31_12-00-00",
     show: "atlas show outputs/nlp/2026-01-31_12-00-00 3 --layer 0 --head 1",
     stats: "atlas stats outputs/nlp/2026-01-31_12-00-00 --by layer",
+    predict: "atlas predict outputs/nlp/2026-01-31_12-00-00 'It was great.'",
+    record: "atlas record minilm --data reviews.csv --out outputs/minilm",
     faithfulness: "atlas faithfulness outputs/nlp/2026-01-31_12-00-00 --num-samples 200",
     compare: "atlas compare outputs/nlp/A outputs/nlp/B --save comparison.png",
     sweep: "atlas sweep outputs/sweeps/2026-01-31_12-00-00 --metric test/accuracy",

@@ -52,6 +52,10 @@ SampleName = Annotated[
 ]
 Epoch = Annotated[int | None, typer.Option(help="Epoch; without it the last.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+TextColumn = Annotated[str, typer.Option(help="Column of the texts in a CSV file.")]
+OutFolder = Annotated[
+    Path | None, typer.Option(help="Folder that an atlas of the maps is made in.")
+]
 SaveFigure = Annotated[
     Path | None, typer.Option(help="Write a figure here too (.png, .pdf, .svg).")
 ]

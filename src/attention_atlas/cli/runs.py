@@ -102,6 +102,20 @@ def presentable_sample(atlas: "Atlas") -> "Sample":
     return next(fitting, right[0] if right else default_sample(atlas))
 
 
+def new_atlas(folder: Path) -> None:
+    """Check that an atlas can be made in a folder.
+
+    Raises:
+        InputError: One is there, or the folder cannot be made.
+    """
+    if (folder / ATLAS_FOLDER).exists():
+        raise InputError(f"{folder} already holds an atlas: take another folder, or remove it.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}.") from error
+
+
 def must_have_maps(atlas: "Atlas", sample: "Sample", run: str) -> None:
     """Say which samples keep full maps where this one does not.
 

@@ -1,6 +1,7 @@
 """What the data modules of all modalities share: loaders, order, and the path of a batch."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
+from attention_atlas.data.given import Given
 from attention_atlas.data.loader import (
     Batch,
     BatchDataset,
@@ -82,6 +84,20 @@ class AtlasDataModule(LightningDataModule):
     @abstractmethod
     def prepare(self, batch: Batch, training: bool) -> Batch:
         """Augment (when training) and turn raw inputs into what the model takes, on its device."""
+
+    @abstractmethod
+    def dataset_of(self, given: Sequence[Given]) -> BatchDataset:
+        """A data set of inputs that are given by hand, prepared as those of the data.
+
+        What was learned from training data must be there: by `setup`, or by `restore`.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+
+    @abstractmethod
+    def example(self) -> Batch:
+        """A raw batch of one sample that says nothing, of the shape that all have."""
 
     @abstractmethod
     def drawable(self, batch: Batch) -> Drawable:

@@ -30,19 +30,23 @@ from attention_atlas.pipeline.sharding import ShardedStrategy
 from attention_atlas.tasks import ClassificationTask
 
 
-def build_datamodule(config: DictConfig, run_folder: Path | None = None) -> AtlasDataModule:
+def build_datamodule(
+    config: DictConfig, run_folder: Path | None = None, read: bool = True
+) -> AtlasDataModule:
     """The data module of `data`, set up: read, checked and split.
 
     Args:
         config: As composed and checked.
         run_folder: An earlier run, whose data module kept there what it learned from its data.
+        read: Whether to read the data; without it the module prepares what it is given.
     """
     datamodule: AtlasDataModule = instantiate(config.data)
     if is_pretrained(config):
         datamodule.adopt(name_of(config, run_folder))
     if run_folder is not None:
         datamodule.restore(run_folder)
-    datamodule.setup()
+    if read:
+        datamodule.setup()
     return datamodule
 
 

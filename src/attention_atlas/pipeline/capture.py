@@ -260,7 +260,7 @@ def _options(
     digest: str | None = None,
 ) -> dict[str, Any]:
     """What the capture of a test and that of a training have in common."""
-    attributes = _attributes(config, task, datamodule, digest)
+    attributes = describe_atlas(config, task, datamodule, digest)
     chosen = choose_samples(datamodule.datasets[split], config.capture.num_samples)
     queries = config.capture.get("entropy_queries")  # a run of before has none
     dtype = config.capture.dtype
@@ -269,29 +269,34 @@ def _options(
         "attributes": attributes,
         "recorder": BatchRecorder(chosen, keep_others, attributes.has_null_key, queries, dtype),
         "dtype": dtype,
-        "max_tokens": _max_tokens(task, datamodule),
+        "max_tokens": most_tokens(task, datamodule),
         "split": split,
         "digests": bool(config.capture.get("digests", False)),
     }
 
 
-def _max_tokens(task: ClassificationTask, datamodule: AtlasDataModule) -> int | None:
+def most_tokens(task: ClassificationTask, datamodule: AtlasDataModule) -> int | None:
     """Most tokens that a sample can have; None where texts are never cut."""
     grid = getattr(task.model.embedding, "grid", None)  # of what has one size
     most = math.prod(grid) if grid else getattr(datamodule, "max_tokens", None)
     return None if most is None else most + isinstance(task.model.readout, ClsReadout)
 
 
-def _attributes(
+def describe_spectrogram(datamodule: AtlasDataModule) -> dict[str, Any]:
+    """What an atlas says of its spectrograms; nothing for other inputs."""
+    if not hasattr(datamodule, "mel_edges"):
+        return {}
+    edges = np.asarray(datamodule.mel_edges)
+    return {
+        "mel_frequencies": ((edges[:-1] + edges[1:]) / 2).tolist(),
+        "frame_seconds": datamodule.hop_seconds,  # type: ignore[attr-defined]
+    }
+
+
+def describe_atlas(
     config: DictConfig, task: ClassificationTask, datamodule: AtlasDataModule, digest: str | None
 ) -> AtlasAttributes:
-    spectrogram = {}
-    if hasattr(datamodule, "mel_edges"):
-        edges = np.asarray(datamodule.mel_edges)
-        spectrogram = {
-            "mel_frequencies": ((edges[:-1] + edges[1:]) / 2).tolist(),
-            "frame_seconds": datamodule.hop_seconds,  # type: ignore[attr-defined]
-        }
+    """What an atlas says of the run whose samples it holds."""
     plain = kept_config(config)
     return AtlasAttributes(
         task=config.task.name,
@@ -303,7 +308,7 @@ def _attributes(
         config=plain,
         checkpoint_digest=digest,
         signed=any(isinstance(part, Attention) and part.is_signed for part in task.modules()),
-        **spectrogram,
+        **describe_spectrogram(datamodule),
     )
 
 

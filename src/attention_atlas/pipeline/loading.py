@@ -77,12 +77,13 @@ class LoadedRun:
         return model
 
 
-def load_run(folder: Path, config: DictConfig | None = None) -> LoadedRun:
+def load_run(folder: Path, config: DictConfig | None = None, with_data: bool = True) -> LoadedRun:
     """Rebuild a run from its folder.
 
     Args:
         folder: The run folder.
         config: That of the run with other data or devices; by default the run's own.
+        with_data: Whether to read the data; without it the model sees what it is given.
 
     Raises:
         InputError: The folder, its checkpoint or its data cannot be used.
@@ -90,8 +91,14 @@ def load_run(folder: Path, config: DictConfig | None = None) -> LoadedRun:
     config = read_run(folder) if config is None else config
     prepare_process(config)
     content = read_checkpoint(best_checkpoint(folder))
-    datamodule = build_datamodule(config, folder)
-    _check_classes(datamodule, folder)
+    if with_data:
+        datamodule = build_datamodule(config, folder)
+        _check_classes(datamodule, folder)
+    else:
+        datamodule = build_datamodule(config, folder, read=False)
+        datamodule.classes = _classes_of(folder)
+        if "init" in config.embedding:  # would be learned from the data, and is in the checkpoint
+            config.embedding.init = "random"
     # What inputs are normalised by belongs to the model, also where the data is other data.
     datamodule.load_state_dict(content.get(type(datamodule).__qualname__, {}))
     task = build_task(config, datamodule, with_weights=False)
@@ -152,20 +159,26 @@ def _check_archive(path: Path) -> None:
 
 def _check_classes(datamodule: AtlasDataModule, run_folder: Path) -> None:
     """The data has the classes that the run was trained on, in the same order."""
-    path = run_folder / "result.json"
-    if not path.is_file():
+    if not (run_folder / "result.json").is_file():
         return  # the run was interrupted; a wrong number of classes is found with the weights
-    try:
-        classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
-        if not all(isinstance(name, str) for name in classes):
-            raise ValueError("a class is no text")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is no result of train.py: {error!r}.") from error
+    classes = _classes_of(run_folder)
     if datamodule.classes != classes:
         raise InputError(
             f"data={datamodule.name} has the classes {_listed(datamodule.classes)}, and "
             f"{run_folder} was trained on {_listed(classes)}. They must be the same."
         )
+
+
+def _classes_of(run_folder: Path) -> list[str]:
+    """The classes that a finished run knows, in their order."""
+    path = run_folder / "result.json"
+    try:
+        classes: list[str] = json.loads(path.read_text(encoding="utf-8"))["classes"]
+        if not all(isinstance(name, str) for name in classes):
+            raise ValueError("a class is no text")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} is no result of train.py: {error!r}.") from error
+    return classes
 
 
 def _listed(names: list[str], most: int = 12) -> str:

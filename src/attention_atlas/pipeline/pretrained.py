@@ -43,7 +43,7 @@ def build_classifier(
     name = datamodule.pretrained_name
     assert name is not None
     model = load_model(name, datamodule.modality, with_weights)
-    example = datamodule.prepare(datamodule.datasets["val"][0], training=False)
+    example = datamodule.prepare(datamodule.example(), training=False)
     backbone, inputs = build_inputs(model, datamodule.modality, example)
     encoder = PretrainedEncoder(backbone, inputs, options["freeze"], options["lora"])
     try:

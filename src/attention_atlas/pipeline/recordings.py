@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -13,9 +13,30 @@ from attention_atlas.atlas.batches import CapturedBatch
 from attention_atlas.attention import Recording, record
 from attention_atlas.data.base import Drawable
 from attention_atlas.data.loader import Batch
-from attention_atlas.encoder import Classifier
+from attention_atlas.encoder import TokenLayout
 
 Array = np.ndarray
+
+
+class Recordable(Protocol):
+    """A model of which an atlas can be made: `Classifier`, or any pretrained one.
+
+    Called with a prepared batch it gives logits [B, C]; C is 0 where it predicts nothing.
+    """
+
+    @property
+    def attention_layers(self) -> list[str]:
+        """Names of its attention modules, first layer first."""
+
+    @property
+    def readout_layer(self) -> str | None:
+        """The module whose first row leads to the prediction, if any."""
+
+    def token_layout(self, batch: Batch) -> TokenLayout:
+        """What each token stands for in the input."""
+
+    def register_forward_hook(self, hook: Callable[..., None]) -> Any:
+        """As every `nn.Module` has it."""
 
 
 class BatchRecorder:
@@ -50,7 +71,7 @@ class BatchRecorder:
         self._contexts = ExitStack()
         self._recordings: _Recordings | None = None
 
-    def open(self, model: Classifier, batch: Batch) -> None:
+    def open(self, model: Recordable, batch: Batch) -> None:
         """Ask for what is kept of a batch, before the model runs on it."""
         ids = batch["sample_id"]
         in_full = [place for place, sample_id in enumerate(ids) if sample_id in self.chosen]
@@ -68,7 +89,7 @@ class BatchRecorder:
 
     def take(
         self,
-        model: Classifier,
+        model: Recordable,
         batch: Batch,
         drawable: Callable[[Batch], Drawable],
         split: str,
@@ -104,7 +125,7 @@ class BatchRecorder:
         return CapturedBatch(
             sample_id=_picked(batch["sample_id"], kept),
             label=_numpy(_picked(batch["label"], kept)),
-            prediction=logits.argmax(axis=1),
+            prediction=logits.argmax(axis=1) if logits.shape[1] else np.full(len(logits), -1),
             logits=logits,
             length=valid.sum(axis=1),
             boxes=boxes,
@@ -126,7 +147,7 @@ class BatchRecorder:
 
     def _record(
         self,
-        model: Classifier,
+        model: Recordable,
         num_samples: int,
         kept: list[int],
         in_full: list[int],
@@ -134,19 +155,20 @@ class BatchRecorder:
     ) -> "_Recordings":
         """Open the records of a batch, as few as do."""
         enter, statistics = self._contexts.enter_context, self.statistics
+        module = cast(nn.Module, model)
         layers, readout = model.attention_layers, model.readout_layer
         samples = None if len(kept) == num_samples else kept
         whole = full = first = None
         if layers:
             whole = enter(
-                record(model, layers, queries=rows, samples=samples, statistics=statistics)
+                record(module, layers, queries=rows, samples=samples, statistics=statistics)
             )
         if layers and in_full:
             everyone = len(in_full) == len(kept) and rows is None
-            full = whole if everyone else enter(record(model, layers, samples=in_full))
+            full = whole if everyone else enter(record(module, layers, samples=in_full))
         if readout is not None:
             first = enter(
-                record(model, readout, queries="first", samples=samples, statistics=statistics)
+                record(module, readout, queries="first", samples=samples, statistics=statistics)
             )
         logits: list[Tensor] = []
         self._contexts.callback(_keep_output(model, logits).remove)
@@ -226,7 +248,7 @@ class _Recordings:
         return found
 
 
-def _keep_output(model: nn.Module, outputs: list[Tensor]) -> Any:
+def _keep_output(model: Recordable, outputs: list[Tensor]) -> Any:
     def keep(module: nn.Module, arguments: Any, output: Tensor) -> None:
         outputs[:] = [output.detach()]
 

@@ -89,12 +89,16 @@ def load_model(name: str, modality: str, with_weights: bool = True) -> PreTraine
     """
     config = load_config(name)
     _check_interface(config)
-    options = {"attn_implementation": NAME, "dtype": torch.float32}
     if with_weights:
-        model = load(name, "model", AutoModel.from_pretrained, **options)
+        model = load(name, "model", AutoModel.from_pretrained, **loading_options())
     else:
-        model = AutoModel.from_config(config, **options)
+        model = AutoModel.from_config(config, **loading_options())
     return wire(encoder_of(model, modality))
+
+
+def loading_options() -> dict[str, Any]:
+    """How every model is loaded: to be recorded, in float32."""
+    return {"attn_implementation": NAME, "dtype": torch.float32}
 
 
 def encoder_of(model: PreTrainedModel, modality: str) -> PreTrainedModel:

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-import numpy as np
-
 from attention_atlas.analysis.colours import palette_of
 from attention_atlas.analysis.export.drawings import draw_input, draw_map, draw_weights
 from attention_atlas.analysis.files import draft
@@ -74,11 +72,10 @@ def _page(atlas: Atlas, sample: Sample) -> Iterator[str]:
 
 
 def _about(atlas: Atlas, sample: Sample) -> Iterator[str]:
-    scores = np.exp(sample.logits.astype(np.float64) - sample.logits.max())
-    share = float(scores[sample.prediction] / scores.sum())
+    share = f" ({sample.probabilities[sample.prediction]:.1%})" if sample.prediction >= 0 else ""
     facts = {
         "label": sample.label_name,
-        "predicted": f"{sample.prediction_name} ({share:.1%})",
+        "predicted": f"{sample.prediction_name}{share}",
         "task": atlas.task,
         "data": f"{atlas.data}, {sample.split}",
         "attention": describe_mechanism(atlas.attributes.mechanism),

@@ -41,7 +41,7 @@ def gallery_figure(chosen: list[tuple[Atlas, Sample]]) -> Figure:
         size = _largest_text_size(sample, width) if is_text else TEXT_SIZE
         draw_panel(panel, atlas.attributes, sample, view, (width, HEIGHT), size)
         task = TASK_NAMES.get(atlas.task, atlas.task)
-        title = f"{task}: label {sample.label_name}, predicted {sample.prediction_name}"
+        title = f"{task}: {sample.verdict}"
         panel.suptitle(shortened(title, int(width * 12)), fontsize=10, x=0.02, ha="left")
         words = (sample.sample_id, words_of_view(sample, view))
         panel.supxlabel(

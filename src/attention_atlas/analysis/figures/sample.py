@@ -30,7 +30,7 @@ def sample_figure(attributes: AtlasAttributes, sample: Sample, view: View) -> Fi
     """Return a figure of one sample with the weights of a view."""
     title = [
         sample.sample_id,
-        f"label {sample.label_name}, predicted {sample.prediction_name}",
+        sample.verdict,
         words_of_view(sample, view),
     ]
     if attributes.token_layout == "character_span":

@@ -80,7 +80,8 @@ def _facts(atlas: "Atlas") -> dict[str, Any]:
     attributes = atlas.attributes
     samples = list(atlas)
     lengths = sorted(sample.length for sample in samples)
-    correct = sum(sample.label == sample.prediction for sample in samples)
+    labelled = [sample for sample in samples if min(sample.label, sample.prediction) >= 0]
+    correct = sum(sample.label == sample.prediction for sample in labelled)
     mapped = atlas.mapped_sample_ids
     return {
         "atlas": str(atlas.location),
@@ -106,7 +107,7 @@ def _facts(atlas: "Atlas") -> dict[str, Any]:
         "samples_per_epoch": {
             str(epoch): sum(1 for _ in atlas.samples(epoch)) for epoch in atlas.epochs
         },
-        "accuracy_of_samples": round(correct / len(samples), 4),
+        "accuracy_of_samples": round(correct / len(labelled), 4) if labelled else None,
         "test_accuracy": read_accuracy(atlas),
         "repeated_rows_dropped": atlas.num_repeated,
         "finished": atlas.finished,
@@ -126,14 +127,14 @@ def _worded(facts: dict[str, Any]) -> list[tuple[str, str | list[str]]]:
         "token_layout": TOKEN_LAYOUTS_IN_WORDS[facts["token_layout"]],
         "mechanism": describe_mechanism(options),
         "mapped_sample_ids": [*ids[:FEW], *more] or "none",
-        "accuracy_of_samples": percent(facts["accuracy_of_samples"]),
         "bytes": size_in_words(facts["bytes"]),
     }
     digest = facts["checkpoint_digest"]
     if digest and fixed_width() is not None:
         changes["checkpoint_digest"] = f"{digest[:LETTERS]}… (whole by --json)"
-    if facts["test_accuracy"] is not None:
-        changes["test_accuracy"] = percent(facts["test_accuracy"])
+    for name in ("accuracy_of_samples", "test_accuracy"):
+        if facts[name] is not None:
+            changes[name] = percent(facts[name])
     renamed = {"mapped_sample_ids": "such as", "bytes": "size"}
     worded: list[tuple[str, str | list[str]]] = []
     for name, value in facts.items():

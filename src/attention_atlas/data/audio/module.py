@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from attention_atlas.data.audio.augmentation import AudioAugmentation, Variation, fixed_variation
-from attention_atlas.data.audio.clips import SAMPLE_RATE, AudioCorpus
+from attention_atlas.data.audio.clips import SAMPLE_RATE, AudioCorpus, ClipDataset
+from attention_atlas.data.audio.files import read_clip
 from attention_atlas.data.audio.folder import audio_folder
 from attention_atlas.data.audio.noise import coloured_noise
 from attention_atlas.data.audio.options import AudioSource, audio_augmentation_options
@@ -21,6 +22,7 @@ from attention_atlas.data.audio.speech_commands import speech_commands
 from attention_atlas.data.audio.spoken_commands import spoken_commands
 from attention_atlas.data.audio.waveforms import cut_noise, mix, place, start_of
 from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, Drawable
+from attention_atlas.data.given import Given, labels_of
 from attention_atlas.data.loader import Batch, BatchDataset
 
 if TYPE_CHECKING:
@@ -112,16 +114,33 @@ class AudioDataModule(AtlasDataModule):
         """The num_mels + 1 edges of the mel bands in hertz."""
         return self.log_mel.mel_edges
 
+    def dataset_of(self, given: Sequence[Given]) -> BatchDataset:
+        """Sound files, each in the middle of what the model hears, without noise."""
+        self.noise = self.noise or self._made_noise()
+        return ClipDataset(
+            [read_clip(Path(each.content), self.clip_samples) for each in given],
+            labels_of(given, self.classes),
+            [each.name for each in given],
+            self.clip_samples,
+        )
+
+    def example(self) -> Batch:
+        """A silent clip."""
+        self.noise = self.noise or self._made_noise()
+        silence = np.zeros(self.clip_samples, dtype=np.int16)
+        return ClipDataset([silence], [-1], ["example"], self.clip_samples)[0]
+
     def load(self) -> dict[str, BatchDataset]:
         """Read the clips and split them."""
         corpus = self._corpus()
         self.classes = corpus.classes
-        length = max(10 * SAMPLE_RATE, 2 * self.clip_samples)
-        self.noise = {
-            part: corpus.noise.get(part, coloured_noise(4, length, seed))
-            for part, seed in (("train", 1), ("eval", 2))
-        }
+        self.noise = self._made_noise() | dict(corpus.noise)
         return dict(corpus.splits)
+
+    def _made_noise(self) -> dict[str, Tensor]:
+        """Coloured noise, where a corpus brings none of its own."""
+        length = max(10 * SAMPLE_RATE, 2 * self.clip_samples)
+        return {"train": coloured_noise(4, length, 1), "eval": coloured_noise(4, length, 2)}
 
     def _corpus(self) -> AudioCorpus:
         if self.name == "spoken_commands":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, Drawable
+from attention_atlas.data.given import Given, labels_of
 from attention_atlas.data.image.augmentation import ImageAugmentation
 from attention_atlas.data.image.check import image_source
 from attention_atlas.data.image.corpora import ImageCorpus, content_hashes, read_corpus
@@ -180,13 +181,10 @@ class ImageDataModule(AtlasDataModule):
             split: self._dataset(corpus, images, indices)
             for split, indices in split_corpus(corpus, self.source, self.seed).items()
         }
-        if self.processor is not None:
-            self.mean, self.deviation = self.processor.normalised_by
-        elif self._learned is None:
+        if self.processor is None and self._learned is None:
             self.mean, self.deviation = _statistics(datasets["train"])
         else:
-            self.mean = torch.tensor(self._learned["mean"])[:, None, None]
-            self.deviation = torch.tensor(self._learned["deviation"])[:, None, None]
+            self._normalise_as_learned()
         return dict(datasets)
 
     def _dataset(
@@ -198,6 +196,26 @@ class ImageDataModule(AtlasDataModule):
             [corpus.sample_ids[index] for index in indices],
             self.source,
         )
+
+    def dataset_of(self, given: Sequence[Given]) -> BatchDataset:
+        """Image files, decoded when they are asked for."""
+        paths, names = [Path(each.content) for each in given], [each.name for each in given]
+        self._normalise_as_learned()
+        return ImageDataset(paths, labels_of(given, self.classes), names, self.source)
+
+    def example(self) -> Batch:
+        """A black image."""
+        side = self.source.image_size
+        images = torch.zeros(1, self.channels, side, side, dtype=torch.uint8)
+        return {"image": images, "label": torch.tensor([-1]), "sample_id": ["example"]}
+
+    def _normalise_as_learned(self) -> None:
+        """Take mean and deviation of the processor, or those that a run has learned."""
+        if self.processor is not None:
+            self.mean, self.deviation = self.processor.normalised_by
+        elif self._learned is not None:
+            self.mean = torch.tensor(self._learned["mean"])[:, None, None]
+            self.deviation = torch.tensor(self._learned["deviation"])[:, None, None]
 
     def prepare(self, batch: Batch, training: bool) -> Batch:
         """Augment (when training) and normalise a raw batch.

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, Drawable
 from attention_atlas.data.cache import cached
+from attention_atlas.data.given import Given, labels_of
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.text.cooccurrence import cooccurrence_vectors, frequent_pairs
 from attention_atlas.data.text.corpora import TextCorpus, TextSource
@@ -204,6 +205,30 @@ class TextDataModule(AtlasDataModule):
             "val": evaluated(corpus.splits["val"]),
             "test": evaluated(corpus.splits["test"]),
         }
+
+    def dataset_of(self, given: Sequence[Given]) -> BatchDataset:
+        """Texts."""
+        texts = [str(each.content) for each in given]
+        if self.pretrained is None:
+            assert self.tokenizer_path is not None
+            self.tokenizer = load_tokenizer(Path(self.tokenizer_path))
+        encoded = encode_texts(self.tokenizer, texts, self.special.unknown)
+        names = [each.name for each in given]
+        corpus = TextCorpus(texts, labels_of(given, self.classes), self.classes, names, {})
+        everything = range(len(texts))
+        return TextDataset(
+            corpus,
+            encoded,
+            everything,
+            max_length=self.max_length,
+            pooled_length=self.max_length,
+            drawable=True,
+            pad=self.special.pad,
+        )
+
+    def example(self) -> Batch:
+        """The letter a."""
+        return self.dataset_of([Given("example", "a")])[0]
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json`, and the frequent pairs where the model has them."""

@@ -68,7 +68,7 @@ def attributions_figure(
         "patch_box": _draw_images,
         "time_frequency_box": _draw_sounds,
     }[attributes.token_layout]
-    title = f"{sample.sample_id}: label {sample.label_name}, predicted {sample.prediction_name}"
+    title = f"{sample.sample_id}: {sample.verdict}"
     figure = draw(attributes, sample, views, headings, title)
     letters = int(figure.get_figwidth() * _TITLE_LETTERS)
     figure.suptitle(shortened(title, letters), fontsize=9, x=0.02, ha="left")

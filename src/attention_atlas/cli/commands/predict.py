@@ -1,0 +1,155 @@
+"""`atlas predict`: the class of new inputs, and what mattered for it."""
+
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from attention_atlas.cli.console import make_console, print_json, print_parts, progress_bar
+from attention_atlas.cli.options import AsJson, OutFolder, TextColumn, complete_run
+from attention_atlas.cli.runs import ATLAS_FOLDER, local_run, new_atlas
+
+if TYPE_CHECKING:
+    from attention_atlas.analysis.views import View
+    from attention_atlas.atlas import Atlas, Sample
+
+MOST_DRAWN = 3  # inputs; of more there is a table
+TOP_TOKENS = 3  # that a row of the table names
+
+
+def predict(
+    run: Annotated[
+        str,
+        typer.Argument(help="Run folder.", show_default=False, autocompletion=complete_run),
+    ],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Sentences, files or folders; - reads lines of standard input.",
+            show_default=False,
+        ),
+    ],
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="Attribution such as rollout; without it the readout, or the mean of the last "
+            "layer where it has no weights."
+        ),
+    ] = None,
+    text_column: TextColumn = "text",
+    out: OutFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict the class of new inputs, and show the tokens, patches or times that mattered.
+
+    The run folder is all that it takes: the data that the model was trained on is not read.
+    """
+    folder = local_run(run)
+    if out is not None:
+        new_atlas(out)
+    from attention_atlas.analysis.attributions import find_method
+    from attention_atlas.atlas import open_atlas
+    from attention_atlas.data.given import gather
+    from attention_atlas.pipeline.given import reader_of_run, record_given
+
+    methods = [] if method is None else [find_method(method).name]
+    reader = reader_of_run(folder)
+    given = gather(reader.modality, inputs, _read_lines, text_column)
+    with ExitStack() as stack:
+        place = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        with progress_bar("inputs") as progress:
+            weights = record_given(
+                reader, given, place / ATLAS_FOLDER, methods=methods, progress=progress
+            )
+        atlas = open_atlas(place)
+        views = [
+            (sample, _view(sample, weights.get(sample.sample_id, {}), method)) for sample in atlas
+        ]
+        names = {each.name: str(each.content) for each in given}
+        if as_json:
+            print_json([_described(atlas, names, *pair) for pair in views])
+        elif len(views) <= MOST_DRAWN:
+            _draw(atlas, names, views)
+        else:
+            _tabulate(atlas, names, views)
+    if out is not None and not as_json:
+        print(f"maps: {out}    next: atlas show {out}")
+
+
+def _read_lines() -> list[str]:
+    return sys.stdin.read().splitlines()
+
+
+def _view(sample: "Sample", weights: dict[str, list[float]], method: str | None) -> "View":
+    """The weights of the tokens by the method, or as the atlas has them."""
+    from attention_atlas.analysis.views import View, pick
+
+    if method is None:
+        return pick(sample, None, None, None)
+    import numpy as np
+
+    from attention_atlas.analysis.attributions import find_method
+
+    found = find_method(method)
+    values = np.asarray(weights[found.name], dtype=np.float32)
+    return View(
+        values, found.title, signed=found.signed or bool((values < 0).any()), unit="attribution"
+    )
+
+
+def _described(
+    atlas: "Atlas", names: dict[str, str], sample: "Sample", view: "View"
+) -> dict[str, Any]:
+    from attention_atlas.cli.attributions import describe_sample
+
+    chances = sample.probabilities
+    return {
+        "input": names[sample.sample_id],
+        **describe_sample(sample),
+        "confidence": chances[sample.prediction],
+        "probabilities": dict(zip(atlas.classes, chances.tolist(), strict=True)),
+        "weights_of": view.description,
+        "weights": view.weights,
+    }
+
+
+def _draw(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample", "View"]]) -> None:
+    from attention_atlas.analysis.terminal import draw_weights
+
+    console = make_console()
+    for sample, view in views:
+        chance = sample.probabilities[sample.prediction]
+        is_text = atlas.attributes.token_layout == "character_span"
+        heading = f"{sample.prediction_name}, {100 * chance:.1f} %"
+        print(heading if is_text else f"{names[sample.sample_id]}: {heading}")
+        print_parts(*draw_weights(console, atlas.attributes, sample, view), console=console)
+        print()
+
+
+def _tabulate(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample", "View"]]) -> None:
+    from attention_atlas.cli.tables import print_table
+
+    rows = []
+    for sample, view in views:
+        chance = sample.probabilities[sample.prediction]
+        order = abs(view.weights).argsort()[::-1]
+        tokens = [sample.tokens[place] for place in order]
+        mattered = [token for token in tokens if token.strip()][:TOP_TOKENS]
+        rows.append(
+            [
+                _short(names[sample.sample_id]),
+                sample.prediction_name,
+                f"{100 * chance:.1f} %",
+                ", ".join(mattered),
+            ]
+        )
+    print(f"What mattered: {views[0][1].description}")
+    print_table(["input", "class", "confidence", "what mattered"], rows, ["confidence"])
+
+
+def _short(text: str, most: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -1,0 +1,72 @@
+"""`atlas record`: maps of any model on any data, without training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attention_atlas.cli.console import progress_bar
+from attention_atlas.cli.options import TextColumn
+from attention_atlas.cli.runs import ATLAS_FOLDER, new_atlas
+from attention_atlas.errors import InputError
+
+MODALITIES = ("text", "image", "audio")
+
+
+def record(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Id of a model on the Hugging Face Hub, a folder with its files, minilm, or the "
+            "folder of a run.",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(help="CSV, TSV or .txt file, or a folder of texts, images or sound files."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder that the atlas is made in.")],
+    modality: Annotated[
+        str | None,
+        typer.Option(help="text, image or audio; without it what the files look like."),
+    ] = None,
+    num_samples: Annotated[
+        int | None,
+        typer.Option(min=0, help="Samples that keep full maps; without it all of them do."),
+    ] = None,
+    text_column: TextColumn = "text",
+    batch_size: Annotated[int, typer.Option(min=1, help="Inputs that run together.")] = 32,
+    clip_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Of each sound file that the model hears.")
+    ] = 1.0,
+    dtype: Annotated[str, typer.Option(help="Of the maps: float16 or float32.")] = "float16",
+) -> None:
+    """Record the maps of a model on data of yours, and keep them in an atlas."""
+    if modality is not None and modality not in MODALITIES:
+        raise InputError(f"--modality {modality} is not possible: take text, image or audio.")
+    if dtype not in ("float16", "float32"):
+        raise InputError(f"--dtype {dtype} is not possible: take float16 or float32.")
+    new_atlas(out)
+    from attention_atlas.data.given import gather, modality_of_data
+
+    found = modality_of_data(data)
+    from attention_atlas.pipeline.given import reader_of_model, reader_of_run, record_given
+
+    if (Path(model) / ".hydra" / "config.yaml").is_file():
+        reader = reader_of_run(Path(model))
+    else:
+        reader = reader_of_model(model, modality or found, clip_seconds)
+    given = gather(reader.modality, [str(data)], list, text_column)
+    with progress_bar("samples") as progress:
+        record_given(
+            reader,
+            given,
+            out / ATLAS_FOLDER,
+            data=data.name,
+            batch_size=batch_size,
+            num_samples=num_samples,
+            dtype=dtype,
+            progress=progress,
+        )
+    print(f"{len(given)} samples in {out}    next: atlas show {out}")

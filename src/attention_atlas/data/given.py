@@ -1,0 +1,154 @@
+"""Inputs that a user gives by hand: sentences, files, folders, or lines of standard input."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from attention_atlas.data.audio.headers import is_audio_name
+from attention_atlas.data.splits import stable_hash
+from attention_atlas.data.text.tables import read_table
+from attention_atlas.errors import InputError
+
+TABLES = (".csv", ".tsv")
+IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+
+
+@dataclass(frozen=True)
+class Given:
+    """One input.
+
+    Attributes:
+        name: The id of the sample: of a text from its content, of a file its path.
+        content: The text, or where the file lies.
+        label: Name of the class, where the input tells it.
+    """
+
+    name: str
+    content: str | Path
+    label: str | None = None
+
+
+def is_image_name(path: Path) -> bool:
+    """Whether a file is taken for an image by its name."""
+    return path.suffix.lower() in IMAGES and not path.name.startswith(".")
+
+
+def modality_of_data(path: Path) -> str:
+    """What a file or folder holds: `text`, `image` or `audio`.
+
+    Raises:
+        InputError: It does not exist, or holds nothing of these.
+    """
+    if not path.exists():
+        raise InputError(f"--data {path} does not exist; give a CSV file, or a folder of files.")
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    for file in files:
+        if file.suffix.lower() in (*TABLES, ".txt"):
+            return "text"
+        if is_image_name(file):
+            return "image"
+        if is_audio_name(file):
+            return "audio"
+    raise InputError(f"--data {path} holds no text (.csv, .tsv, .txt), image or audio file.")
+
+
+def gather(
+    modality: str,
+    arguments: Sequence[str],
+    read_lines: Callable[[], list[str]],
+    text_column: str = "text",
+    label_column: str = "label",
+) -> list[Given]:
+    """The inputs that some arguments stand for.
+
+    An argument is a text, or the name of a file or folder; `-` stands for the lines of standard
+    input, each a text or the name of a file. A .txt file holds a text per line, a CSV file one per
+    row.
+
+    Args:
+        modality: `text`, `image` or `audio`.
+        arguments: As typed.
+        read_lines: Reads standard input.
+        text_column: Of CSV files.
+        label_column: Of CSV files; they need not have it.
+
+    Raises:
+        InputError: A file cannot be used, or there is no input.
+    """
+    given: list[Given] = []
+    for argument in arguments:
+        if modality == "text" and argument == "-":
+            given += [_text(line) for line in read_lines() if line.strip()]
+        elif modality == "text":
+            given += _texts(argument, text_column, label_column)
+        else:
+            names = read_lines() if argument == "-" else [argument]
+            given += [each for name in names if name for each in _files(Path(name), modality)]
+    if not given:
+        raise InputError("There is no input: give a sentence, a file, a folder, or - for lines.")
+    return _numbered(given)
+
+
+def _texts(argument: str, text_column: str, label_column: str) -> list[Given]:
+    path = Path(argument)
+    if not argument.strip() or not _is_path(path):
+        return [_text(argument)] if argument.strip() else []
+    if path.is_dir():
+        files = sorted(each for each in path.rglob("*") if each.suffix in (*TABLES, ".txt"))
+        if not files:
+            raise InputError(f"{path} holds no .txt, .csv or .tsv file.")
+        return [given for file in files for given in _texts(str(file), text_column, label_column)]
+    if path.suffix.lower() not in TABLES:
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} is no text file in UTF-8: {error.reason}.") from error
+        return [_text(line) for line in lines if line.strip()]
+    table = read_table(path)
+    texts = table.column(text_column)
+    labels: Sequence[str | None] = [None] * len(texts)
+    if label_column in table.columns:
+        labels = [name.strip() for name in table.column(label_column)]
+    return [_text(text, label) for text, label in zip(texts, labels, strict=True)]
+
+
+def _is_path(path: Path) -> bool:
+    """Whether there is such a file or folder; a long sentence is none, and no error."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _text(text: str, label: str | None = None) -> Given:
+    return Given(f"text-{stable_hash(text):016x}", text, label)
+
+
+def _files(path: Path, modality: str) -> list[Given]:
+    is_one = is_image_name if modality == "image" else is_audio_name
+    if path.is_dir():
+        found = sorted(each for each in path.rglob("*") if each.is_file() and is_one(each))
+        if not found:
+            raise InputError(f"{path} holds no {modality} files.")
+        return [Given(each.relative_to(path).as_posix(), each, each.parent.name) for each in found]
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give {modality} files or folders of them.")
+    return [Given(path.as_posix(), path)]
+
+
+def _numbered(given: list[Given]) -> list[Given]:
+    """The same with a number behind a name that stood before."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for each in given:
+        seen[each.name] += 1
+        name = each.name if seen[each.name] == 1 else f"{each.name}-{seen[each.name]}"
+        numbered.append(Given(name, each.content, each.label))
+    return numbered
+
+
+def labels_of(given: Sequence[Given], classes: Sequence[str]) -> list[int]:
+    """The class of each input as an index; -1 where none is told, or one that there is not."""
+    places = {name: index for index, name in enumerate(classes)}
+    return [-1 if each.label is None else places.get(each.label, -1) for each in given]

@@ -1,0 +1,63 @@
+"""A pretrained model as it was saved, in the form in which an atlas is made of it."""
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from attention_atlas.encoder.pretrained_inputs import build_inputs
+from attention_atlas.encoder.tokens import Batch, TokenLayout
+from attention_atlas.pretrained.whole import load_whole
+
+
+class RecordableModel(nn.Module):
+    """A pretrained model with its own head, or with none.
+
+    Args:
+        name: A hub id, a folder, or the short name of a package.
+        modality: `text`, `image` or `audio`.
+        example: A prepared batch of one sample.
+
+    Attributes:
+        classes: That it predicts; none where it has no head that classifies.
+
+    Raises:
+        InputError: It cannot be loaded, recorded, or run on such inputs.
+    """
+
+    def __init__(self, name: str, modality: str, example: Batch) -> None:
+        super().__init__()
+        model, encoder, self.classes = load_whole(name, modality)
+        backbone, self.inputs = build_inputs(encoder, modality, example)
+        self.model = model
+        prefix = _prefix(model, encoder)
+        self._layers = [f"model.{prefix}{layer}" for layer in backbone.layers]
+        first = self.inputs.layout(example).boxes[0, 0]
+        self._reads_first = bool(first.isnan().any() or (first[0] == first[1]))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits [B, C]; C is 0 without a head."""
+        output = self.model(**self.inputs(batch))
+        logits: Tensor | None = getattr(output, "logits", None)
+        if logits is None:
+            return torch.zeros(len(output.last_hidden_state), 0)
+        return logits
+
+    def token_layout(self, batch: Batch) -> TokenLayout:
+        """What each token that the model sees stands for in the input."""
+        return self.inputs.layout(batch)
+
+    @property
+    def attention_layers(self) -> list[str]:
+        """Names of the attention modules, first layer first."""
+        return self._layers
+
+    @property
+    def readout_layer(self) -> str | None:
+        """The last layer, whose first row is that of the CLS token; None without such a token."""
+        return self._layers[-1] if self._reads_first else None
+
+
+def _prefix(model: PreTrainedModel, encoder: PreTrainedModel) -> str:
+    """What stands before the names of the encoder's modules in those of the whole model."""
+    name = next(name for name, module in model.named_modules() if module is encoder)
+    return f"{name}." if name else ""
