@@ -66,7 +66,8 @@ def test_every_command_has_an_example_that_is_one(runs):
     listed = atlas(runs, "--help").stdout.split("Commands:")[1].split("\n")
     names = [line.split()[0] for line in listed if line.strip()]
     assert names == [
-        "list", "info", "show", "stats", "faithfulness", "compare", "sweep", "export", "gallery"
+        "list", "info", "show", "stats", "predict", "record", "faithfulness", "compare", "sweep",
+        "export", "gallery",
     ]  # fmt: skip
     assert "..." not in "".join(listed)
     for name in names:

@@ -46,7 +46,7 @@ def sweep(
                     "capture.num_samples=8",
                 ]
                 run_training(overrides, run)
-                (run / ".hydra").mkdir()
+                (run / ".hydra").mkdir(exist_ok=True)
                 config = OmegaConf.to_yaml(compose_train(overrides, run))
                 (run / ".hydra" / "config.yaml").write_text(config, encoding="utf-8")
                 if task in MEASURED and attention in SCORES:

@@ -53,7 +53,7 @@ def runs(
         if not (followed / ".hydra").is_dir():
             overrides = [*tiny["vision"], "capture=full", "capture.every_n_epochs=1"]
             run_training(overrides, followed)
-            (followed / ".hydra").mkdir()
+            (followed / ".hydra").mkdir(exist_ok=True)
             config = OmegaConf.to_yaml(compose_train(overrides, followed))
             (followed / ".hydra" / "config.yaml").write_text(config, encoding="utf-8")
     return {**trained_runs, "vision": followed}

@@ -77,7 +77,7 @@ def run(
     (folder / "data").mkdir()
     chosen = [f"task={request.param}", *overrides(request.param, folder / "data"), *SMALL]
     run_training(chosen, folder / "run")
-    (folder / "run" / ".hydra").mkdir()
+    (folder / "run" / ".hydra").mkdir(exist_ok=True)
     config = OmegaConf.to_yaml(compose_train(chosen, folder / "run"))
     (folder / "run" / ".hydra" / "config.yaml").write_text(config, encoding="utf-8")
     return load_run(folder / "run")

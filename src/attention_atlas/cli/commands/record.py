@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from attention_atlas.cli.console import progress_bar
-from attention_atlas.cli.options import TextColumn
+from attention_atlas.cli.console import print_json, progress_bar
+from attention_atlas.cli.options import AsJson, TextColumn
 from attention_atlas.cli.runs import ATLAS_FOLDER, new_atlas
 from attention_atlas.errors import InputError
 
@@ -41,6 +41,7 @@ def record(
         float, typer.Option(min=0.1, help="Of each sound file that the model hears.")
     ] = 1.0,
     dtype: Annotated[str, typer.Option(help="Of the maps: float16 or float32.")] = "float16",
+    as_json: AsJson = False,
 ) -> None:
     """Record the maps of a model on data of yours, and keep them in an atlas."""
     if modality is not None and modality not in MODALITIES:
@@ -69,4 +70,7 @@ def record(
             dtype=dtype,
             progress=progress,
         )
-    print(f"{len(given)} samples in {out}    next: atlas show {out}")
+    if as_json:
+        print_json({"atlas": str(out / ATLAS_FOLDER), "samples": len(given)})
+    else:
+        print(f"{len(given)} samples in {out}    next: atlas show {out}")
