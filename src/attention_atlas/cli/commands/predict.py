@@ -43,9 +43,9 @@ def predict(
     out: OutFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict the class of new inputs, and show the tokens, patches or times that mattered.
+    """Predict the class of new inputs, and what mattered.
 
-    The run folder is all that it takes: the data that the model was trained on is not read.
+    That is the tokens, patches or times with the largest weights. The run folder is all that it takes: the data that the model was trained on is not read.
     """
     folder = local_run(run)
     if out is not None:

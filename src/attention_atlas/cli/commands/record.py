@@ -43,7 +43,7 @@ def record(
     dtype: Annotated[str, typer.Option(help="Of the maps: float16 or float32.")] = "float16",
     as_json: AsJson = False,
 ) -> None:
-    """Record the maps of a model on data of yours, and keep them in an atlas."""
+    """Record the maps of any model on any data."""
     if modality is not None and modality not in MODALITIES:
         raise InputError(f"--modality {modality} is not possible: take text, image or audio.")
     if dtype not in ("float16", "float32"):
