@@ -45,7 +45,8 @@ def predict(
 ) -> None:
     """Predict the class of new inputs, and what mattered.
 
-    That is the tokens, patches or times with the largest weights. The run folder is all that it takes: the data that the model was trained on is not read.
+    Shown are the tokens, patches or times with the largest weights. The run folder is all that it
+    takes: the data that the model was trained on is not read.
     """
     folder = local_run(run)
     if out is not None:
