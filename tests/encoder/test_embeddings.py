@@ -77,8 +77,9 @@ def test_a_linear_patch_sees_the_pixels_of_its_box_and_no_others(channels: int) 
         assert tokens_that_move(embedding, image, changed) == {token}
 
 
-def test_a_convolutional_patch_is_centred_on_its_box() -> None:
-    embedding = PatchEmbedding(16, 1, patch_size=4, embed_dim=8, stem="conv").double().eval()
+@pytest.mark.parametrize("stem", ["conv", "pool"])
+def test_a_convolutional_patch_is_centred_on_its_box(stem: str) -> None:
+    embedding = PatchEmbedding(16, 1, patch_size=4, embed_dim=8, stem=stem).double().eval()
     image = torch.rand(1, 1, 16, 16, dtype=torch.double)
     changed = image.clone()
     changed[..., 0:4, 12:16] += 1
@@ -108,9 +109,10 @@ def test_frames_span_all_frequencies() -> None:
     torch.testing.assert_close(boxes[1, 2], torch.tensor([0.08, 0.0, 0.12, 1600.0]))
 
 
+@pytest.mark.parametrize("stem", ["conv", "pool"])
 @pytest.mark.parametrize("options", [{}, {"patch_mels": 8}])
-def test_frames_past_the_length_are_padding(options: dict) -> None:
-    embedding = spectrogram_embedding(patch_frames=4, stem="conv", **options)
+def test_frames_past_the_length_are_padding(options: dict, stem: str) -> None:
+    embedding = spectrogram_embedding(patch_frames=4, stem=stem, **options)
     batch = {"inputs": torch.rand(2, 16, 24).double(), "lengths": torch.tensor([24, 9])}
     tokens = embedding(batch)
     row = [False, False, False, True, True, True]

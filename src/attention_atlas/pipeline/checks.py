@@ -120,7 +120,7 @@ RULES: dict[str, Rule] = {
     "data.num_workers": whole(0),
     "embedding.init": choice("cooccurrence", "random"),
     "embedding.positions": choice("learned", "sinusoidal", "none"),
-    "embedding.stem": choice("conv", "linear"),
+    "embedding.stem": choice("conv", "pool", "linear"),
     "embedding.patch_size": whole(1),
     "embedding.patch_frames": whole(1),
     "embedding.patch_mels": whole(1, optional=True),
@@ -636,9 +636,10 @@ def _check_patches(config: DictConfig) -> None:
             )
     for key in ("patch_size", "patch_frames", "patch_mels"):
         size = embedding.get(key)
-        if size is not None and embedding.stem == "conv" and size & (size - 1):
+        if size is not None and embedding.stem != "linear" and size & (size - 1):
             raise InputError(
-                f"embedding.{key}={size} is no power of two, which embedding.stem=conv needs. "
+                f"embedding.{key}={size} is no power of two, which "
+                f"embedding.stem={embedding.stem} needs. "
                 "Take 1, 2, 4, 8 or another power of two, or embedding.stem=linear."
             )
 
