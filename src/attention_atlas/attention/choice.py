@@ -27,7 +27,7 @@ def choose_layers(model: nn.Module, layers: Layers | None) -> dict[str, nn.Modul
     """
     modules = attention_modules(model)
     if not modules:
-        raise ValueError(_why_none(model))
+        raise ValueError(why_none(model))
     names = list(modules)
     chosen: set[str] = set(names) if layers is None else set()
     for layer in [layers] if isinstance(layers, (str, int)) else layers or ():
@@ -67,7 +67,8 @@ def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
     return modules
 
 
-def _why_none(model: nn.Module) -> str:
+def why_none(model: nn.Module) -> str:
+    """Return the sentence on a model without a module that attends."""
     name = type(model).__name__
     if hasattr(model, "set_attn_implementation"):
         return (

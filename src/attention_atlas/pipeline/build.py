@@ -19,11 +19,11 @@ from attention_atlas.pipeline.callbacks import (
     StopsOnNonFinite,
 )
 from attention_atlas.pipeline.checkpoints import AtomicCheckpoints
-from attention_atlas.pipeline.checks import precision_of
+from attention_atlas.pipeline.checks import is_pretrained, precision_of
 from attention_atlas.pipeline.environment import kept_config
 from attention_atlas.pipeline.instantiate import instantiate
 from attention_atlas.pipeline.launched import launched
-from attention_atlas.pipeline.pretrained import build_classifier, is_pretrained, name_of
+from attention_atlas.pipeline.pretrained import build_classifier, name_of
 from attention_atlas.pipeline.quiet import quiet_libraries
 from attention_atlas.pipeline.ranks import is_first
 from attention_atlas.pipeline.sharding import ShardedStrategy
@@ -60,13 +60,13 @@ def build_task(
         datamodule: Set up.
         with_weights: Whether a pretrained encoder gets its weights; a checkpoint brings its own.
     """
+    encoder, attention = plain(config.encoder), plain(config.attention)
     if is_pretrained(config):
-        classifier, rates = build_classifier(config, datamodule, with_weights)
+        classifier, rates = build_classifier(encoder, attention, datamodule, with_weights)
         model: dict[str, Any] = {"pretrained": classifier, "rates": rates}
     else:
-        encoder = plain(config.encoder)
         encoder.pop("name")
-        embedding, attention = plain(config.embedding), plain(config.attention)
+        embedding = plain(config.embedding)
         model = {"embedding": embedding, "encoder": encoder, "attention": attention}
     task = plain(config.task)
     task_class = DictConfig({"_target_": task["_target_"], "_partial_": True})

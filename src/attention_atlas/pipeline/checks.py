@@ -420,6 +420,11 @@ def num_processes(config: DictConfig) -> int:
     return len(_device_numbers(devices, available) or [0])
 
 
+def is_pretrained(config: DictConfig) -> bool:
+    """Whether the encoder is a pretrained one."""
+    return "freeze" in config.encoder
+
+
 def precision_of(config: DictConfig) -> str:
     """The precision that is trained in: where none is chosen, what suits the device."""
     precision = str(config.trainer.precision)
@@ -544,7 +549,7 @@ def _resolved(config: DictConfig, key: str) -> Any:
 def _check_attention(config: DictConfig) -> None:
     """Sizes and options of attention go together, also with the encoder around it."""
     encoder, embedding = config.encoder, config.embedding
-    if "freeze" in encoder:  # a pretrained one, whose sizes are not known yet
+    if is_pretrained(config):  # its sizes are not known yet
         _check_pretrained(config)
         return
     options = OmegaConf.to_container(config.attention, resolve=True)

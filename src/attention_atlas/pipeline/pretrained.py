@@ -3,15 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule
 from attention_atlas.errors import InputError
-
-
-def is_pretrained(config: DictConfig) -> bool:
-    """Whether the encoder is a pretrained one."""
-    return "freeze" in config.encoder
 
 
 def name_of(config: DictConfig, run_folder: Path | None = None) -> str:
@@ -21,12 +16,16 @@ def name_of(config: DictConfig, run_folder: Path | None = None) -> str:
 
 
 def build_classifier(
-    config: DictConfig, datamodule: AtlasDataModule, with_weights: bool
+    options: dict[str, Any],
+    attention: dict[str, Any],
+    datamodule: AtlasDataModule,
+    with_weights: bool,
 ) -> tuple[Any, dict[str, float]]:
     """A classifier around the pretrained encoder, and the learning rates of its parameters.
 
     Args:
-        config: As composed and checked.
+        options: The encoder of the config.
+        attention: Of the readout.
         datamodule: Set up, with the inputs of the encoder.
         with_weights: Whether to load the pretrained weights; a checkpoint brings its own.
 
@@ -39,7 +38,6 @@ def build_classifier(
     from attention_atlas.encoder.readout import make_readout
     from attention_atlas.pretrained.source import load_model
 
-    options, attention = _plain(config.encoder), _plain(config.attention)
     name = datamodule.pretrained_name
     assert name is not None
     model = load_model(name, datamodule.modality, with_weights)
@@ -57,9 +55,3 @@ def build_classifier(
     )
     rates = encoder.learning_rates(options["lr"], options["layer_decay"])
     return classifier, {f"encoder.{name}": rate for name, rate in rates.items()}
-
-
-def _plain(node: DictConfig) -> dict[str, Any]:
-    container = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}

@@ -87,18 +87,29 @@ def load_model(name: str, modality: str, with_weights: bool = True) -> PreTraine
     Raises:
         InputError: It cannot be loaded, or its maps cannot be recorded.
     """
+    return encoder_of(load_wired(name, AutoModel, with_weights), modality)
+
+
+def load_wired(name: str, auto: Any, with_weights: bool = True) -> PreTrainedModel:
+    """A pretrained model in float32, wired for `record`.
+
+    Args:
+        name: A hub id, a folder, or the short name of a package.
+        auto: The class of transformers that finds the model's own, such as `AutoModel`.
+        with_weights: Whether to load the weights; without, they are random.
+
+    Raises:
+        InputError: It cannot be loaded, or its maps cannot be recorded.
+    """
     config = load_config(name)
     _check_interface(config)
+    options = {"attn_implementation": NAME, "dtype": torch.float32}
+    model: PreTrainedModel
     if with_weights:
-        model = load(name, "model", AutoModel.from_pretrained, **loading_options())
+        model = load(name, "model", auto.from_pretrained, **options)
     else:
-        model = AutoModel.from_config(config, **loading_options())
-    return wire(encoder_of(model, modality))
-
-
-def loading_options() -> dict[str, Any]:
-    """How every model is loaded: to be recorded, in float32."""
-    return {"attn_implementation": NAME, "dtype": torch.float32}
+        model = auto.from_config(config, **options)
+    return wire(model)
 
 
 def encoder_of(model: PreTrainedModel, modality: str) -> PreTrainedModel:

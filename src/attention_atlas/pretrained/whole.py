@@ -5,8 +5,7 @@ from typing import Any
 import transformers
 from transformers import AutoModel, PreTrainedModel
 
-from attention_atlas.pretrained.source import encoder_of, load, load_config, loading_options
-from attention_atlas.pretrained.wiring import wire
+from attention_atlas.pretrained.source import encoder_of, load_config, load_wired
 
 HEADS = {
     "text": "AutoModelForSequenceClassification",
@@ -27,12 +26,12 @@ def load_whole(name: str, modality: str) -> tuple[PreTrainedModel, PreTrainedMod
     head = HEADS[modality]
     kind = head.removeprefix("AutoModel")
     classifies = any(kind in each for each in config.architectures or [])
-    loader = getattr(transformers, head) if classifies else AutoModel
-    model = wire(load(name, "model", loader.from_pretrained, **loading_options()))
+    model = load_wired(name, getattr(transformers, head) if classifies else AutoModel)
     classes = []
     if classifies:
         labels: dict[Any, str] = dict(config.id2label or {})
         classes = [str(labels[place]) for place in sorted(labels)]
-        return model.eval(), model.base_model, classes
+        base: Any = model.base_model
+        return model.eval(), base, classes
     encoder = encoder_of(model, modality).eval()
     return encoder, encoder, classes

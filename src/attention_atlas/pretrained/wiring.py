@@ -5,7 +5,7 @@ from typing import TypeVar
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
-from attention_atlas.attention.choice import attention_modules
+from attention_atlas.attention.choice import attention_modules, why_none
 from attention_atlas.attention.interface import NAME, implementation_of, interface_attention
 from attention_atlas.errors import InputError
 
@@ -29,10 +29,7 @@ def wire(model: Model) -> Model:
         InputError: The model does not attend through the attention interface of transformers.
     """
     if not attention_modules(model):
-        raise InputError(
-            f"{type(model).__name__} does not attend through the attention interface of "
-            "transformers, so its maps cannot be recorded."
-        )
+        raise InputError(why_none(model))
     model.set_attn_implementation(NAME)
     for name, module in attention_modules(model).items():
         if implementation_of(module) != NAME:

@@ -18,7 +18,8 @@ class AudioSource:
 
     Attributes:
         name: One of `NAMES`.
-        path: Where the files of `speech_commands` or `audio_folder` lie.
+        path: Where the files of `speech_commands` or `audio_folder` lie; not needed by a model
+            that only hears what it is given.
         clip_seconds: What the model hears; longer clips are cut, shorter ones padded.
         num_mels: Mel bands.
         labels: `speech_commands` with 10, 12 (`_unknown_` and `_silence_` too) or 35 classes.
@@ -36,8 +37,6 @@ class AudioSource:
     def __post_init__(self) -> None:
         if self.name not in NAMES:
             raise InputError(f"data.name={self.name} is unknown; take one of {', '.join(NAMES)}.")
-        if self.path is None and self.name != "spoken_commands":
-            raise InputError(f"data={self.name} needs data.path, the folder with the audio files.")
         if not 0.1 <= self.clip_seconds <= 60:
             raise InputError(
                 f"data.clip_seconds={self.clip_seconds} is out of range; take 0.1 to 60 seconds."
@@ -49,8 +48,14 @@ class AudioSource:
 
     @property
     def folder(self) -> Path:
-        """The path, with `~` resolved."""
-        return Path(str(self.path)).expanduser()
+        """The path, with `~` resolved.
+
+        Raises:
+            InputError: There is none.
+        """
+        if self.path is None:
+            raise InputError(f"data={self.name} needs data.path, the folder with the audio files.")
+        return Path(self.path).expanduser()
 
 
 @dataclass(frozen=True)
