@@ -209,9 +209,6 @@ class TextDataModule(AtlasDataModule):
     def dataset_of(self, given: Sequence[Given]) -> BatchDataset:
         """Texts."""
         texts = [str(each.content) for each in given]
-        if self.pretrained is None:
-            assert self.tokenizer_path is not None
-            self.tokenizer = load_tokenizer(Path(self.tokenizer_path))
         encoded = encode_texts(self.tokenizer, texts, self.special.unknown)
         names = [each.name for each in given]
         corpus = TextCorpus(texts, labels_of(given, self.classes), self.classes, names, {})
@@ -245,6 +242,7 @@ class TextDataModule(AtlasDataModule):
         if self.pretrained is not None:
             return
         self.tokenizer_path = str(folder / "tokenizer.json")
+        self.tokenizer = load_tokenizer(folder / "tokenizer.json")
         if (folder / "token_pairs.npy").is_file():
             self.pairs = _read_pairs(folder / "token_pairs.npy")
 

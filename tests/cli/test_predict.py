@@ -1,0 +1,145 @@
+"""`atlas predict`: new inputs to a finished run, whose data may be gone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from attention_atlas.analysis.attributions import attribute
+from attention_atlas.atlas import open_atlas
+from attention_atlas.pipeline.loading import load_run
+from tests.cli.test_process import atlas
+
+SENTENCE = "It's great, really! (10/10)"
+
+
+def files_of(task: str, pictures: Path, sounds: Path) -> list[Path]:
+    return sorted((pictures / "left" if task == "vision" else sounds / "low").iterdir())
+
+
+@pytest.mark.parametrize("task", ["nlp", "vision", "speech"])
+def test_it_says_what_the_run_itself_says(task, trained_runs, tmp_path) -> None:
+    """The test samples, given by hand, have the logits and maps that the run's atlas has."""
+    run, kept = load_run(trained_runs[task]), open_atlas(trained_runs[task])
+    ids = run.datamodule.datasets["test"].sample_ids[:5]
+    out = tmp_path / "given"
+    if task == "nlp":
+        lines = [kept.sample(name).text for name in ids]
+        (tmp_path / "texts.txt").write_text("\n".join(lines), encoding="utf-8")
+        inputs = [str(tmp_path / "texts.txt")]
+    else:
+        root = Path(run.config.data.path)
+        inputs = [str(root / name.removeprefix("audio_folder/")) for name in ids]
+    done = atlas(tmp_path, "predict", str(trained_runs[task]), *inputs, "--out", str(out), "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert [each["prediction"] for each in said] == [
+        kept.sample(name).prediction_name for name in ids
+    ]
+    for name, given, each in zip(ids, open_atlas(out), said, strict=True):
+        own = kept.sample(name)
+        np.testing.assert_allclose(given.logits, own.logits, atol=1e-4)
+        np.testing.assert_allclose(given.readout, own.readout, atol=1e-5)
+        np.testing.assert_allclose(given.maps, own.maps, atol=1e-3)
+        assert given.tokens == own.tokens
+        assert sum(each["probabilities"].values()) == pytest.approx(1)
+        assert each["confidence"] == max(each["probabilities"].values())
+
+
+def test_a_sentence_is_drawn(trained_runs, tmp_path) -> None:
+    done = atlas(tmp_path, "predict", str(trained_runs["nlp"]), SENTENCE)
+    assert done.returncode == 0, done.stderr
+    first, how, _, text = done.stdout.splitlines()[:4]
+    assert first.split(",")[0] in ("good", "bad")
+    assert first.endswith(" %")
+    assert how.startswith("readout, mean of")
+    assert text.strip() == SENTENCE
+    assert list(tmp_path.iterdir()) == []  # nothing is left behind
+
+
+def test_standard_input_is_read_by_lines(trained_runs, tmp_path) -> None:
+    import subprocess
+
+    from tests.cli.test_process import ATLAS
+
+    lines = ["great film", "", "so dull, so poor", "fine", "(10/10)"]
+    done = subprocess.run(
+        [str(ATLAS), "predict", str(trained_runs["nlp"]), "-", "--json"],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    assert [each["input"] for each in json.loads(done.stdout)] == [line for line in lines if line]
+
+
+@pytest.mark.parametrize("task", ["vision", "speech"])
+def test_a_folder_gives_a_table(task, trained_runs, pictures, sounds, tmp_path) -> None:
+    folder = files_of(task, pictures, sounds)[0].parent
+    done = atlas(tmp_path, "predict", str(trained_runs[task]), str(folder))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 + len(list(folder.iterdir()))
+    word = "rows" if task == "vision" else "Hz"
+    assert all(word in line and " % " in line for line in lines[2:])
+
+
+def test_a_method_is_the_attribution_of_that_name(trained_runs, tmp_path) -> None:
+    done = atlas(
+        tmp_path, "predict", str(trained_runs["nlp"]), SENTENCE, "--method", "gradient_rollout",
+        "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (said,) = json.loads(done.stdout)
+    run = load_run(trained_runs["nlp"], with_data=False)
+    from attention_atlas.data.given import gather
+
+    dataset = run.datamodule.dataset_of(gather("text", [SENTENCE], list))
+    batch = run.datamodule.prepare(dataset[0], training=False)
+    expected = attribute(run.model, batch, ["gradient_rollout"])["gradient_rollout"][0]
+    torch.testing.assert_close(torch.tensor(said["weights"]), expected, rtol=0, atol=1e-5)
+
+
+def test_the_data_need_not_be_there(trained_runs, reviews, tmp_path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained_runs["nlp"], run)
+    config = run / ".hydra" / "config.yaml"
+    config.write_text(config.read_text().replace(str(reviews), "/gone/reviews.csv"))
+    done = atlas(tmp_path, "predict", str(run), SENTENCE, "dull")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "message"),
+    [
+        ("vision", ["nothing.png"], "nothing.png does not exist"),
+        ("vision", ["here"], "here holds no image files"),
+        ("vision", ["broken.png"], "broken.png cannot be decoded"),
+        ("speech", ["broken.wav"], "broken.wav"),
+        ("nlp", [" "], "There is no input"),
+        ("nlp", ["table.csv"], "table.csv has no column 'text'"),
+        ("nlp", ["binary.txt"], "binary.txt is no text file in UTF-8"),
+        ("nlp", ["good", "--method", "magic"], "There is no attribution 'magic'"),
+        ("nlp", ["good", "--out", "taken"], "taken already holds an atlas"),
+        ("nlp", ["good", "--out", "table.csv"], "table.csv cannot be made"),
+    ],
+)
+def test_what_cannot_be_used_gets_a_sentence(
+    task, arguments, message, trained_runs, tmp_path
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "taken" / "atlas.zarr").mkdir(parents=True)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    (tmp_path / "table.csv").write_text("review,label\nfine,good\n")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00a")
+    before = sorted(tmp_path.rglob("*"))
+    done = atlas(tmp_path, "predict", str(trained_runs[task]), *arguments)
+    assert done.returncode == 2, done.stdout
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,169 @@
+"""`atlas record`: maps of any model on any data, without training."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+
+from attention_atlas.atlas import open_atlas
+from tests.cli.test_process import atlas
+from tests.pretrained.architectures import IMAGE, TEXT
+from tests.pretrained.conftest import save_tokenizer
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory) -> Path:
+    """A BERT with a head of three classes."""
+    folder = tmp_path_factory.mktemp("classifier")
+    size = save_tokenizer(folder)
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        **{**TEXT, "vocab_size": size, "max_position_embeddings": 64},
+        id2label={0: "bad", 1: "so-so", 2: "good"},
+        label2id={"bad": 0, "so-so": 1, "good": 2},
+    )
+    transformers.BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def run(tmp_path: Path, *arguments: object) -> str:
+    done = atlas(tmp_path, *map(str, arguments))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_texts_with_the_models_own_head(classifier, reviews, tmp_path) -> None:
+    run(tmp_path, "record", classifier, "--data", reviews, "--out", "maps", "--dtype", "float32")
+    kept = open_atlas(tmp_path / "maps")
+    assert len(kept) == 200
+    assert kept.classes == ["bad", "so-so", "good"]
+    assert kept.attributes.data == "reviews.csv"
+    options = {"attn_implementation": "eager"}
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(classifier, **options)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(classifier)
+    for sample in [kept[0], kept[117]]:
+        inputs = tokenizer(sample.text, return_tensors="pt", truncation=True, max_length=64)
+        with torch.no_grad():
+            output = model.eval()(**inputs, output_attentions=True)
+        np.testing.assert_allclose(sample.logits, output.logits[0], atol=1e-5)
+        for own, attention in zip(sample.maps, output.attentions, strict=True):
+            np.testing.assert_allclose(own, attention[0], atol=1e-5)
+        np.testing.assert_allclose(sample.readout, output.attentions[-1][0, :, 0], atol=1e-5)
+        known = {"good": 2, "bad": 0}
+        assert sample.label in known.values()  # the file's labels are classes of the model
+    for command in (["show"], ["stats"], ["info"], ["export", "0", "--out", "page.html"]):
+        run(tmp_path, command[0], "maps", *command[1:])
+
+
+def test_a_model_without_a_head_predicts_nothing(tiny_bert, tmp_path) -> None:
+    (tmp_path / "lines.txt").write_text("great film\nso dull\n\nfine\n")
+    out = ["--out", "maps", "--num-samples", "2"]
+    run(tmp_path, "record", tiny_bert, "--data", "lines.txt", *out)
+    kept = open_atlas(tmp_path / "maps")
+    assert [sample.text for sample in kept] == ["great film", "so dull", "fine"]
+    assert [sample.has_maps for sample in kept] == [True, True, False]
+    assert kept[0].label == kept[0].prediction == -1
+    assert "no label" in run(tmp_path, "show", "maps")
+    facts = json.loads(run(tmp_path, "info", "maps", "--json"))
+    assert facts["accuracy_of_samples"] is None
+    for command in (["stats"], ["info"], ["list"], ["export", "0", "--out", "page.html"]):
+        run(tmp_path, command[0], "maps", *command[1:])
+
+
+def test_images_and_sounds(tiny_vit, tiny_wav2vec2, pictures, sounds, tmp_path) -> None:
+    run(tmp_path, "record", tiny_vit, "--data", pictures, "--out", "images")
+    run(tmp_path, "record", tiny_wav2vec2, "--data", sounds / "low", "--out", "sounds",
+        "--clip-seconds", "0.5")  # fmt: skip
+    images, heard = open_atlas(tmp_path / "images"), open_atlas(tmp_path / "sounds")
+    assert len(images) == 120
+    assert images[0].maps.shape == (3, 4, 17, 17)
+    own = np.asarray(Image.open(pictures / images[0].sample_id))
+    np.testing.assert_array_equal(images[0].image[..., 0], own)
+    assert len(heard) == 40
+    assert heard[0].boxes[-1, 2] <= 0.5
+    for folder in ("images", "sounds"):
+        run(tmp_path, "show", folder)
+        run(tmp_path, "gallery", folder, "--save", f"{folder}.png")
+
+
+def test_a_decoder(tmp_path) -> None:
+    size = save_tokenizer(tmp_path / "gpt2")
+    config = transformers.GPT2Config(
+        n_embd=32, n_layer=2, n_head=4, vocab_size=size, n_positions=64,
+        bos_token_id=2, eos_token_id=3,
+    )  # fmt: skip
+    transformers.GPT2Model(config).save_pretrained(tmp_path / "gpt2")
+    (tmp_path / "lines.txt").write_text("great film\nso dull and then some more\n")
+    run(tmp_path, "record", "gpt2", "--data", "lines.txt", "--out", "maps", "--dtype", "float32")
+    maps = open_atlas(tmp_path / "maps")[1].maps
+    assert np.triu(maps, 1).max() == 0
+    np.testing.assert_allclose(maps.sum(-1), 1, atol=1e-5)
+
+
+def test_a_run_can_be_recorded_on_other_data(trained_runs, pictures, tmp_path) -> None:
+    out = ["--data", pictures / "left", "--out", "maps"]
+    run(tmp_path, "record", trained_runs["vision"], *out)
+    kept = open_atlas(tmp_path / "maps")
+    assert len(kept) == 60
+    assert kept.classes == ["left", "right"]
+    assert kept[0].label_name == "left"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{bert}", "--data", "gone.csv", "--out", "maps"], "gone.csv does not exist"),
+        (["gone", "--data", "lines.txt", "--out", "maps"], "encoder.name=gone has no"),
+        (["{bert}", "--data", "empty", "--out", "maps"], "empty holds no text"),
+        (["{bert}", "--data", "images", "--out", "maps"], "has no image processor"),
+        (["{vit}", "--data", "lines.txt", "--out", "maps"], "has no tokenizer"),
+        (["{mpnet}", "--data", "lines.txt", "--out", "maps"], "does not attend through"),
+        (["{bert}", "--data", "lines.txt", "--out", "m", "--dtype", "int8"], "take float16 or"),
+        (["{bert}", "--data", "lines.txt", "--out", "m", "--modality", "x"], "take text, image"),
+    ],
+)
+def test_what_cannot_be_used_gets_a_sentence(
+    arguments, message, tiny_bert, tiny_vit, tmp_path
+) -> None:
+    (tmp_path / "lines.txt").write_text("great film\n")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "images" / "black.png")
+    save_tokenizer(tmp_path / "mpnet")
+    transformers.MPNetModel(transformers.MPNetConfig(**TEXT)).save_pretrained(tmp_path / "mpnet")
+    folders = {"bert": tiny_bert, "vit": tiny_vit, "mpnet": "mpnet"}
+    given = [argument.format(**folders) for argument in arguments]
+    done = atlas(tmp_path, "record", *given, HF_HUB_OFFLINE="1")
+    assert done.returncode == 2, done.stdout
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("m*/atlas.zarr"))
+
+
+def test_large_images_are_what_the_processor_makes_of_them(tmp_path) -> None:
+    """A processor that scales the shorter side and crops."""
+    torch.manual_seed(0)
+    config = transformers.CLIPVisionConfig(**IMAGE, projection_dim=16)
+    transformers.CLIPVisionModel(config).save_pretrained(tmp_path / "clip")
+    processor = transformers.CLIPImageProcessor(
+        size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}
+    )
+    processor.save_pretrained(tmp_path / "clip")
+    (tmp_path / "images").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "images" / "one.png")
+    out = ["--data", "images", "--out", "maps", "--dtype", "float32"]
+    run(tmp_path, "record", "clip", *out)
+    own = transformers.AutoImageProcessor.from_pretrained(tmp_path / "clip")
+    inputs = own(images=[Image.fromarray(pixels)], return_tensors="pt")
+    model = transformers.CLIPVisionModel.from_pretrained(
+        tmp_path / "clip", attn_implementation="eager"
+    )
+    with torch.no_grad():
+        attentions = model.eval()(**inputs, output_attentions=True).attentions
+    maps = open_atlas(tmp_path / "maps")[0].maps
+    assert np.abs(maps - torch.stack(attentions)[:, 0].numpy()).max() < 1e-2  # of rounded pixels
