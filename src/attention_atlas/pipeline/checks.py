@@ -108,6 +108,7 @@ RULES: dict[str, Rule] = {
     "seed": Rule("a whole number from 0 to 4294967295", (int,), 0, 2**32 - 1),
     "num_threads": whole(1),
     "ckpt_path": text("a checkpoint file", optional=True),
+    "init": text("the folder of a finished run", optional=True),
     "resume": Rule("auto", (str,), choices=("auto",), optional=True),
     "run": text("the folder of a run"),
     "split": choice("train", "val", "test"),
@@ -263,6 +264,7 @@ def check_config(
         )
     if config.ckpt_path is not None:
         check_checkpoint(Path(config.ckpt_path), "ckpt_path")
+    _check_init(config)
     _check_source(config)
 
 
@@ -334,6 +336,24 @@ def check_checkpoint(path: Path, key: str) -> None:
         raise InputError(f"{key}={path} cannot be read: {error.strerror}.") from error
     if not whole_archive:
         raise InputError(f"{key}={path} is no checkpoint, or was cut off while it was written.")
+
+
+def _check_init(config: DictConfig) -> None:
+    """Weights come from one place, and that run is finished."""
+    init = config.get("init")  # evaluate.py has none
+    if init is None:
+        return
+    if config.ckpt_path is not None:
+        raise InputError(
+            f"init={init} and ckpt_path={config.ckpt_path} both say where the weights come from: "
+            "leave one of them out."
+        )
+    if not (Path(init) / "result.json").is_file():
+        raise InputError(
+            f"init={init} is no finished run: it has no result.json. Give the folder of a run that "
+            "has ended, such as outputs/<task>/<time>."
+        )
+    check_checkpoint(Path(init) / "checkpoints" / "best.ckpt", "The checkpoint of init")
 
 
 def check_devices(config: DictConfig) -> None:

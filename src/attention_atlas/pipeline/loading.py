@@ -21,6 +21,10 @@ from attention_atlas.pipeline.rerun import best_checkpoint, read_run
 from attention_atlas.tasks import ClassificationTask
 
 
+HEAD = "model.head."
+"""Where the names of the head's weights begin."""
+
+
 @dataclass(frozen=True)
 class LoadedRun:
     """What a run was trained with, and what came of it.
@@ -106,14 +110,31 @@ def load_run(folder: Path, config: DictConfig | None = None, with_data: bool = T
     return LoadedRun(folder, config, datamodule, task.eval())
 
 
-def load_weights(task: ClassificationTask, checkpoint: Path) -> None:
+def start_from(task: ClassificationTask, datamodule: AtlasDataModule, init: Path) -> None:
+    """Give a new task the weights of a finished run; its head stays new for other classes.
+
+    Raises:
+        InputError: The run cannot be read, or its weights do not fit the model.
+    """
+    same_classes = datamodule.classes == _classes_of(init)
+    load_weights(task, best_checkpoint(init), with_head=same_classes)
+
+
+def load_weights(task: ClassificationTask, checkpoint: Path, with_head: bool = True) -> None:
     """Put the weights of a checkpoint into a task.
+
+    Args:
+        task: Gets them.
+        checkpoint: A file of train.py.
+        with_head: Whether to take the head too, which knows the classes.
 
     Raises:
         InputError: The file is no checkpoint, or its weights do not fit the model.
     """
     weights = read_checkpoint(checkpoint)["state_dict"]
     own = task.state_dict()
+    if not with_head:
+        weights |= {name: value for name, value in own.items() if name.startswith(HEAD)}
     for name in sorted(own.keys() | weights.keys()):
         if name not in weights or name not in own or weights[name].shape != own[name].shape:
             raise InputError(

@@ -29,7 +29,7 @@ from attention_atlas.pipeline.endings import TO_GO_ON
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint
 from attention_atlas.pipeline.known_baselines import known_baseline
 from attention_atlas.pipeline.learning_rate import find_learning_rate
-from attention_atlas.pipeline.loading import load_weights, read_checkpoint
+from attention_atlas.pipeline.loading import load_weights, read_checkpoint, start_from
 from attention_atlas.pipeline.metrics_file import continue_metrics
 from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.ranks import is_first, other_ranks, rank
@@ -58,8 +58,11 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
 def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     """Be one rank of a training; the first one writes what a run has once."""
     prepare_process(config)
-    datamodule = build_datamodule(config)
-    task = build_task(config, datamodule)
+    init = None if config.init is None else Path(config.init)
+    datamodule = build_datamodule(config, init)
+    task = build_task(config, datamodule, with_weights=init is None)
+    if init is not None:
+        start_from(task, datamodule, init)
     if not is_first():  # dropout and augmentation of each rank are its own
         seed_everything(stable_hash("rank", config.seed, rank()) % 2**32, verbose=False)
     checkpoint = _checkpoint_to_go_on_from(config, folder, datamodule)
