@@ -20,7 +20,6 @@ from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.rerun import best_checkpoint, read_run
 from attention_atlas.tasks import ClassificationTask
 
-
 HEAD = "model.head."
 """Where the names of the head's weights begin."""
 
