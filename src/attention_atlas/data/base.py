@@ -122,6 +122,9 @@ class AtlasDataModule(LightningDataModule):
     def restore(self, folder: Path) -> None:
         """Take from a run folder what `save` wrote there; called before `setup`."""
 
+    def take_vocabulary(self, folder: Path) -> None:
+        """Take from a run folder what its embedding counts on, if anything; before `setup`."""
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Prepare a batch where the model is, with augmentation in training batches only."""
         return self.prepare(batch, training=bool(self.trainer and self.trainer.training))

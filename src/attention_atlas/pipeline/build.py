@@ -31,7 +31,10 @@ from attention_atlas.tasks import ClassificationTask
 
 
 def build_datamodule(
-    config: DictConfig, run_folder: Path | None = None, read: bool = True
+    config: DictConfig,
+    run_folder: Path | None = None,
+    read: bool = True,
+    init: Path | None = None,
 ) -> AtlasDataModule:
     """The data module of `data`, set up: read, checked and split.
 
@@ -39,12 +42,15 @@ def build_datamodule(
         config: As composed and checked.
         run_folder: An earlier run, whose data module kept there what it learned from its data.
         read: Whether to read the data; without it the module prepares what it is given.
+        init: A run whose weights will be taken, though not its classes.
     """
     datamodule: AtlasDataModule = instantiate(config.data)
     if is_pretrained(config):
-        datamodule.adopt(name_of(config, run_folder))
+        datamodule.adopt(name_of(config, run_folder or init))
     if run_folder is not None:
         datamodule.restore(run_folder)
+    if init is not None:
+        datamodule.take_vocabulary(init)
     if read:
         datamodule.setup()
     return datamodule

@@ -59,7 +59,7 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     """Be one rank of a training; the first one writes what a run has once."""
     prepare_process(config)
     init = None if config.init is None else Path(config.init)
-    datamodule = build_datamodule(config, init)
+    datamodule = build_datamodule(config, init=init)
     task = build_task(config, datamodule, with_weights=init is None)
     if init is not None:
         start_from(task, datamodule, init)

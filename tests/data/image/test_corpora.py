@@ -46,10 +46,10 @@ def write_idx(path: Path, values: np.ndarray, compress: bool = False) -> None:
     path.write_bytes(content)
 
 
-def write_mnist(folder: Path, compress: bool = False) -> dict[str, np.ndarray]:
+def write_mnist(folder: Path, compress: bool = False, num_train: int = 30) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
     written = {}
-    for prefix, size in (("train", 30), ("t10k", 10)):
+    for prefix, size in (("train", num_train), ("t10k", 10)):
         images = generator.integers(0, 256, (size, 28, 28), dtype=np.uint8)
         labels = (np.arange(size) % 10).astype(np.uint8)
         write_idx(folder / f"{prefix}-images-idx3-ubyte", images, compress)

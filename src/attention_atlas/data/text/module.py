@@ -238,6 +238,10 @@ class TextDataModule(AtlasDataModule):
             np.save(folder / "token_pairs.npy", self.pairs)
 
     def restore(self, folder: Path) -> None:
+        """Take the vocabulary, which is all that is learned from the data."""
+        self.take_vocabulary(folder)
+
+    def take_vocabulary(self, folder: Path) -> None:
         """Take the tokenizer and the frequent pairs of a run folder."""
         if self.pretrained is not None:
             return

@@ -1,0 +1,125 @@
+"""Collect the finished runs of experiments, and write docs/results.md from them.
+
+python -m benchmarks.experiments outputs/experiments
+
+Reads every run below the folder that was started with `experiment=`, and every evaluation of one,
+keeps what the page tells of them in docs/results.json, and writes the page from that. Without a
+folder the page is written anew from what was kept. A run knows its baseline where `baseline.py` was
+run on the same split before.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from benchmarks.published import EXPERIMENTS, Experiment
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+KEPT = REPOSITORY / "docs" / "results.json"
+PAGE = REPOSITORY / "docs" / "results.md"
+TABLES = "<!-- tables -->"
+
+OF_A_RUN = ("seed", "data", "num_parameters", "cpu_seconds", "val/accuracy", "test/accuracy")
+OF_A_RUN += ("num_train_samples", "num_val_samples", "num_test_samples")
+
+Kept = dict[str, dict[str, list[dict[str, Any]]]]
+
+
+def main() -> None:
+    """Read the folders that are named, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="*", type=Path)
+    folders = parser.parse_args().folders
+    kept: Kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    for folder in folders:
+        kept |= collect(folder)
+    KEPT.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    head = PAGE.read_text(encoding="utf-8").partition(TABLES)[0]
+    PAGE.write_text(head + TABLES + "\n" + tables(kept), encoding="utf-8")
+
+
+def collect(folder: Path) -> Kept:
+    """What the runs and evaluations below a folder came to, by experiment."""
+    kept: Kept = {}
+    for file in sorted(folder.rglob("result.json")):
+        is_evaluation = file.parent.parent.name == "evaluations"
+        run = file.parents[2] if is_evaluation else file.parent
+        name = experiment_of(run)
+        if name is None:
+            continue
+        content = json.loads(file.read_text(encoding="utf-8"))
+        entry = {key: content[key] for key in OF_A_RUN if key in content}
+        baseline = content.get("baseline")
+        if baseline is not None:
+            entry["baseline"] = {key: baseline[key] for key in ("model", "test/accuracy")}
+        parts = kept.setdefault(name, {"runs": [], "evaluations": []})
+        parts["evaluations" if is_evaluation else "runs"].append(entry)
+    for parts in kept.values():
+        for entries in parts.values():
+            entries.sort(key=lambda entry: entry["seed"])
+    return kept
+
+
+def experiment_of(run: Path) -> str | None:
+    """The option of the group `experiment` that a run was started with."""
+    path = run / ".hydra" / "hydra.yaml"
+    if not path.is_file():
+        return None
+    choices = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["runtime"]["choices"]
+    name = choices.get("experiment")
+    return None if name is None else str(name)
+
+
+def tables(kept: Kept) -> str:
+    """The table of all experiments, and below it where its figures come from."""
+    lines = [
+        "| experiment | test accuracy, median (each seed) | validation, the same "
+        "| classical baseline | published | parameters | CPU minutes a run |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for experiment in EXPERIMENTS:
+        lines.append(f"| {' | '.join(_row(experiment, kept.get(experiment.name, {})))} |")
+    sources = [
+        f"- `{experiment.name}`: {experiment.source}"
+        for experiment in EXPERIMENTS
+        if experiment.source
+    ]
+    return "\n".join([*lines, "", "Sources of what is published:", "", *sources, ""])
+
+
+def _row(experiment: Experiment, parts: dict[str, list[dict[str, Any]]]) -> list[str]:
+    entries = parts.get("evaluations" if experiment.of_evaluations else "runs", [])
+    row = [f"`{experiment.name}`{experiment.remark}"]
+    if not entries:
+        return [*row, "not run in full", "", "", experiment.published, "", ""]
+    runs = parts["runs"]
+    return [
+        *row,
+        _accuracies(entries, "test/accuracy"),
+        "" if experiment.of_evaluations else _accuracies(entries, "val/accuracy"),
+        _baseline([entry["baseline"] for entry in entries if "baseline" in entry]),
+        experiment.published,
+        f"{runs[0]['num_parameters']:,}",
+        f"{statistics.median(run['cpu_seconds'] for run in runs) / 60:.0f}",
+    ]
+
+
+def _accuracies(entries: Sequence[dict[str, Any]], key: str) -> str:
+    each = [f"{100 * entry[key]:.1f}" for entry in entries]
+    median = f"{100 * statistics.median(entry[key] for entry in entries):.1f} %"
+    return median if len(set(each)) == 1 else f"{median} ({', '.join(each)})"
+
+
+def _baseline(baselines: Sequence[dict[str, Any]]) -> str:
+    if not baselines:
+        return "not measured"
+    return f"{_accuracies(baselines, 'test/accuracy')}, {baselines[0]['model']}"
+
+
+if __name__ == "__main__":
+    main()
