@@ -1,11 +1,15 @@
 """Run the commands of this repository as a user does: real processes, in a folder of their own."""
 
+import contextlib
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from click.testing import Result
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -46,6 +50,16 @@ def run_script(
         text=True,
         timeout=600,
     )
+
+
+def invoke_atlas(folder: Path, *arguments: str, **environment: str) -> "Result":
+    """Run the `atlas` command in this process, in `folder`: much faster where it needs torch."""
+    from typer.testing import CliRunner
+
+    from attention_atlas.cli import app
+
+    with contextlib.chdir(folder):
+        return CliRunner().invoke(app, arguments, env=environment)
 
 
 def start_command(

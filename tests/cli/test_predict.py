@@ -11,7 +11,7 @@ import torch
 from attention_atlas.analysis.attributions import attribute
 from attention_atlas.atlas import open_atlas
 from attention_atlas.pipeline.loading import load_run
-from tests.cli.test_process import atlas
+from tests.commands import invoke_atlas
 
 SENTENCE = "It's great, really! (10/10)"
 
@@ -33,8 +33,10 @@ def test_it_says_what_the_run_itself_says(task, trained_runs, tmp_path) -> None:
     else:
         root = Path(run.config.data.path)
         inputs = [str(root / name.removeprefix("audio_folder/")) for name in ids]
-    done = atlas(tmp_path, "predict", str(trained_runs[task]), *inputs, "--out", str(out), "--json")
-    assert done.returncode == 0, done.stderr
+    done = invoke_atlas(
+        tmp_path, "predict", str(trained_runs[task]), *inputs, "--out", str(out), "--json"
+    )
+    assert done.exit_code == 0, done.stderr
     said = json.loads(done.stdout)
     assert [each["prediction"] for each in said] == [
         kept.sample(name).prediction_name for name in ids
@@ -50,8 +52,8 @@ def test_it_says_what_the_run_itself_says(task, trained_runs, tmp_path) -> None:
 
 
 def test_a_sentence_is_drawn(trained_runs, tmp_path) -> None:
-    done = atlas(tmp_path, "predict", str(trained_runs["nlp"]), SENTENCE)
-    assert done.returncode == 0, done.stderr
+    done = invoke_atlas(tmp_path, "predict", str(trained_runs["nlp"]), SENTENCE)
+    assert done.exit_code == 0, done.stderr
     first, how, _, text = done.stdout.splitlines()[:4]
     assert first.split(",")[0] in ("good", "bad")
     assert first.endswith(" %")
@@ -80,8 +82,8 @@ def test_standard_input_is_read_by_lines(trained_runs, tmp_path) -> None:
 @pytest.mark.parametrize("task", ["vision", "speech"])
 def test_a_folder_gives_a_table(task, trained_runs, pictures, sounds, tmp_path) -> None:
     folder = files_of(task, pictures, sounds)[0].parent
-    done = atlas(tmp_path, "predict", str(trained_runs[task]), str(folder))
-    assert done.returncode == 0, done.stderr
+    done = invoke_atlas(tmp_path, "predict", str(trained_runs[task]), str(folder))
+    assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 2 + len(list(folder.iterdir()))
     word = "rows" if task == "vision" else "Hz"
@@ -89,11 +91,11 @@ def test_a_folder_gives_a_table(task, trained_runs, pictures, sounds, tmp_path) 
 
 
 def test_a_method_is_the_attribution_of_that_name(trained_runs, tmp_path) -> None:
-    done = atlas(
+    done = invoke_atlas(
         tmp_path, "predict", str(trained_runs["nlp"]), SENTENCE, "--method", "gradient_rollout",
         "--json",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     (said,) = json.loads(done.stdout)
     run = load_run(trained_runs["nlp"], with_data=False)
     from attention_atlas.data.given import gather
@@ -104,13 +106,24 @@ def test_a_method_is_the_attribution_of_that_name(trained_runs, tmp_path) -> Non
     torch.testing.assert_close(torch.tensor(said["weights"]), expected, rtol=0, atol=1e-5)
 
 
+def test_columns_are_called_as_in_the_file_that_was_learned_from(trained_runs, tmp_path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained_runs["nlp"], run)
+    config = run / ".hydra" / "config.yaml"
+    config.write_text(config.read_text().replace("text_column: text", "text_column: review"))
+    (tmp_path / "new.csv").write_text("review,text\nso great,wrong\n")
+    for options, expected in ([], "so great"), (["--text-column", "text"], "wrong"):
+        done = invoke_atlas(tmp_path, "predict", str(run), "new.csv", "--json", *options)
+        assert [each["input"] for each in json.loads(done.stdout)] == [expected]
+
+
 def test_the_data_need_not_be_there(trained_runs, reviews, tmp_path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained_runs["nlp"], run)
     config = run / ".hydra" / "config.yaml"
     config.write_text(config.read_text().replace(str(reviews), "/gone/reviews.csv"))
-    done = atlas(tmp_path, "predict", str(run), SENTENCE, "dull")
-    assert done.returncode == 0, done.stderr
+    done = invoke_atlas(tmp_path, "predict", str(run), SENTENCE, "dull")
+    assert done.exit_code == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -138,8 +151,8 @@ def test_what_cannot_be_used_gets_a_sentence(
     (tmp_path / "table.csv").write_text("review,label\nfine,good\n")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00a")
     before = sorted(tmp_path.rglob("*"))
-    done = atlas(tmp_path, "predict", str(trained_runs[task]), *arguments)
-    assert done.returncode == 2, done.stdout
+    done = invoke_atlas(tmp_path, "predict", str(trained_runs[task]), *arguments)
+    assert done.exit_code == 2, done.stdout
     assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert isinstance(done.exception, SystemExit)
     assert sorted(tmp_path.rglob("*")) == before

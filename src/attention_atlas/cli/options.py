@@ -52,7 +52,14 @@ SampleName = Annotated[
 ]
 Epoch = Annotated[int | None, typer.Option(help="Epoch; without it the last.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
-TextColumn = Annotated[str, typer.Option(help="Column of the texts in a CSV file.")]
+TextColumn = Annotated[
+    str | None,
+    typer.Option(help="Column of the texts in a CSV file; without it that of the run, or text."),
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(help="Column of the labels, if any; without it that of the run, or label."),
+]
 OutFolder = Annotated[
     Path | None, typer.Option(help="Folder that an atlas of the maps is made in.")
 ]

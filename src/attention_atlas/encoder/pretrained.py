@@ -79,32 +79,24 @@ class PretrainedEncoder(Encoder):
         Ruder 2018; Clark 2020).
         """
         depth = len(self.backbone.blocks)
-        rates = {}
-        has_passed = False
-        for name, _ in self.named_parameters():
-            place = self._place(name)
-            has_passed = has_passed or place is not None
-            steps = (0 if has_passed else depth) if place is None else depth - 1 - place
-            rates[name] = top * decay**steps
-        return rates
+        return {
+            name: top * decay ** max(depth - 1 - self._place(name), 0)
+            for name, _ in self.named_parameters()
+        }
 
     def _freeze_first(self, num_blocks: int) -> None:
         """Freeze what stands before the blocks, and the first of them."""
         for name, parameter in self.named_parameters():
-            place = self._place(name)
-            if place is None:
-                parameter.requires_grad_(False)
-            if place is not None:
-                if place >= num_blocks:
-                    return
+            if self._place(name) < num_blocks:
                 parameter.requires_grad_(False)
 
-    def _place(self, parameter: str) -> int | None:
-        """Which block a parameter belongs to."""
+    def _place(self, parameter: str) -> int:
+        """Which block a parameter belongs to: -1 before the first, and their number behind them."""
         for place, block in enumerate(self.block_names):
             if parameter.startswith(f"{block}."):
                 return place
-        return None
+        is_in_front = self.backbone.is_in_front(parameter.removeprefix("backbone.model."))
+        return -1 if is_in_front else len(self.block_names)
 
 
 class PretrainedEmbedding(Embedding):

@@ -44,6 +44,14 @@ def build_inputs(
     return backbone, BoxInputs(name, tuple(values.shape[1:]), kind, torch.cat([nowhere, boxes]))
 
 
+def has_cls(backbone: Backbone, inputs: ModelInputs, example: Batch) -> bool:
+    """Whether the first token stands for no part of the input, and sees the others."""
+    first = inputs.layout(example).boxes[0, 0]
+    is_text = inputs.layout_kind == "character_span"
+    stands_for_nothing = first[0] == first[1] if is_text else first.isnan().any()
+    return bool(stands_for_nothing) and backbone.first_sees_others
+
+
 def _backbone(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Backbone:
     try:
         return Backbone(model, inputs)

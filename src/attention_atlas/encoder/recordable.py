@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from attention_atlas.encoder.pretrained_inputs import build_inputs
+from attention_atlas.encoder.pretrained_inputs import build_inputs, has_cls
 from attention_atlas.encoder.tokens import Batch, TokenLayout
 from attention_atlas.pretrained.whole import load_whole
 
@@ -31,8 +31,7 @@ class RecordableModel(nn.Module):
         self.model = model
         prefix = _prefix(model, encoder)
         self._layers = [f"model.{prefix}{layer}" for layer in backbone.layers]
-        first = self.inputs.layout(example).boxes[0, 0]
-        self._reads_first = bool(first.isnan().any() or (first[0] == first[1]))
+        self._has_cls = has_cls(backbone, self.inputs, example)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, C]; C is 0 without a head."""
@@ -54,7 +53,7 @@ class RecordableModel(nn.Module):
     @property
     def readout_layer(self) -> str | None:
         """The last layer, whose first row is that of the CLS token; None without such a token."""
-        return self._layers[-1] if self._reads_first else None
+        return self._layers[-1] if self._has_cls else None
 
 
 def _prefix(model: PreTrainedModel, encoder: PreTrainedModel) -> str:

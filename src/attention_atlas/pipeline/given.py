@@ -13,7 +13,7 @@ from attention_atlas.analysis.faithfulness.removal import build_removal
 from attention_atlas.atlas import AtlasAttributes, AtlasWriter
 from attention_atlas.atlas.batches import CapturedBatch
 from attention_atlas.data.base import AtlasDataModule
-from attention_atlas.data.given import Given
+from attention_atlas.data.given import Given, gather
 from attention_atlas.data.loader import Batch
 from attention_atlas.encoder import Classifier
 from attention_atlas.errors import InputError
@@ -36,12 +36,16 @@ class Reader:
         datamodule: Prepares inputs as those that the model was trained on.
         attributes: Of the atlases that are made with it.
         max_tokens: Most tokens of one input; None where that is not known.
+        text_column: Of a CSV file, as in the one that the model was trained on.
+        label_column: The same.
     """
 
     model: nn.Module
     datamodule: AtlasDataModule
     attributes: AtlasAttributes
     max_tokens: int | None = None
+    text_column: str = "text"
+    label_column: str = "label"
 
     @property
     def modality(self) -> str:
@@ -59,7 +63,10 @@ def reader_of_run(folder: Path) -> Reader:
     run.config.run_folder = str(folder)  # which Hydra knew
     digest = hashlib.sha256(best_checkpoint(folder).read_bytes()).hexdigest()
     attributes = describe_atlas(run.config, run.task, run.datamodule, digest)
-    return Reader(run.model, run.datamodule, attributes, most_tokens(run.task, run.datamodule))
+    data = run.config.data
+    columns = {key: data[key] for key in ("text_column", "label_column") if key in data}
+    most = most_tokens(run.task, run.datamodule)
+    return Reader(run.model, run.datamodule, attributes, most, **columns)
 
 
 def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Reader:
@@ -107,6 +114,29 @@ def _datamodule(modality: str, clip_seconds: float) -> AtlasDataModule:
     from attention_atlas.data.audio.module import AudioDataModule
 
     return AudioDataModule("audio_folder", batch_size=1, clip_seconds=clip_seconds)
+
+
+def gather_for(
+    reader: Reader,
+    arguments: Sequence[str],
+    read_lines: Callable[[], list[str]],
+    text_column: str | None = None,
+    label_column: str | None = None,
+) -> list[Given]:
+    """The inputs that arguments of a command stand for, as `gather` has it.
+
+    Columns that are not named are called as in the CSV file that the model was trained on.
+
+    Raises:
+        InputError: A file cannot be used, or there is no input.
+    """
+    return gather(
+        reader.modality,
+        arguments,
+        read_lines,
+        text_column or reader.text_column,
+        label_column or reader.label_column,
+    )
 
 
 def record_given(

@@ -34,7 +34,7 @@ def build_classifier(
     """
     # Loading transformers takes a while, which other encoders need not wait for.
     from attention_atlas.encoder.pretrained import PretrainedClassifier, PretrainedEncoder
-    from attention_atlas.encoder.pretrained_inputs import build_inputs
+    from attention_atlas.encoder.pretrained_inputs import build_inputs, has_cls
     from attention_atlas.encoder.readout import make_readout
     from attention_atlas.pretrained.source import load_model
 
@@ -43,6 +43,11 @@ def build_classifier(
     model = load_model(name, datamodule.modality, with_weights)
     example = datamodule.prepare(datamodule.example(), training=False)
     backbone, inputs = build_inputs(model, datamodule.modality, example)
+    if options["readout"] == "cls" and not has_cls(backbone, inputs, example):
+        raise InputError(
+            f"encoder.readout=cls needs a first token that stands for the whole input, and "
+            f"{type(model).__name__} has none. Take encoder.readout=attention or mean."
+        )
     encoder = PretrainedEncoder(backbone, inputs, options["freeze"], options["lora"])
     try:
         readout = make_readout(

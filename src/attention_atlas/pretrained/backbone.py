@@ -29,6 +29,8 @@ class Backbone(nn.Module):
         blocks: Names of the blocks in `model`, in order; one that runs as every layer stands once.
         layers: Names of the attention modules in `model`, in the order in which they run.
         heads: How many heads each of them has.
+        front: Names of the modules that run before the first block.
+        first_sees_others: Whether the first token attends to any other; not so in causal models.
         num_tokens: Of the example.
         width: D.
 
@@ -60,7 +62,10 @@ class Backbone(nn.Module):
                 f"{type(model).__name__} attends within windows or to fewer tokens than it gives; "
                 "its maps can be recorded by record(model), but not shown over whole inputs."
             )
-        self.blocks = list(dict.fromkeys(_block_of(name) for name in self.layers))
+        self.blocks = _blocks_of(self.layers)
+        self.first_sees_others = bool(recording.maps[self.layers[-1]][..., 1:].any())
+        with torch.no_grad():
+            self.front = self._find_front(example)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """The encoded tokens [B, K, D]."""
@@ -91,6 +96,25 @@ class Backbone(nn.Module):
                 hidden: Tensor = found[0]
                 return hidden
         raise AssertionError("the first block did not run")
+
+    def is_in_front(self, parameter: str) -> bool:
+        """Whether a parameter of `model` acts before the first block."""
+        owner = parameter.rpartition(".")[0]
+        return owner in self.front or any(
+            owner.startswith(f"{name}.")
+            for name in self.front
+            if not self.blocks[0].startswith(f"{name}.")
+        )
+
+    def _find_front(self, example: Inputs) -> set[str]:
+        """The modules that are entered before the first block; those around the blocks too."""
+        entered: set[str] = set()
+        with ExitStack() as stack:
+            for name, module in self.model.named_modules():
+                hook = partial(_note, entered, name)
+                stack.callback(module.register_forward_pre_hook(hook).remove)
+            self.embed(example)
+        return {name for name in entered if not f"{name}.".startswith(f"{self.blocks[0]}.")}
 
     def encode(self, values: Tensor, inputs: Inputs) -> Tensor:
         """The encoded tokens [B, K, D] where `values` [B, K, D] enter the first block.
@@ -136,11 +160,22 @@ class _Stop(Exception):  # noqa: N818  nothing went wrong
         raise _Stop
 
 
-def _block_of(layer: str) -> str:
-    """The block that an attention module belongs to: its name up to the last number."""
-    parts = layer.split(".")
-    last = max((index for index, part in enumerate(parts) if part.isdigit()), default=len(parts))
-    return ".".join(parts[: last + 1])
+def _note(entered: set[str], name: str, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    entered.add(name)
+
+
+def _blocks_of(layers: list[str]) -> list[str]:
+    """The block that each attention module belongs to.
+
+    It is the name of the module up to the first number by which all of them differ: where a block
+    has parts with numbers of their own, as in T5, it is the whole of them.
+    """
+    most = max(layer.count(".") for layer in layers) + 1
+    for length in range(1, most):
+        blocks = [".".join(layer.split(".")[:length]) for layer in layers]
+        if len(set(blocks)) == len(layers) and all(block[-1].isdigit() for block in blocks):
+            return blocks
+    return layers
 
 
 @contextmanager

@@ -129,5 +129,7 @@ def _check_interface(config: PreTrainedConfig) -> None:
     with torch.device("meta"):
         try:
             wire(AutoModel.from_config(config))
+        except InputError:
+            raise
         except ValueError as error:
             raise InputError(f"{config.model_type} models are not known: {error}.") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attention_atlas.cli.console import make_console, print_json, print_parts, progress_bar
-from attention_atlas.cli.options import AsJson, OutFolder, TextColumn, complete_run
+from attention_atlas.cli.options import AsJson, LabelColumn, OutFolder, TextColumn, complete_run
 from attention_atlas.cli.runs import ATLAS_FOLDER, local_run, new_atlas
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def predict(
             "layer where it has no weights."
         ),
     ] = None,
-    text_column: TextColumn = "text",
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
     out: OutFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -53,12 +54,11 @@ def predict(
         new_atlas(out)
     from attention_atlas.analysis.attributions import find_method
     from attention_atlas.atlas import open_atlas
-    from attention_atlas.data.given import gather
-    from attention_atlas.pipeline.given import reader_of_run, record_given
+    from attention_atlas.pipeline.given import gather_for, reader_of_run, record_given
 
     methods = [] if method is None else [find_method(method).name]
     reader = reader_of_run(folder)
-    given = gather(reader.modality, inputs, _read_lines, text_column)
+    given = gather_for(reader, inputs, _read_lines, text_column, label_column)
     with ExitStack() as stack:
         place = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with progress_bar("inputs") as progress:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from attention_atlas.cli.console import print_json, progress_bar
-from attention_atlas.cli.options import AsJson, TextColumn
+from attention_atlas.cli.options import AsJson, LabelColumn, TextColumn
 from attention_atlas.cli.runs import ATLAS_FOLDER, new_atlas
 from attention_atlas.errors import InputError
 
@@ -35,7 +35,8 @@ def record(
         int | None,
         typer.Option(min=0, help="Samples that keep full maps; without it all of them do."),
     ] = None,
-    text_column: TextColumn = "text",
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Inputs that run together.")] = 32,
     clip_seconds: Annotated[
         float, typer.Option(min=0.1, help="Of each sound file that the model hears.")
@@ -49,16 +50,21 @@ def record(
     if dtype not in ("float16", "float32"):
         raise InputError(f"--dtype {dtype} is not possible: take float16 or float32.")
     new_atlas(out)
-    from attention_atlas.data.given import gather, modality_of_data
+    from attention_atlas.data.given import modality_of_data
 
     found = modality_of_data(data)
-    from attention_atlas.pipeline.given import reader_of_model, reader_of_run, record_given
+    from attention_atlas.pipeline.given import (
+        gather_for,
+        reader_of_model,
+        reader_of_run,
+        record_given,
+    )
 
     if (Path(model) / ".hydra" / "config.yaml").is_file():
         reader = reader_of_run(Path(model))
     else:
         reader = reader_of_model(model, modality or found, clip_seconds)
-    given = gather(reader.modality, [str(data)], list, text_column)
+    given = gather_for(reader, [str(data)], list, text_column, label_column)
     with progress_bar("samples") as progress:
         record_given(
             reader,

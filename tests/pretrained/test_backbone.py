@@ -1,0 +1,72 @@
+"""A pretrained encoder taken apart: what stands before its blocks, in them, and behind them."""
+
+import pytest
+import torch
+
+from attention_atlas.encoder.pretrained import PretrainedEncoder
+from attention_atlas.encoder.pretrained_inputs import build_inputs, has_cls
+from attention_atlas.pretrained import wire
+from attention_atlas.pretrained.source import encoder_of
+from tests.pretrained.architectures import ARCHITECTURES
+
+BY_NAME = {architecture.name: architecture for architecture in ARCHITECTURES}
+
+
+def parts(name: str):
+    """The backbone of an architecture, how it is fed, and a batch of one sample."""
+    architecture = BY_NAME[name]
+    given = architecture.make_inputs()
+    if "input_ids" in given:
+        modality, ids = "text", given["input_ids"][:1, :3]
+        spans = torch.tensor([[[0, 0], [0, 1], [0, 0]]])  # special, a letter, special
+        example = {"inputs": ids, "lengths": torch.tensor([3]), "spans": spans}
+    else:
+        modality = "image" if "pixel_values" in given else "audio"
+        values = next(value for key, value in given.items() if key.startswith(("pixel", "input_")))
+        example = {"inputs": values[:1]}
+    model = encoder_of(wire(architecture.build("sdpa")), modality)
+    return *build_inputs(model, modality, example), example
+
+
+@pytest.mark.parametrize(
+    ("name", "in_front", "first_block", "behind"),
+    [
+        ("BERT", "embeddings.LayerNorm.weight", "encoder.layer.0.output.dense.weight", None),
+        ("T5", "embed_tokens.weight", "block.0.layer.1.DenseReluDense.wi.weight",
+         "final_layer_norm.weight"),
+        ("BART", "layernorm_embedding.weight", "layers.0.fc2.weight", None),
+        ("ViT", "embeddings.cls_token", "layers.0.mlp.fc1.weight", "layernorm.weight"),
+        ("wav2vec2", "feature_projection.projection.weight",
+         "encoder.layers.0.feed_forward.output_dense.weight", None),
+        ("Llama", "embed_tokens.weight", "layers.0.mlp.up_proj.weight", "norm.weight"),
+    ],
+)  # fmt: skip
+def test_rates_and_freezing_follow_the_order_in_which_modules_run(
+    name, in_front, first_block, behind
+) -> None:
+    backbone, inputs, _ = parts(name)
+    depth = len(backbone.blocks)
+    encoder = PretrainedEncoder(backbone, inputs, freeze=1)
+    rates = encoder.learning_rates(1.0, 0.5)
+    trained = {key for key, value in encoder.named_parameters() if value.requires_grad}
+    prefix = "backbone.model."
+    assert rates[prefix + in_front] == 0.5**depth
+    assert rates[prefix + first_block] == 0.5 ** (depth - 1)
+    assert not {prefix + in_front, prefix + first_block} & trained
+    assert prefix + first_block.replace(".0.", ".1.", 1) in trained
+    if behind is not None:
+        assert rates[prefix + behind] == 1.0
+        assert prefix + behind in trained
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("BERT", True), ("ViT", True), ("DeiT", True), ("AST", True),
+        ("SigLIP", False), ("wav2vec2", False),  # they have none
+        ("GPT-2", False), ("Llama", False), ("CLIP", False),  # it sees no other
+    ],
+)  # fmt: skip
+def test_a_cls_token_stands_for_nothing_and_sees_the_others(name: str, expected: bool) -> None:
+    backbone, inputs, example = parts(name)
+    assert has_cls(backbone, inputs, example) == expected
