@@ -9,6 +9,7 @@ import pytest
 
 from attention_atlas.data.text.check import check
 from attention_atlas.data.text.corpora import TextCorpus, TextSource, content_ids, same_text
+from attention_atlas.data.text.movie_reviews import PARTS
 from attention_atlas.data.text.sources import READERS, find_reader
 from attention_atlas.errors import InputError
 
@@ -49,6 +50,11 @@ def test_no_movie_review_stands_on_both_sides(movie_reviews: TextCorpus) -> None
             assert seen.setdefault(same_text(movie_reviews.texts[index]), split) == split
     assert len(seen) < len(movie_reviews.texts)  # some do repeat
     assert sum(map(len, movie_reviews.splits.values())) == len(movie_reviews.texts)
+
+
+def test_the_reviews_can_be_taken_alone() -> None:
+    reviews = load("imdb_reviews")
+    assert Counter(reviews.groups["source"]) == {"imdb": 25_000}
 
 
 def test_the_sentences_can_be_taken_alone(movie_reviews: TextCorpus) -> None:
@@ -280,5 +286,5 @@ def test_a_bad_config_is_told(key: str, value: object, message: str) -> None:
 
 
 def test_good_configs_pass() -> None:
-    assert set(READERS) == {"movie_reviews", "rotten_tomatoes", "sst2", "imdb", "csv"}
+    assert set(READERS) == {"movie_reviews", *PARTS, "sst2", "imdb", "csv"}
     check({"name": "movie_reviews", "batch_size": 8, "augmentation": {"crop_length": None}})

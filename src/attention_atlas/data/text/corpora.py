@@ -22,7 +22,7 @@ class TextSource:
     """Which texts to read, and how.
 
     Attributes:
-        name: `movie_reviews`, `rotten_tomatoes`, `sst2`, `imdb` or `csv`.
+        name: `movie_reviews`, `rotten_tomatoes`, `imdb_reviews`, `sst2`, `imdb` or `csv`.
         path: File or folder of `sst2`, `imdb` and `csv`.
         seed: Draws the split where there is no official one.
         text_column: Header of the texts in a CSV file.

@@ -112,7 +112,7 @@ class TextDataModule(AtlasDataModule):
     characters [start, end) that each token stands for.
 
     Args:
-        name: `movie_reviews`, `rotten_tomatoes`, `sst2`, `imdb` or `csv`.
+        name: `movie_reviews`, `rotten_tomatoes`, `imdb_reviews`, `sst2`, `imdb` or `csv`.
         path: File or folder of `sst2`, `imdb` and `csv`.
         batch_size: Texts per training batch.
         eval_batch_size: Texts per evaluation batch, by default twice `batch_size`.

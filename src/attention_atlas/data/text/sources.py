@@ -7,7 +7,7 @@ from typing import NamedTuple
 from attention_atlas.data.text.corpora import TextCorpus, TextSource
 from attention_atlas.data.text.csv_files import load_csv
 from attention_atlas.data.text.hub import check_hub_texts, load_hub_texts
-from attention_atlas.data.text.movie_reviews import load_movie_reviews, movie_reviews_file
+from attention_atlas.data.text.movie_reviews import PARTS, load_movie_reviews, movie_reviews_file
 from attention_atlas.errors import InputError
 
 
@@ -19,8 +19,10 @@ class Reader(NamedTuple):
 
 
 READERS = {
-    "movie_reviews": Reader(load_movie_reviews, lambda source: movie_reviews_file()),
-    "rotten_tomatoes": Reader(load_movie_reviews, lambda source: movie_reviews_file()),
+    **dict.fromkeys(
+        ("movie_reviews", *PARTS),
+        Reader(load_movie_reviews, lambda source: movie_reviews_file()),
+    ),
     "sst2": Reader(load_hub_texts, check_hub_texts),
     "imdb": Reader(load_hub_texts, check_hub_texts),
     "csv": Reader(load_csv, load_csv),  # a bad row is told before anything slow begins

@@ -1,0 +1,78 @@
+"""The page of results says what the folders of runs say."""
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from benchmarks import experiments
+from benchmarks.published import EXPERIMENTS
+from tests.commands import run_script
+from tests.conftest import REPOSITORY
+from tests.data.image.test_corpora import write_mnist
+
+KEPT = json.loads(experiments.KEPT.read_text(encoding="utf-8"))
+
+
+def test_the_page_is_what_was_kept() -> None:
+    _, mark, tables = experiments.PAGE.read_text(encoding="utf-8").partition(experiments.TABLES)
+    assert mark
+    assert tables == f"\n{experiments.tables(KEPT)}"
+
+
+@pytest.mark.parametrize("name", sorted(KEPT))
+def test_a_config_opens_with_the_figure_that_was_reached(name: str) -> None:
+    runs = KEPT[name]["runs"]
+    lines = (REPOSITORY / "conf" / "experiment" / f"{name}.yaml").read_text().splitlines()
+    header = " ".join(line.removeprefix("# ") for line in lines if line.startswith("#"))
+    median = statistics.median(run["test/accuracy"] for run in runs)
+    minutes = statistics.median(run["cpu_seconds"] for run in runs) / 60
+    assert f"{100 * median:.1f} %" in header
+    assert f"{minutes:.0f} CPU minutes" in header
+    seeds = ", ".join(str(run["seed"]) for run in runs)
+    assert f"seeds {seeds}" in header
+
+
+def test_it_is_read_from_the_folders_of_runs(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_mnist(data / "FashionMNIST" / "raw", num_train=200)
+    choice = ["experiment=fashion_mnist", f"data.path={data}", "debug=fast", "data.batch_size=8"]
+    run = tmp_path / "outputs" / "one"
+    done = run_script(["train.py", *choice, f"hydra.run.dir={run}"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((run / "result.json").read_text())
+    evaluation = run / "evaluations" / "later"
+    evaluation.mkdir(parents=True)
+    other = result | {"test/accuracy": 0.25, "data": "other", "baseline": None}
+    (evaluation / "result.json").write_text(json.dumps(other))
+    baseline = {"model": "a forest", "test/accuracy": 0.5, "strength": 1.0}
+    (run / "result.json").write_text(json.dumps(result | {"baseline": baseline}))
+    plain = tmp_path / "outputs" / "plain"  # started without an experiment
+    plain.mkdir()
+    (plain / "result.json").write_text(json.dumps(result))
+
+    kept = experiments.collect(tmp_path / "outputs")
+    assert list(kept) == ["fashion_mnist"]
+    (entry,) = kept["fashion_mnist"]["runs"]
+    assert entry["test/accuracy"] == result["test/accuracy"]
+    assert entry["baseline"] == {"model": "a forest", "test/accuracy": 0.5}
+    assert kept["fashion_mnist"]["evaluations"][0]["test/accuracy"] == 0.25
+
+    row = next(line for line in experiments.tables(kept).splitlines() if "fashion" in line)
+    assert f"{100 * result['test/accuracy']:.1f} %" in row
+    assert "50.0 %, a forest" in row
+    others = len(EXPERIMENTS) - 1
+    assert experiments.tables(kept).count("not run in full") == others
+
+
+def test_several_seeds_are_told_with_their_median() -> None:
+    runs = [
+        {"seed": seed, "test/accuracy": accuracy, "val/accuracy": 0.5, "num_parameters": 1234,
+         "cpu_seconds": 60.0 * (seed + 1)}
+        for seed, accuracy in enumerate([0.9, 0.95, 0.7])
+    ]  # fmt: skip
+    table = experiments.tables({"fashion_mnist": {"runs": runs, "evaluations": []}})
+    row = next(line for line in table.splitlines() if "fashion" in line)
+    assert "| 90.0 % (90.0, 95.0, 70.0) | 50.0 % | not measured |" in row
+    assert row.endswith("| 1,234 | 2 |")
