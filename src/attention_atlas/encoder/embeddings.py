@@ -279,8 +279,8 @@ def _stem(stem: Stem, channels: int, patch: tuple[int, int], embed_dim: int) -> 
         out = max(embed_dim >> (depth - 1 - level), 8)
         pool = [nn.MaxPool2d(3, stride, padding=1)] if stem == "pool" else []
         step = 1 if pool else stride
-        layers += [nn.Conv2d(width, out, 3, step, padding=1, bias=False), nn.BatchNorm2d(out)]
-        layers += [nn.GELU(), *pool]
+        layers += [nn.Conv2d(width, out, 3, step, padding=1, bias=False), *pool]
+        layers += [nn.BatchNorm2d(out), nn.GELU()]
         width = out
     layers += [nn.Conv2d(width, embed_dim, 1)]
     # Convolutions of channels that lie together take two thirds of the time on a CPU.
@@ -297,7 +297,7 @@ def _frame_stem(stem: Stem, num_mels: int, patch_frames: int, embed_dim: int) ->
         stride = 2 if patch_frames > 1 else 1
         pool = [nn.MaxPool1d(3, stride, padding=1)] if stem == "pool" else []
         step = 1 if pool else stride
-        layers += [nn.Conv1d(width, embed_dim, 5, step, padding=2, bias=False)]
-        layers += [nn.BatchNorm1d(embed_dim), nn.GELU(), *pool]
+        layers += [nn.Conv1d(width, embed_dim, 5, step, padding=2, bias=False), *pool]
+        layers += [nn.BatchNorm1d(embed_dim), nn.GELU()]
         width = embed_dim
     return nn.Sequential(*layers, nn.Conv1d(width, embed_dim, 1))
