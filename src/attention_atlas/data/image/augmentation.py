@@ -67,11 +67,22 @@ class ImageAugmentation:
         moves = (options.degrees, options.translate, options.shear, options.elastic, self.flip)
         return any(moves) or options.scale != 1
 
+    @property
+    def _only_shifts(self) -> bool:
+        """Whether images are moved and mirrored, but neither turned nor stretched."""
+        options = self.options
+        bends = any((options.degrees, options.shear, options.elastic))
+        return not bends and options.scale == 1
+
     def _warp(self, values: Tensor) -> Tensor:
         """Sample each image once, at points moved by an affine map and a smooth displacement."""
-        points = F.affine_grid(
-            self._affine_maps(len(values)), list(values.shape), align_corners=False
-        )
+        maps = self._affine_maps(len(values))
+        if self._only_shifts:  # by whole pixels, so that images stay as sharp as those of the test
+            size = torch.tensor([values.shape[-1], values.shape[-2]])
+            most = (self.options.translate * size).floor()
+            shift = (maps[:, :, 2] * size / 2).round().clamp(-most, most)
+            maps[:, :, 2] = 2 * shift / size
+        points = F.affine_grid(maps, list(values.shape), align_corners=False)
         if self.options.elastic:
             points = points + self._displacement(values)
         return F.grid_sample(
