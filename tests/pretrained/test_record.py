@@ -144,26 +144,31 @@ def test_what_cannot_be_used_gets_a_sentence(
     assert not list(tmp_path.glob("m*/atlas.zarr"))
 
 
-def test_large_images_are_what_the_processor_makes_of_them(tmp_path) -> None:
-    """A processor that scales the shorter side and crops."""
+@pytest.mark.parametrize("size", [(40, 40), (60, 20), (17, 31)])
+@pytest.mark.parametrize(
+    ("model", "processor"),
+    [
+        ("CLIPVision", {"size": {"shortest_edge": 20}, "crop_size": {"height": 16, "width": 16}}),
+        ("ViT", {"size": {"height": 16, "width": 16}}),
+    ],
+)
+def test_images_are_what_the_processor_makes_of_them(model, processor, size, tmp_path) -> None:
+    """One that scales the shorter side and crops, and one that squeezes."""
     torch.manual_seed(0)
-    config = transformers.CLIPVisionConfig(**IMAGE, projection_dim=16)
-    transformers.CLIPVisionModel(config).save_pretrained(tmp_path / "clip")
-    processor = transformers.CLIPImageProcessor(
-        size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}
-    )
-    processor.save_pretrained(tmp_path / "clip")
+    config = getattr(transformers, f"{model}Config")(**IMAGE)
+    getattr(transformers, f"{model}Model")(config).save_pretrained(tmp_path / "model")
+    kind = getattr(transformers, f"{model.removesuffix('Vision')}ImageProcessor")
+    kind(**processor).save_pretrained(tmp_path / "model")
     (tmp_path / "images").mkdir()
-    pixels = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "images" / "one.png")
     out = ["--data", "images", "--out", "maps", "--dtype", "float32"]
-    run(tmp_path, "record", "clip", *out)
-    own = transformers.AutoImageProcessor.from_pretrained(tmp_path / "clip")
+    run(tmp_path, "record", "model", *out)
+    own = transformers.AutoImageProcessor.from_pretrained(tmp_path / "model")
     inputs = own(images=[Image.fromarray(pixels)], return_tensors="pt")
-    model = transformers.CLIPVisionModel.from_pretrained(
-        tmp_path / "clip", attn_implementation="eager"
-    )
+    eager = {"attn_implementation": "eager"}
+    loaded = getattr(transformers, f"{model}Model").from_pretrained(tmp_path / "model", **eager)
     with torch.no_grad():
-        attentions = model.eval()(**inputs, output_attentions=True).attentions
+        attentions = loaded.eval()(**inputs, output_attentions=True).attentions
     maps = open_atlas(tmp_path / "maps")[0].maps
-    assert np.abs(maps - torch.stack(attentions)[:, 0].numpy()).max() < 1e-2  # of rounded pixels
+    np.testing.assert_allclose(maps, torch.stack(attentions)[:, 0], atol=1e-5)

@@ -155,7 +155,8 @@ class ImageDataModule(AtlasDataModule):
         super().adopt(name)
         self.processor = PretrainedProcessor(name)
         self.channels = 3
-        self.source = replace(self.source, channels=3, image_size=self.processor.side)
+        processor = self.processor
+        self.source = replace(self.source, channels=3, image_size=processor.side, fit=processor.fit)
 
     def load(self) -> dict[str, BatchDataset]:
         """Read the images, split them, and measure mean and deviation of the training split.

@@ -1,9 +1,11 @@
 """What a user may choose about images, checked before torch is imported."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from attention_atlas.data.augmentation_options import read_augmentation
 from attention_atlas.errors import InputError
@@ -18,6 +20,8 @@ class ImageSource:
         path: Where the files lie; None for a data set that brings its own or is downloaded.
         image_size: Height and width that every image is brought to, in pixels.
         channels: 1 (grey) or 3 (colour).
+        fit: Brings a decoded picture to that size, as a pretrained model has it; None scales it
+            until it covers the square, and cuts off what sticks out.
         max_memory_mib: A folder whose decoded images take more is decoded batch by batch.
         val_fraction: Share of the samples that validate, where no official split says which.
         test_fraction: The same for the test split.
@@ -33,6 +37,7 @@ class ImageSource:
     max_memory_mib: int = 1024
     val_fraction: float = 0.1
     test_fraction: float = 0.2
+    fit: Callable[[Any], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):

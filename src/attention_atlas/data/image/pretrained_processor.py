@@ -2,12 +2,17 @@
 
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import AutoImageProcessor
 
 from attention_atlas.errors import InputError
 from attention_atlas.pretrained.source import load
+
+SHAPE_ALONE = {"do_rescale": False, "do_normalize": False}
+VALUES_ALONE = {"do_resize": False, "do_center_crop": False}
 
 
 class PretrainedProcessor:
@@ -17,25 +22,45 @@ class PretrainedProcessor:
         name: A hub id, a folder, or the short name of a package.
 
     Attributes:
-        side: Pixels that images of a folder are brought to, from where the processor goes on.
+        side: Height and width in pixels of what the model sees.
 
     Raises:
-        InputError: The model has no image processor.
+        InputError: The model has no image processor, or one that gives no squares of one size.
     """
 
     def __init__(self, name: str) -> None:
         self._processor: Any = load(name, "image processor", AutoImageProcessor.from_pretrained)
-        size = self._processor.size
-        sides = [getattr(size, "height", None), getattr(size, "shortest_edge", None)]
-        known = [side for side in sides if side]
-        if not known:
-            raise InputError(f"encoder.name={name} takes images of no fixed size: {size}.")
-        self.side = int(known[0])
+        wide, high = (Image.new("RGB", size) for size in ((96, 64), (64, 96)))
+        sizes = {self.fit(image).shape[:2] for image in (wide, high)}
+        if len(sizes) > 1 or len(set(next(iter(sizes)))) > 1:
+            listed = " and ".join(f"{width} x {height}" for height, width in sorted(sizes))
+            raise InputError(
+                f"encoder.name={name} makes images of {listed} pixels; one square size is needed."
+            )
+        self.side = next(iter(sizes))[0]
+
+    def fit(self, image: Image.Image) -> np.ndarray:
+        """A picture resized and cropped, uint8 [side, side, 3]."""
+        return self._shaped([image])[0].permute(1, 2, 0).numpy()
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images uint8 [B, 3, height, width] as the model takes them, float32."""
-        processed: Tensor = self._processor(images=list(images), return_tensors="pt").pixel_values
+        """Images uint8 [B, 3, height, width] as the model takes them, float32.
+
+        Those that `fit` made are not resized again.
+        """
+        if images.shape[-2:] != (self.side, self.side):
+            images = self._shaped(list(images)).to(images.device)
+        processed: Tensor = self._processor(
+            images=list(images), return_tensors="pt", **VALUES_ALONE
+        ).pixel_values
         return processed.to(images.device)
+
+    def _shaped(self, images: list[Any]) -> Tensor:
+        """uint8 [B, 3, height, width], resized and cropped."""
+        shaped: Tensor = self._processor(
+            images=images, return_tensors="pt", **SHAPE_ALONE
+        ).pixel_values
+        return shaped.round().clamp(0, 255).to(torch.uint8)
 
     @property
     def normalised_by(self) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,8 @@ def read_image(path: Path, source: ImageSource) -> np.ndarray:
     """Decode an image file.
 
     The picture is turned as its EXIF data says, transparent parts become white, 16-bit values are
-    scaled to 8 bits, and of an animation the first frame is taken. It is scaled until it covers
-    the square that is asked for, and what sticks out is cut off evenly.
+    scaled to 8 bits, and of an animation the first frame is taken. By default it is scaled until it
+    covers the square that is asked for, and what sticks out is cut off evenly.
 
     Returns:
         uint8 [height, width, channels].
@@ -29,6 +29,8 @@ def read_image(path: Path, source: ImageSource) -> np.ndarray:
             picture = _opaque(_eight_bits(upright)).convert("L" if source.channels == 1 else "RGB")
     except Exception as error:  # a decoder raises whatever a broken file makes it stumble over
         raise InputError(_unreadable(path, error)) from error
+    if source.fit is not None:
+        return source.fit(picture)
     size = (source.image_size, source.image_size)
     if picture.size != size:
         picture = ImageOps.fit(picture, size, Image.Resampling.BICUBIC)
