@@ -36,17 +36,16 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path)
     folders = parser.parse_args().folders
     kept: Kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-    for folder in folders:
-        kept |= collect(folder)
+    kept |= collect(*folders)
     KEPT.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     head = PAGE.read_text(encoding="utf-8").partition(TABLES)[0]
     PAGE.write_text(head + TABLES + "\n" + tables(kept), encoding="utf-8")
 
 
-def collect(folder: Path) -> Kept:
-    """What the runs and evaluations below a folder came to, by experiment."""
+def collect(*folders: Path) -> Kept:
+    """What the runs and evaluations below some folders came to, by experiment."""
     kept: Kept = {}
-    for file in sorted(folder.rglob("result.json")):
+    for file in sorted(file for folder in folders for file in folder.rglob("result.json")):
         is_evaluation = file.parent.parent.name == "evaluations"
         run = file.parents[2] if is_evaluation else file.parent
         name = experiment_of(run)
@@ -66,13 +65,13 @@ def collect(folder: Path) -> Kept:
 
 
 def experiment_of(run: Path) -> str | None:
-    """The option of the group `experiment` that a run was started with."""
+    """The option of the group `experiment` that a run was started with; none of a debug run."""
     path = run / ".hydra" / "hydra.yaml"
     if not path.is_file():
         return None
     choices = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["runtime"]["choices"]
     name = choices.get("experiment")
-    return None if name is None else str(name)
+    return None if name is None or choices.get("debug") is not None else str(name)
 
 
 def tables(kept: Kept) -> str:

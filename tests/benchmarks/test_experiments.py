@@ -37,7 +37,8 @@ def test_a_config_opens_with_the_figure_that_was_reached(name: str) -> None:
 def test_it_is_read_from_the_folders_of_runs(tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_mnist(data / "FashionMNIST" / "raw", num_train=200)
-    choice = ["experiment=fashion_mnist", f"data.path={data}", "debug=fast", "data.batch_size=8"]
+    choice = ["experiment=fashion_mnist", f"data.path={data}", "data.batch_size=8"]
+    choice += ["trainer.max_epochs=1", "encoder.embed_dim=16", "capture=off"]
     run = tmp_path / "outputs" / "one"
     done = run_script(["train.py", *choice, f"hydra.run.dir={run}"], tmp_path)
     assert done.returncode == 0, done.stderr

@@ -142,7 +142,7 @@ def _examples(inputs: Inputs) -> dict[str, Batch]:
 
 def _check_training(model: PreTrainedModel, modality: str, example: Batch) -> None:
     """Its two parts make the whole, and a step reaches each of its blocks."""
-    backbone, inputs = build_inputs(model, modality, example)
+    backbone, inputs = build_inputs(model, modality, example, seconds=1.0)
     encoder = PretrainedEncoder(backbone, inputs)
     readout = make_readout("attention", backbone.width, 4, {}, has_cls=True)
     classifier = PretrainedClassifier(encoder, readout, 2).eval()

@@ -5,6 +5,7 @@ import torch
 
 from attention_atlas.encoder.pretrained import PretrainedEncoder
 from attention_atlas.encoder.pretrained_inputs import build_inputs, has_cls
+from attention_atlas.errors import InputError
 from attention_atlas.pretrained import wire
 from attention_atlas.pretrained.source import encoder_of
 from tests.pretrained.architectures import ARCHITECTURES
@@ -25,7 +26,7 @@ def parts(name: str):
         values = next(value for key, value in given.items() if key.startswith(("pixel", "input_")))
         example = {"inputs": values[:1]}
     model = encoder_of(wire(architecture.build("sdpa")), modality)
-    return *build_inputs(model, modality, example), example
+    return *build_inputs(model, modality, example, seconds=0.2), example
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,40 @@ def test_rates_and_freezing_follow_the_order_in_which_modules_run(
     if behind is not None:
         assert rates[prefix + behind] == 1.0
         assert prefix + behind in trained
+
+
+@pytest.mark.parametrize("name", ["BERT", "RoBERTa", "ViT", "BEiT", "DINOv2", "SigLIP", "wav2vec2"])
+def test_all_that_is_trained_gets_a_gradient(name: str) -> None:
+    """Ranks that train side by side wait for every gradient."""
+    backbone, inputs, example = parts(name)
+    encoder = PretrainedEncoder(backbone, inputs).train()
+    encoder.backbone(inputs(example)).sum().backward()
+    trained = {key: value for key, value in encoder.named_parameters() if value.requires_grad}
+    assert [key for key, value in trained.items() if value.grad is None] == []
+    assert len(trained) > 30
+
+
+def test_there_are_no_more_layers_to_freeze_than_there_are() -> None:
+    backbone, inputs, _ = parts("BERT")
+    PretrainedEncoder(backbone, inputs, freeze=3)
+    with pytest.raises(InputError, match=r"has 3 layers\. Take 0 to 3"):
+        PretrainedEncoder(backbone, inputs, freeze=4)
+
+
+@pytest.mark.parametrize("name", ["BERT", "GPT-2"])
+def test_the_output_projection_has_what_lora_adds(name: str) -> None:
+    pytest.importorskip("peft")
+    backbone, inputs, _ = parts(name)
+    lora = {"r": 2, "target_modules": "all-linear"}
+    encoder = PretrainedEncoder(backbone, inputs, lora=lora).eval()
+    for key, value in encoder.named_parameters():
+        if "lora_B" in key:
+            torch.nn.init.normal_(value)
+    layer = backbone.layers[0]
+    projection = backbone.model.get_submodule(backbone._projections[layer])
+    merged = torch.eye(32)
+    own = projection(merged) - projection(torch.zeros(1, 32))
+    torch.testing.assert_close(backbone.output_projection(layer).T, own, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_a_run_can_be_recorded_on_other_data(trained_runs, pictures, tmp_path) -
     ("arguments", "message"),
     [
         (["{bert}", "--data", "gone.csv", "--out", "maps"], "gone.csv does not exist"),
-        (["gone", "--data", "lines.txt", "--out", "maps"], "encoder.name=gone has no"),
+        (["gone", "--data", "lines.txt", "--out", "maps"], "The pretrained model gone has no"),
         (["{bert}", "--data", "empty", "--out", "maps"], "empty holds no text"),
         (["{bert}", "--data", "images", "--out", "maps"], "has no image processor"),
         (["{vit}", "--data", "lines.txt", "--out", "maps"], "has no tokenizer"),

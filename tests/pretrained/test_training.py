@@ -298,7 +298,7 @@ def test_commands_look_at_the_run(runs, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        (["encoder.name=no/such/folder"], "encoder.name=no/such/folder has no"),
+        (["encoder.name=no/such/folder"], "The pretrained model no/such/folder has no"),
         (["encoder.name=null"], "encoder.name=null is not possible"),
         (["encoder.freeze=top"], "encoder.freeze=top is not possible"),
         (["encoder.layer_decay=0"], "encoder.layer_decay=0 is not possible"),

@@ -56,6 +56,10 @@ TextColumn = Annotated[
     str | None,
     typer.Option(help="Column of the texts in a CSV file; without it that of the run, or text."),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Where the model runs, such as cpu or cuda:1; without it a GPU if any."),
+]
 LabelColumn = Annotated[
     str | None,
     typer.Option(help="Column of the labels, if any; without it that of the run, or label."),

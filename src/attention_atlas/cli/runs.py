@@ -2,7 +2,10 @@
 
 import difflib
 import os
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,18 +105,29 @@ def presentable_sample(atlas: "Atlas") -> "Sample":
     return next(fitting, right[0] if right else default_sample(atlas))
 
 
-def new_atlas(folder: Path) -> None:
-    """Check that an atlas can be made in a folder.
+@contextmanager
+def new_atlas(folder: Path) -> Iterator[Path]:
+    """Give the place of an atlas that is to be made; where that fails, nothing is left of it.
 
     Raises:
         InputError: One is there, or the folder cannot be made.
     """
-    if (folder / ATLAS_FOLDER).exists():
+    place = folder / ATLAS_FOLDER
+    if place.exists():
         raise InputError(f"{folder} already holds an atlas: take another folder, or remove it.")
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error.strerror}.") from error
+    try:
+        yield place
+    except Exception:
+        shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):  # others wrote there meanwhile
+            for each in missing:
+                each.rmdir()
+        raise
 
 
 def must_have_maps(atlas: "Atlas", sample: "Sample", run: str) -> None:

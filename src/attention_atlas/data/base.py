@@ -1,5 +1,6 @@
 """What the data modules of all modalities share: loaders, order, and the path of a batch."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ class AtlasDataModule(LightningDataModule):
     name: str
     classes: list[str]
     datasets: dict[str, BatchDataset]
+    clip_seconds: float = math.inf  # of sound that the model hears
 
     def __init__(
         self,
@@ -71,6 +73,9 @@ class AtlasDataModule(LightningDataModule):
         Raises:
             InputError: It cannot be loaded, or does not fit the modality.
         """
+        from attention_atlas.pretrained.source import load_config  # transformers is slow
+
+        load_config(name)  # where there is none, nothing else need be looked for
         self.pretrained_name = name
 
     @abstractmethod

@@ -92,10 +92,14 @@ def gather(
 
 def _texts(argument: str, text_column: str, label_column: str) -> list[Given]:
     path = Path(argument)
-    if not argument.strip() or not _is_path(path):
-        return [_text(argument)] if argument.strip() else []
+    if not argument.strip():
+        return []
+    if not _is_path(path):
+        if path.suffix.lower() in (*TABLES, ".txt") and not argument.split()[1:]:
+            raise InputError(f"{argument} does not exist; give a text, or a file that is there.")
+        return [_text(argument)]
     if path.is_dir():
-        files = sorted(each for each in path.rglob("*") if each.suffix in (*TABLES, ".txt"))
+        files = sorted(each for each in path.rglob("*") if each.suffix.lower() in (*TABLES, ".txt"))
         if not files:
             raise InputError(f"{path} holds no .txt, .csv or .tsv file.")
         return [given for file in files for given in _texts(str(file), text_column, label_column)]

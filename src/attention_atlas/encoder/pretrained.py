@@ -11,6 +11,7 @@ from attention_atlas.encoder.model_inputs import ModelInputs
 from attention_atlas.encoder.readout import Readout
 from attention_atlas.encoder.tokens import Batch, TokenLayout, Tokens
 from attention_atlas.encoder.transformer import Encoder
+from attention_atlas.errors import InputError
 from attention_atlas.pretrained.adapters import add_adapters
 from attention_atlas.pretrained.backbone import Backbone
 
@@ -27,6 +28,9 @@ class PretrainedEncoder(Encoder):
             the first blocks.
         lora: Options of `peft.LoraConfig`; with them, nothing but small matrices beside those of
             the model is trained.
+
+    Raises:
+        InputError: There are fewer blocks than are to be frozen, or LoRA is not possible.
     """
 
     def __init__(
@@ -39,7 +43,16 @@ class PretrainedEncoder(Encoder):
         super().__init__()
         self.backbone = backbone
         self.inputs = inputs
-        self.is_fixed = freeze == "all"
+        self.is_fixed = lora is None and freeze == "all"
+        for name, parameter in backbone.model.named_parameters():
+            if name in backbone.unused:
+                parameter.requires_grad_(False)
+        depth = len(backbone.blocks)
+        if isinstance(freeze, int) and freeze > depth:
+            raise InputError(
+                f"encoder.freeze={freeze} is not possible: the encoder has {depth} layers. Take "
+                f"0 to {depth}, or all."
+            )
         if lora is not None:
             add_adapters(backbone.model, lora)
         elif self.is_fixed:

@@ -1,5 +1,6 @@
 """Feed a pretrained model of each modality, and find where its tokens lie in the input."""
 
+import math
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from attention_atlas.pretrained.backbone import Backbone
 
 
 def build_inputs(
-    model: PreTrainedModel, modality: str, example: Batch
+    model: PreTrainedModel, modality: str, example: Batch, seconds: float = math.inf
 ) -> tuple[Backbone, ModelInputs]:
     """The model, cut before its first block, and how it is fed.
 
@@ -22,6 +23,7 @@ def build_inputs(
         model: An encoder, wired.
         modality: `text`, `image` or `audio`.
         example: A prepared batch of one sample.
+        seconds: Of a clip, where it is sound.
 
     Raises:
         InputError: The model does not take such inputs, or its tokens have no place in them.
@@ -31,8 +33,10 @@ def build_inputs(
         return _backbone(model, text(example)), text
     name, values = model.main_input_name, example["inputs"]
     backbone = _backbone(model, {name: values})
-    places = _patches if modality == "image" else places_in_sound
-    boxes = places(model.config, values)
+    if modality == "image":
+        boxes = _patches(model.config, values)
+    else:
+        boxes = places_in_sound(model.config, values, seconds)
     special = backbone.num_tokens - len(boxes)
     if special < 0:
         raise InputError(

@@ -1,5 +1,7 @@
 """A pretrained model as it was saved, in the form in which an atlas is made of it."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -16,6 +18,7 @@ class RecordableModel(nn.Module):
         name: A hub id, a folder, or the short name of a package.
         modality: `text`, `image` or `audio`.
         example: A prepared batch of one sample.
+        seconds: Of a clip, where it is sound.
 
     Attributes:
         classes: That it predicts; none where it has no head that classifies.
@@ -24,14 +27,15 @@ class RecordableModel(nn.Module):
         InputError: It cannot be loaded, recorded, or run on such inputs.
     """
 
-    def __init__(self, name: str, modality: str, example: Batch) -> None:
+    def __init__(self, name: str, modality: str, example: Batch, seconds: float = math.inf) -> None:
         super().__init__()
         model, encoder, self.classes = load_whole(name, modality)
-        backbone, self.inputs = build_inputs(encoder, modality, example)
+        backbone, self.inputs = build_inputs(encoder, modality, example, seconds)
         self.model = model
         prefix = _prefix(model, encoder)
         self._layers = [f"model.{prefix}{layer}" for layer in backbone.layers]
-        self._has_cls = has_cls(backbone, self.inputs, example)
+        has_decoder = bool(model.config.is_encoder_decoder)  # which the prediction is read from
+        self._has_cls = not has_decoder and has_cls(backbone, self.inputs, example)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, C]; C is 0 without a head."""

@@ -14,16 +14,25 @@ FRAME_SECONDS = 0.01
 """Time from one frame of a spectrogram to the next."""
 
 
-def places_in_sound(config: Any, values: Tensor) -> Tensor:
+def places_in_sound(config: Any, values: Tensor, seconds: float) -> Tensor:
     """Start in seconds, low edge in hertz, end, high edge of each token: [K, 4].
+
+    Models that always hear as much (Whisper 30 s) have tokens of the silence behind a clip; they
+    stand for no place: NaN.
 
     Args:
         config: Of the model.
         values: A batch of its inputs.
+        seconds: Of a clip.
 
     Raises:
         InputError: It is not known how the model cuts sound into tokens.
     """
+    boxes = _places(config, values)
+    return boxes.masked_fill((boxes[:, 0] >= seconds)[:, None], torch.nan)
+
+
+def _places(config: Any, values: Tensor) -> Tensor:
     if hasattr(config, "conv_stride"):
         return _frames_of_waveform(config, values.shape[-1])
     if hasattr(config, "time_stride"):

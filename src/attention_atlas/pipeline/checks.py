@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -354,6 +355,14 @@ def _check_init(config: DictConfig) -> None:
             "has ended, such as outputs/<task>/<time>."
         )
     check_checkpoint(Path(init) / "checkpoints" / "best.ckpt", "The checkpoint of init")
+    if not is_pretrained(config):
+        return
+    described = json.loads((Path(init) / "result.json").read_text(encoding="utf-8"))
+    if described.get("encoder") != config.encoder.name:
+        raise InputError(
+            f"init={init} was trained with encoder={described.get('encoder')}, not with "
+            f"encoder.name={config.encoder.name}: take the same, or leave init out."
+        )
 
 
 def check_devices(config: DictConfig) -> None:

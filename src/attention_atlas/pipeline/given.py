@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch import nn
 
 from attention_atlas.analysis.attributions import attribute
@@ -13,8 +14,9 @@ from attention_atlas.analysis.faithfulness.removal import build_removal
 from attention_atlas.atlas import AtlasAttributes, AtlasWriter
 from attention_atlas.atlas.batches import CapturedBatch
 from attention_atlas.data.base import AtlasDataModule
-from attention_atlas.data.given import Given, gather
+from attention_atlas.data.given import Given
 from attention_atlas.data.loader import Batch
+from attention_atlas.data.text.module import TextDataModule
 from attention_atlas.encoder import Classifier
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.capture import describe_atlas, describe_spectrogram, most_tokens
@@ -36,21 +38,23 @@ class Reader:
         datamodule: Prepares inputs as those that the model was trained on.
         attributes: Of the atlases that are made with it.
         max_tokens: Most tokens of one input; None where that is not known.
-        text_column: Of a CSV file, as in the one that the model was trained on.
-        label_column: The same.
     """
 
     model: nn.Module
     datamodule: AtlasDataModule
     attributes: AtlasAttributes
     max_tokens: int | None = None
-    text_column: str = "text"
-    label_column: str = "label"
 
     @property
     def modality(self) -> str:
         """`text`, `image` or `audio`."""
         return self.datamodule.modality
+
+    @property
+    def readout_layer(self) -> str | None:
+        """The module whose row leads to the prediction, if there is one."""
+        layer: str | None = self.model.readout_layer  # type: ignore[assignment]
+        return layer
 
 
 def reader_of_run(folder: Path) -> Reader:
@@ -63,10 +67,7 @@ def reader_of_run(folder: Path) -> Reader:
     run.config.run_folder = str(folder)  # which Hydra knew
     digest = hashlib.sha256(best_checkpoint(folder).read_bytes()).hexdigest()
     attributes = describe_atlas(run.config, run.task, run.datamodule, digest)
-    data = run.config.data
-    columns = {key: data[key] for key in ("text_column", "label_column") if key in data}
-    most = most_tokens(run.task, run.datamodule)
-    return Reader(run.model, run.datamodule, attributes, most, **columns)
+    return Reader(run.model, run.datamodule, attributes, most_tokens(run.task, run.datamodule))
 
 
 def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Reader:
@@ -86,7 +87,10 @@ def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Read
     datamodule.classes = []
     datamodule.adopt(name)
     example = datamodule.prepare(datamodule.example(), training=False)
-    model = RecordableModel(name, modality, example).eval()
+    model = RecordableModel(name, modality, example, clip_seconds).eval()
+    if isinstance(datamodule, TextDataModule) and model.model.config.pad_token_id is None:
+        # By it a head of a causal model finds the last token (GPT-2 has none).
+        model.model.config.pad_token_id = datamodule.special.pad
     datamodule.classes = model.classes
     attributes = AtlasAttributes(
         task=TASKS[modality],
@@ -104,8 +108,6 @@ def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Read
 
 def _datamodule(modality: str, clip_seconds: float) -> AtlasDataModule:
     if modality == "text":
-        from attention_atlas.data.text.module import TextDataModule
-
         return TextDataModule("csv")
     if modality == "image":
         from attention_atlas.data.image.module import ImageDataModule
@@ -114,29 +116,6 @@ def _datamodule(modality: str, clip_seconds: float) -> AtlasDataModule:
     from attention_atlas.data.audio.module import AudioDataModule
 
     return AudioDataModule("audio_folder", batch_size=1, clip_seconds=clip_seconds)
-
-
-def gather_for(
-    reader: Reader,
-    arguments: Sequence[str],
-    read_lines: Callable[[], list[str]],
-    text_column: str | None = None,
-    label_column: str | None = None,
-) -> list[Given]:
-    """The inputs that arguments of a command stand for, as `gather` has it.
-
-    Columns that are not named are called as in the CSV file that the model was trained on.
-
-    Raises:
-        InputError: A file cannot be used, or there is no input.
-    """
-    return gather(
-        reader.modality,
-        arguments,
-        read_lines,
-        text_column or reader.text_column,
-        label_column or reader.label_column,
-    )
 
 
 def record_given(
@@ -149,6 +128,7 @@ def record_given(
     num_samples: int | None = None,
     dtype: str = "float16",
     methods: Sequence[str] = (),
+    device: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, dict[str, list[float]]]:
     """Run a model on inputs and write an atlas of them, in their order.
@@ -162,14 +142,18 @@ def record_given(
         num_samples: How many of the first inputs keep full maps; None keeps all.
         dtype: Of the maps, `float16` or `float32`.
         methods: Attributions to compute too; for a `Classifier` alone.
+        device: Where the model runs; None takes a GPU where there is one.
         progress: Called with the inputs done and all inputs.
 
     Returns:
         By sample id and method, the weights of its tokens.
 
     Raises:
-        InputError: An input cannot be read, or the atlas cannot be written.
+        InputError: An input cannot be read, the atlas cannot be written, or there is no such
+            device.
     """
+    place = _find_device(device)
+    reader.model.to(place)
     whole = {each.name for each in given[:num_samples]}
     attributes = replace(reader.attributes, data=data)
     recorder = BatchRecorder(whole, True, attributes.has_null_key, dtype=dtype)
@@ -183,7 +167,7 @@ def record_given(
     )
     done = 0
     try:
-        for batch in _batches(reader, given, batch_size):
+        for batch in _batches(reader, given, batch_size, place):
             writer.add_batch(_record(reader, recorder, batch))
             if methods:
                 weights |= _attribute(reader, batch, methods)
@@ -197,12 +181,27 @@ def record_given(
     return weights
 
 
-def _batches(reader: Reader, given: Sequence[Given], batch_size: int) -> Iterator[Batch]:
+def _find_device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # as torch says that it was built without
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"--device {name} is not possible: {reason}.") from error
+    return device
+
+
+def _batches(
+    reader: Reader, given: Sequence[Given], batch_size: int, device: torch.device
+) -> Iterator[Batch]:
     for first in range(0, len(given), READ_AT_ONCE):
         dataset = reader.datamodule.dataset_of(given[first : first + READ_AT_ONCE])
         for start in range(0, len(dataset), batch_size):
             places = list(range(start, min(start + batch_size, len(dataset))))
-            yield reader.datamodule.prepare(dataset.__getitems__(places), training=False)
+            raw = move_data_to_device(dataset.__getitems__(places), device)
+            yield reader.datamodule.prepare(raw, training=False)
 
 
 @torch.no_grad()

@@ -10,9 +10,17 @@ from attention_atlas.errors import InputError
 
 
 def name_of(config: DictConfig, run_folder: Path | None = None) -> str:
-    """Where the encoder comes from: a finished run keeps all but the weights."""
-    kept = None if run_folder is None else run_folder / PRETRAINED_FOLDER
-    return str(kept) if kept is not None and kept.is_dir() else str(config.encoder.name)
+    """Where the encoder comes from: a finished run keeps all but the weights.
+
+    Raises:
+        InputError: The run does not. It is looked for nowhere else: a run may be someone else's.
+    """
+    if run_folder is None:
+        return str(config.encoder.name)
+    kept = run_folder / PRETRAINED_FOLDER
+    if not (kept / "config.json").is_file():
+        raise InputError(f"{kept} does not tell of the pretrained encoder of the run.")
+    return str(kept)
 
 
 def build_classifier(
@@ -42,7 +50,8 @@ def build_classifier(
     assert name is not None
     model = load_model(name, datamodule.modality, with_weights)
     example = datamodule.prepare(datamodule.example(), training=False)
-    backbone, inputs = build_inputs(model, datamodule.modality, example)
+    seconds = datamodule.clip_seconds
+    backbone, inputs = build_inputs(model, datamodule.modality, example, seconds)
     if options["readout"] == "cls" and not has_cls(backbone, inputs, example):
         raise InputError(
             f"encoder.readout=cls needs a first token that stands for the whole input, and "

@@ -30,6 +30,7 @@ class Backbone(nn.Module):
         layers: Names of the attention modules in `model`, in the order in which they run.
         heads: How many heads each of them has.
         front: Names of the modules that run before the first block.
+        unused: Names of the parameters that the encoded tokens do not depend on, as of a pooler.
         first_sees_others: Whether the first token attends to any other; not so in causal models.
         num_tokens: Of the example.
         width: D.
@@ -47,7 +48,6 @@ class Backbone(nn.Module):
         recorded = record(model, queries="first")
         with torch.no_grad(), recorded as recording, _projections(model) as self._projections:
             hidden = model(**example).last_hidden_state
-        model.train(was_training)
         self.num_tokens, self.width = hidden.shape[1:]
         self.layers = [name for name in names if recording.calls[name]]
         self.heads = [recording.calls[name][0].shape[1] for name in self.layers]
@@ -64,8 +64,10 @@ class Backbone(nn.Module):
             )
         self.blocks = _blocks_of(self.layers)
         self.first_sees_others = bool(recording.maps[self.layers[-1]][..., 1:].any())
+        self.unused = self._find_unused(example)
         with torch.no_grad():
             self.front = self._find_front(example)
+        model.train(was_training)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """The encoded tokens [B, K, D]."""
@@ -82,10 +84,7 @@ class Backbone(nn.Module):
                 f"{layer} of {type(self.model).__name__} hands what its heads give to no linear "
                 "map, so what each token sends is not known."
             )
-        projection = self.model.get_submodule(self._projections[layer])
-        weight = projection.weight
-        assert isinstance(weight, Tensor)
-        return weight.T if isinstance(projection, Conv1D) else weight
+        return _weight_of(self.model.get_submodule(self._projections[layer]))
 
     def embed(self, inputs: Inputs) -> Tensor:
         """What enters the first block, [B, K, D]."""
@@ -105,6 +104,17 @@ class Backbone(nn.Module):
             for name in self.front
             if not self.blocks[0].startswith(f"{name}.")
         )
+
+    def _find_unused(self, example: Inputs) -> set[str]:
+        """What gets no gradient: ranks that train side by side would wait for it."""
+        parameters = {
+            name: value for name, value in self.model.named_parameters() if value.requires_grad
+        }
+        with torch.enable_grad():
+            total = self.model(**example).last_hidden_state.sum()
+        gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+        found = zip(parameters, gradients, strict=True)
+        return {name for name, gradient in found if gradient is None}
 
     def _find_front(self, example: Inputs) -> set[str]:
         """The modules that are entered before the first block; those around the blocks too."""
@@ -158,6 +168,18 @@ class _Stop(Exception):  # noqa: N818  nothing went wrong
     @staticmethod
     def at(hidden: Tensor) -> Tensor:
         raise _Stop
+
+
+def _weight_of(projection: nn.Module) -> Tensor:
+    """The weight [out, in] of a linear map, with what LoRA adds to it."""
+    weight = projection.weight
+    assert isinstance(weight, Tensor)
+    base: Any = projection
+    if hasattr(projection, "get_delta_weight"):
+        base = projection.get_base_layer()  # type: ignore[operator]
+        for adapter in projection.active_adapters:  # type: ignore[union-attr]
+            weight = weight + projection.get_delta_weight(adapter)  # type: ignore[operator]
+    return weight.T if isinstance(base, Conv1D) else weight
 
 
 def _note(entered: set[str], name: str, module: nn.Module, arguments: tuple[Any, ...]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
@@ -45,8 +46,9 @@ def load(name: str, what: str, loader: Callable[..., Loaded], **options: Any) ->
     Raises:
         InputError: It cannot be loaded.
     """
-    level = logging.get_verbosity()
+    level, hub_level = logging.get_verbosity(), hub_logging.get_verbosity()
     logging.set_verbosity_error()  # it lists each weight of a head that we do not take
+    hub_logging.set_verbosity_error()  # and each attempt to reach the Hub
     logging.disable_progress_bar()
     try:
         return loader(find_source(name), trust_remote_code=False, **options)
@@ -55,11 +57,12 @@ def load(name: str, what: str, loader: Callable[..., Loaded], **options: Any) ->
     except Exception as error:  # what a folder or a hub can get wrong is told in many ways
         reason = " ".join(str(error).split()).split(". ")[0].rstrip(".:") or type(error).__name__
         raise InputError(
-            f"encoder.name={name} has no {what} that can be loaded: {reason}. Take the id of a "
-            "model on the Hugging Face Hub, a folder with its files, or minilm."
+            f"The pretrained model {name} has no {what} that can be loaded: {reason}. Take the id "
+            "of a model on the Hugging Face Hub, a folder with its files, or minilm."
         ) from error
     finally:
         logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub_level)
         logging.enable_progress_bar()
 
 
@@ -109,19 +112,20 @@ def load_wired(name: str, auto: Any, with_weights: bool = True) -> PreTrainedMod
         model = load(name, "model", auto.from_pretrained, **options)
     else:
         model = auto.from_config(config, **options)
+    if hasattr(model.config, "layerdrop"):
+        model.config.layerdrop = 0.0  # each layer has a map, and each rank all gradients
     return wire(model)
 
 
-def encoder_of(model: PreTrainedModel, modality: str) -> PreTrainedModel:
-    """The part of a model that encodes a modality."""
+def encoder_of(model: Any, modality: str) -> PreTrainedModel:
+    """The part of a model of transformers that encodes a modality."""
+    encoder: PreTrainedModel = model
     tower = {"text": "text_model", "image": "vision_model"}.get(modality)
     if tower is not None and hasattr(model, tower):
-        found: PreTrainedModel = getattr(model, tower)
-        return found
-    if model.config.is_encoder_decoder:
-        encoder: PreTrainedModel = model.get_encoder()
-        return encoder
-    return model
+        encoder = getattr(model, tower)
+    elif model.config.is_encoder_decoder:
+        encoder = model.encoder if hasattr(model, "encoder") else model.get_encoder()
+    return encoder
 
 
 def _check_interface(config: PreTrainedConfig) -> None:

@@ -31,7 +31,6 @@ def load_whole(name: str, modality: str) -> tuple[PreTrainedModel, PreTrainedMod
     if classifies:
         labels: dict[Any, str] = dict(config.id2label or {})
         classes = [str(labels[place]) for place in sorted(labels)]
-        base: Any = model.base_model
-        return model.eval(), base, classes
+        return model.eval(), encoder_of(model.base_model, modality), classes
     encoder = encoder_of(model, modality).eval()
     return encoder, encoder, classes

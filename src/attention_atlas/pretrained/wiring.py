@@ -1,5 +1,6 @@
 """Have Hugging Face models attend through our function, which `record` sees."""
 
+import warnings
 from typing import TypeVar
 
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -22,6 +23,8 @@ def wire(model: Model) -> Model:
     It is the fused kernel that `attn_implementation="sdpa"` calls, with the same masks: outputs
     stay as they are. Nothing of the model is patched or copied.
 
+    Where parts of the model attend on their own, a warning names them.
+
     Returns:
         The same model.
 
@@ -37,4 +40,26 @@ def wire(model: Model) -> Model:
                 f"{name} of {type(model).__name__} keeps attn_implementation="
                 f"{implementation_of(module)!r}, so its maps cannot be recorded."
             )
+    unseen = _unseen(model)
+    if unseen:
+        warnings.warn(
+            f"Of {type(model).__name__}, {', '.join(unseen)} attends on its own, not through the "
+            "attention interface of transformers, and is not recorded.",
+            stacklevel=2,
+        )
     return model
+
+
+def _unseen(model: PreTrainedModel) -> list[str]:
+    """Modules that are called attention, and neither are, hold nor belong to one that is seen."""
+    seen = list(attention_modules(model))
+
+    def is_apart(name: str) -> bool:
+        return not any(f"{a}.".startswith(f"{b}.") for s in seen for a, b in ((name, s), (s, name)))
+
+    named = (
+        name
+        for name, module in model.named_modules()
+        if type(module).__name__.endswith("Attention") and any(True for _ in module.parameters())
+    )
+    return [name for name in named if is_apart(name)]

@@ -55,7 +55,7 @@ def _decays(name: str, parameter: nn.Parameter) -> bool:
     """Whether a parameter is a matrix that weight decay regularises."""
     if {"score", "differential"} & set(name.split(".")):
         return False
-    return parameter.ndim >= 2 and not name.endswith(("position", "query", "readout.token"))
+    return parameter.ndim >= 2 and not name.endswith(("position", "positions", "query", "token"))
 
 
 def cosine(

@@ -1,6 +1,5 @@
 """`atlas predict`: the class of new inputs, and what mattered for it."""
 
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attention_atlas.cli.console import make_console, print_json, print_parts, progress_bar
-from attention_atlas.cli.options import AsJson, LabelColumn, OutFolder, TextColumn, complete_run
+from attention_atlas.cli.options import (
+    AsJson,
+    Device,
+    LabelColumn,
+    OutFolder,
+    TextColumn,
+    complete_run,
+)
 from attention_atlas.cli.runs import ATLAS_FOLDER, local_run, new_atlas
 
 if TYPE_CHECKING:
@@ -42,6 +48,7 @@ def predict(
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
     out: OutFolder = None,
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict the class of new inputs, and what mattered.
@@ -50,20 +57,30 @@ def predict(
     takes: the data that the model was trained on is not read.
     """
     folder = local_run(run)
-    if out is not None:
-        new_atlas(out)
-    from attention_atlas.analysis.attributions import find_method
-    from attention_atlas.atlas import open_atlas
-    from attention_atlas.pipeline.given import gather_for, reader_of_run, record_given
+    from attention_atlas.cli.inputs import inputs_of_run
 
-    methods = [] if method is None else [find_method(method).name]
-    reader = reader_of_run(folder)
-    given = gather_for(reader, inputs, _read_lines, text_column, label_column)
+    given = inputs_of_run(folder, inputs, text_column, label_column)
     with ExitStack() as stack:
-        place = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if out is None:
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory())) / ATLAS_FOLDER
+        else:
+            place = stack.enter_context(new_atlas(out))
+        from attention_atlas.analysis.attributions import find_method
+        from attention_atlas.atlas import open_atlas
+        from attention_atlas.pipeline.given import reader_of_run, record_given
+
+        methods = [] if method is None else [find_method(method).name]
+        reader = reader_of_run(folder)
+        needs_maps = out is not None or (method is None and reader.readout_layer is None)
         with progress_bar("inputs") as progress:
             weights = record_given(
-                reader, given, place / ATLAS_FOLDER, methods=methods, progress=progress
+                reader,
+                given,
+                place,
+                num_samples=None if needs_maps else 0,
+                methods=methods,
+                device=device,
+                progress=progress,
             )
         atlas = open_atlas(place)
         views = [
@@ -78,10 +95,6 @@ def predict(
             _tabulate(atlas, names, views)
     if out is not None and not as_json:
         print(f"maps: {out}    next: atlas show {out}")
-
-
-def _read_lines() -> list[str]:
-    return sys.stdin.read().splitlines()
 
 
 def _view(sample: "Sample", weights: dict[str, list[float]], method: str | None) -> "View":

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from attention_atlas.cli.console import print_json, progress_bar
-from attention_atlas.cli.options import AsJson, LabelColumn, TextColumn
-from attention_atlas.cli.runs import ATLAS_FOLDER, new_atlas
+from attention_atlas.cli.options import AsJson, Device, LabelColumn, TextColumn
+from attention_atlas.cli.runs import new_atlas
 from attention_atlas.errors import InputError
 
 MODALITIES = ("text", "image", "audio")
@@ -42,6 +42,7 @@ def record(
         float, typer.Option(min=0.1, help="Of each sound file that the model hears.")
     ] = 1.0,
     dtype: Annotated[str, typer.Option(help="Of the maps: float16 or float32.")] = "float16",
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Record the maps of any model on any data."""
@@ -49,34 +50,34 @@ def record(
         raise InputError(f"--modality {modality} is not possible: take text, image or audio.")
     if dtype not in ("float16", "float32"):
         raise InputError(f"--dtype {dtype} is not possible: take float16 or float32.")
-    new_atlas(out)
+    from attention_atlas.cli.inputs import inputs_of, inputs_of_run
     from attention_atlas.data.given import modality_of_data
 
-    found = modality_of_data(data)
-    from attention_atlas.pipeline.given import (
-        gather_for,
-        reader_of_model,
-        reader_of_run,
-        record_given,
-    )
+    run = Path(model) if (Path(model) / ".hydra" / "config.yaml").is_file() else None
+    found = modality or modality_of_data(data)
+    if run is None:
+        given = inputs_of(found, [str(data)], text_column, label_column)
+    else:
+        given = inputs_of_run(run, [str(data)], text_column, label_column)
+    with new_atlas(out) as place:
+        from attention_atlas.pipeline.given import reader_of_model, reader_of_run, record_given
 
-    if (Path(model) / ".hydra" / "config.yaml").is_file():
-        reader = reader_of_run(Path(model))
-    else:
-        reader = reader_of_model(model, modality or found, clip_seconds)
-    given = gather_for(reader, [str(data)], list, text_column, label_column)
-    with progress_bar("samples") as progress:
-        record_given(
-            reader,
-            given,
-            out / ATLAS_FOLDER,
-            data=data.name,
-            batch_size=batch_size,
-            num_samples=num_samples,
-            dtype=dtype,
-            progress=progress,
-        )
+        reader = reader_of_model(model, found, clip_seconds) if run is None else reader_of_run(run)
+        with progress_bar("samples") as progress:
+            record_given(
+                reader,
+                given,
+                place,
+                data=data.name,
+                batch_size=batch_size,
+                num_samples=num_samples,
+                dtype=dtype,
+                device=device,
+                progress=progress,
+            )
     if as_json:
-        print_json({"atlas": str(out / ATLAS_FOLDER), "samples": len(given)})
-    else:
-        print(f"{len(given)} samples in {out}    next: atlas show {out}")
+        print_json({"atlas": str(place), "samples": len(given)})
+        return
+    whole = len(given) if num_samples is None else min(num_samples, len(given))
+    full = "" if whole == len(given) else f", {whole} of them with full maps,"
+    print(f"{len(given)} samples{full} in {out}    next: atlas show {out}")

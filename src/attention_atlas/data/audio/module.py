@@ -72,6 +72,7 @@ class AudioDataModule(AtlasDataModule):
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         self.source = AudioSource(name, path, clip_seconds, num_mels, labels)
         self.name = name
+        self.clip_seconds = clip_seconds
         self.clip_samples = round(clip_seconds * SAMPLE_RATE)
         self.log_mel = LogMel(num_mels)
         options = audio_augmentation_options(augmentation or {})

@@ -7,6 +7,10 @@ from attention_atlas.data.text.tokenizer import SpecialTokens
 from attention_atlas.errors import InputError
 from attention_atlas.pretrained.source import load, load_config
 
+COUNTED_FROM_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm"}
+COUNTED_FROM_PADDING |= {"camembert", "data2vec-text", "xmod", "longformer", "mpnet"}
+"""Models whose positions begin behind the id of padding, so that the first ones hold no token."""
+
 
 def load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a pretrained model.
@@ -62,6 +66,6 @@ def _most_tokens(name: str, tokenizer: PreTrainedTokenizerBase) -> int:
     config = load_config(name)
     config = getattr(config, "text_config", config)
     positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
-    if config.model_type in ("roberta", "xlm-roberta", "camembert"):
-        positions -= config.pad_token_id + 1  # the first positions belong to padding
+    if config.model_type in COUNTED_FROM_PADDING:
+        positions -= config.pad_token_id + 1
     return int(min(positions, tokenizer.model_max_length, 10**6))

@@ -1,0 +1,36 @@
+"""The inputs that arguments of a command stand for, found before anything slow begins."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from attention_atlas.data.given import Given, gather
+from attention_atlas.pipeline.rerun import read_run
+
+
+def inputs_of_run(
+    run: Path, arguments: Sequence[str], text_column: str | None, label_column: str | None
+) -> list[Given]:
+    """The inputs for the model of a run; columns are called as in its data unless they are named.
+
+    Raises:
+        InputError: The run or a file cannot be used, or there is no input.
+    """
+    config = read_run(run)
+    text, label = (config.data.get(f"{key}_column") or key for key in ("text", "label"))
+    return inputs_of(config.task.modality, arguments, text_column or text, label_column or label)
+
+
+def inputs_of(
+    modality: str, arguments: Sequence[str], text_column: str | None, label_column: str | None
+) -> list[Given]:
+    """The inputs of a modality.
+
+    Raises:
+        InputError: A file cannot be used, or there is no input.
+    """
+    return gather(modality, arguments, _read_lines, text_column or "text", label_column or "label")
+
+
+def _read_lines() -> list[str]:
+    return sys.stdin.read().splitlines()
