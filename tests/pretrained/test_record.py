@@ -1,6 +1,7 @@
 """`atlas record`: maps of any model on any data, without training."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from attention_atlas.atlas import open_atlas
 from tests.commands import invoke_atlas
-from tests.pretrained.architectures import IMAGE, TEXT
+from tests.pretrained.architectures import IMAGE, SEQUENCES, TEXT
 from tests.pretrained.conftest import save_tokenizer
 
 
@@ -172,3 +173,74 @@ def test_images_are_what_the_processor_makes_of_them(model, processor, size, tmp
         attentions = loaded.eval()(**inputs, output_attentions=True).attentions
     maps = open_atlas(tmp_path / "maps")[0].maps
     np.testing.assert_allclose(maps, torch.stack(attentions)[:, 0], atol=1e-5)
+
+
+HEADS = {
+    "BartForSequenceClassification": {**SEQUENCES, "max_position_embeddings": 64},
+    "T5ForSequenceClassification": {
+        "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4,
+        "pad_token_id": 0, "eos_token_id": 3, "decoder_start_token_id": 0,
+    },
+    "GPT2ForSequenceClassification": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64},
+    "RobertaForSequenceClassification": {**TEXT, "max_position_embeddings": 70, "pad_token_id": 0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_says_what_it_says_alone(head: str, tmp_path) -> None:
+    """Texts of differing lengths, in one padded batch, and each alone."""
+    size = save_tokenizer(tmp_path / "model")
+    torch.manual_seed(0)
+    kind = getattr(transformers, head.replace("ForSequenceClassification", "Config"))
+    options = {**HEADS[head], "vocab_size": size, "eos_token_id": 3, "bos_token_id": 2}
+    config = kind(**options, num_labels=3)
+    getattr(transformers, head)(config).save_pretrained(tmp_path / "model")
+    (tmp_path / "lines.txt").write_text("great film\nso dull, so poor, so very awful\nfine\n")
+    out = ["--data", "lines.txt", "--out", "maps", "--dtype", "float32"]
+    run(tmp_path, "record", "model", *out)
+    own = getattr(transformers, head).from_pretrained(tmp_path / "model").eval()
+    own.config.pad_token_id = 0
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
+    for sample in open_atlas(tmp_path / "maps"):
+        inputs = tokenizer(sample.text, return_tensors="pt")
+        with torch.no_grad():
+            logits = own(**inputs).logits[0]
+        np.testing.assert_allclose(sample.logits, logits, atol=1e-5)
+        assert sample.maps.shape[-1] == inputs["input_ids"].shape[1]
+        has_readout = head.startswith("Roberta")
+        assert (sample.readout is not None and sample.readout.size > 0) == has_readout
+
+
+def test_tokens_of_the_silence_behind_a_clip_stand_for_no_place(tmp_path, sounds) -> None:
+    """Whisper hears 30 seconds, whatever the clip."""
+    torch.manual_seed(0)
+    config = transformers.WhisperConfig(
+        **{**SEQUENCES, "vocab_size": 60}, num_mel_bins=80, max_source_positions=1500,
+        classifier_proj_size=16, num_labels=2, suppress_tokens=None, begin_suppress_tokens=None,
+    )  # fmt: skip
+    transformers.WhisperForAudioClassification(config).save_pretrained(tmp_path / "model")
+    transformers.WhisperFeatureExtractor().save_pretrained(tmp_path / "model")
+    (tmp_path / "clips").mkdir()
+    for index in range(2):
+        shutil.copy(sounds / "low" / f"{index}.wav", tmp_path / "clips")
+    out = ["--data", "clips", "--out", "maps", "--clip-seconds", "0.5", "--num-samples", "0"]
+    run(tmp_path, "record", "model", *out)
+    boxes = open_atlas(tmp_path / "maps")[0].boxes
+    assert len(boxes) == 1500
+    assert np.isnan(boxes[25:]).all()
+    np.testing.assert_allclose(boxes[24], [0.48, 0, 0.5, 8000], atol=1e-4)
+
+
+def test_a_head_over_one_tower(tmp_path, pictures) -> None:
+    torch.manual_seed(0)
+    vision = {**IMAGE, "projection_dim": 16}
+    config = transformers.CLIPConfig(vision_config=vision, projection_dim=16, num_labels=2)
+    transformers.CLIPForImageClassification(config).save_pretrained(tmp_path / "model")
+    processor = transformers.CLIPImageProcessor(
+        size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}
+    )
+    processor.save_pretrained(tmp_path / "model")
+    run(tmp_path, "record", "model", "--data", pictures / "left", "--out", "maps")
+    kept = open_atlas(tmp_path / "maps")
+    assert kept.classes == ["LABEL_0", "LABEL_1"]
+    assert kept[0].maps.shape == (3, 4, 17, 17)
