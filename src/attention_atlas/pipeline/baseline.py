@@ -16,7 +16,7 @@ from sklearn.svm import SVC
 
 from attention_atlas.analysis.files import write_json
 from attention_atlas.data.base import AtlasDataModule
-from attention_atlas.pipeline.build import build_datamodule
+from attention_atlas.pipeline.instantiate import instantiate
 from attention_atlas.pipeline.known_baselines import keep_baseline
 from attention_atlas.pipeline.summary import accuracy_table
 
@@ -40,7 +40,8 @@ def run_baseline(config: DictConfig, folder: Path) -> dict[str, Any]:
         What `baseline.json` holds.
     """
     seed_everything(config.seed, workers=True, verbose=False)
-    datamodule = build_datamodule(config)
+    datamodule: AtlasDataModule = instantiate(config.data)  # in the form of our own models
+    datamodule.setup()
     measured = measure_baseline(datamodule)
     result = {"task": config.task.name, "data": config.data.name, "seed": config.seed} | measured
     write_json(folder / "baseline.json", result)

@@ -157,7 +157,7 @@ def _tabulate(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample",
                 _short(names[sample.sample_id]),
                 sample.prediction_name,
                 f"{100 * chance:.1f} %",
-                ", ".join(mattered),
+                "; ".join(mattered),
             ]
         )
     print(f"What mattered: {views[0][1].description}")
