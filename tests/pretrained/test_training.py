@@ -313,6 +313,14 @@ def test_what_cannot_be_used_gets_a_sentence(chosen, message, overrides, tmp_pat
     assert "Traceback" not in done.stderr
 
 
+def test_two_processes_train_it(overrides, tmp_path) -> None:
+    """Each waits for every gradient of the other."""
+    chosen = [*overrides["bert"], "trainer=ddp_cpu", "trainer.devices=2", "debug=fast"]
+    done = run_script(["train.py", *chosen, "hydra.run.dir=run"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "test/accuracy" in json.loads((tmp_path / "run" / "result.json").read_text())
+
+
 def test_cls_is_refused_where_there_is_no_such_token(overrides, compose_train, tmp_path) -> None:
     from attention_atlas.pipeline.build import build_datamodule, build_task
 
