@@ -1,6 +1,7 @@
 """`atlas predict`: new inputs to a finished run, whose data may be gone."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -115,6 +116,22 @@ def test_columns_are_called_as_in_the_file_that_was_learned_from(trained_runs, t
     for options, expected in ([], "so great"), (["--text-column", "text"], "wrong"):
         done = invoke_atlas(tmp_path, "predict", str(run), "new.csv", "--json", *options)
         assert [each["input"] for each in json.loads(done.stdout)] == [expected]
+
+
+def test_a_text_that_is_cut_is_told(trained_runs, tmp_path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained_runs["nlp"], run)
+    config = run / ".hydra" / "config.yaml"
+    config.write_text(re.sub(r"max_length: \d+", "max_length: 8", config.read_text()))
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    name = "model.embedding.position"
+    checkpoint["state_dict"][name] = checkpoint["state_dict"][name][:8]
+    torch.save(checkpoint, run / "checkpoints" / "best.ckpt")
+    text = "great " * 30
+    done = invoke_atlas(tmp_path, "predict", str(run), text, "so dull")
+    assert done.exit_code == 0, done.output
+    assert f"read up to character 47 of {len(text)}" in done.stdout
+    assert done.stdout.count("read up to") == 1
 
 
 def test_the_data_need_not_be_there(trained_runs, reviews, tmp_path) -> None:

@@ -125,9 +125,21 @@ def _described(
         **describe_sample(sample),
         "confidence": chances[sample.prediction],
         "probabilities": dict(zip(atlas.classes, chances.tolist(), strict=True)),
+        **(
+            {"characters_read": _characters_read(sample)}
+            if atlas.attributes.token_layout == "character_span"
+            else {}
+        ),
         "weights_of": view.description,
         "weights": view.weights,
     }
+
+
+def _characters_read(sample: "Sample") -> int:
+    """Where the last token ends: a model reads so many tokens of a long text."""
+    import numpy as np
+
+    return int(np.nanmax(sample.boxes[:, 1]))
 
 
 def _draw(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample", "View"]]) -> None:
@@ -139,6 +151,9 @@ def _draw(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample", "Vi
         is_text = atlas.attributes.token_layout == "character_span"
         heading = f"{sample.prediction_name}, {100 * chance:.1f} %"
         print(heading if is_text else f"{names[sample.sample_id]}: {heading}")
+        if is_text and (read := _characters_read(sample)) < len(sample.text.rstrip()):
+            size = len(sample.text)
+            print(f"read up to character {read:,} of {size:,}: the model takes no more tokens")
         print_parts(*draw_weights(console, atlas.attributes, sample, view), console=console)
         print()
 
