@@ -1,5 +1,6 @@
 """`encoder=pretrained` in all three tasks: real runs of tiny models, read back and explained."""
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -311,6 +312,19 @@ def test_what_cannot_be_used_gets_a_sentence(chosen, message, overrides, tmp_pat
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_it_goes_on_without_the_files_it_came_from(
+    overrides, run_training, tiny_bert, tmp_path
+) -> None:
+    shutil.copytree(tiny_bert, tmp_path / "bert")
+    chosen = [*overrides["bert"], f"encoder.name={tmp_path / 'bert'}", "resume=auto"]
+    run_training([*chosen, "trainer.max_epochs=1"], tmp_path / "run")
+    shutil.rmtree(tmp_path / "bert")
+    run_training([*chosen, "trainer.max_epochs=2"], tmp_path / "run")
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        validated = [row["epoch"] for row in csv.DictReader(file) if row["val/loss"]]
+    assert validated == ["0", "1"]
 
 
 def test_two_processes_train_it(overrides, tmp_path) -> None:

@@ -58,10 +58,12 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
 def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     """Be one rank of a training; the first one writes what a run has once."""
     prepare_process(config)
+    begun = folder if _own_checkpoint(config, folder) is not None else None
     init = None if config.init is None else Path(config.init)
-    datamodule = build_datamodule(config, init=init)
-    task = build_task(config, datamodule, with_weights=init is None)
-    if init is not None:
+    source = begun or init  # of weights, and of what tells of a pretrained encoder
+    datamodule = build_datamodule(config, init=source)
+    task = build_task(config, datamodule, with_weights=source is None)
+    if init is not None and begun is None:
         start_from(task, datamodule, init)
     if not is_first():  # dropout and augmentation of each rank are its own
         seed_everything(stable_hash("rank", config.seed, rank()) % 2**32, verbose=False)
@@ -133,11 +135,16 @@ def _keep_pruned(result: dict[str, Any], folder: Path, loggers: list[Logger]) ->
     return result
 
 
+def _own_checkpoint(config: DictConfig, folder: Path) -> Path | None:
+    """The last checkpoint of this very run, where it is to be resumed."""
+    return latest_checkpoint(folder) if config.resume == "auto" else None
+
+
 def _checkpoint_to_go_on_from(
     config: DictConfig, folder: Path, datamodule: AtlasDataModule
 ) -> Path | None:
     """The last one of this very run where it is resumed, else the one that was given."""
-    own = latest_checkpoint(folder) if config.resume == "auto" else None
+    own = _own_checkpoint(config, folder)
     if own is not None:
         state = read_checkpoint(own).get(type(datamodule).__qualname__, {})
         if state.get("samples") != datamodule.samples_digest():
