@@ -31,6 +31,16 @@ def test_training_starts_where_the_run_ended(
         torch.testing.assert_close(own[name], given[name], rtol=0, atol=1e-12)
 
 
+def test_it_is_tested_again_without_the_run_that_it_began_from(
+    tiny, trained_runs, run_training, tmp_path
+) -> None:
+    shutil.copytree(trained_runs["vision"], tmp_path / "first")
+    run_training([*tiny["vision"], *STILL, f"init={tmp_path / 'first'}"], tmp_path / "second")
+    shutil.rmtree(tmp_path / "first")
+    done = run_script(["evaluate.py", "run=second", "capture=off"], tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_other_classes_get_a_new_head(tiny, trained_runs, run_training, tmp_path) -> None:
     draw = np.random.default_rng(1)
     for label in ("up", "down", "middle"):

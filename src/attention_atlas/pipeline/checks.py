@@ -357,10 +357,13 @@ def _check_init(config: DictConfig) -> None:
     check_checkpoint(Path(init) / "checkpoints" / "best.ckpt", "The checkpoint of init")
     if not is_pretrained(config):
         return
-    described = json.loads((Path(init) / "result.json").read_text(encoding="utf-8"))
-    if described.get("encoder") != config.encoder.name:
+    try:
+        name = json.loads((Path(init) / "result.json").read_text(encoding="utf-8"))["encoder"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"init={init} has a result.json that is none: {error!r}.") from error
+    if name != config.encoder.name:
         raise InputError(
-            f"init={init} was trained with encoder={described.get('encoder')}, not with "
+            f"init={init} was trained with encoder={name}, not with "
             f"encoder.name={config.encoder.name}: take the same, or leave init out."
         )
 

@@ -109,7 +109,7 @@ def evaluation_config(
         choices: The option of each group, None where the run's own is kept.
     """
     merged = run.copy()
-    merged.ckpt_path = None  # what the run resumed from need not be there any more
+    merged.ckpt_path = merged.init = None  # what the run began from need not be there any more
     merged.trainer.update(strategy="auto", devices=1)  # one process tests, however many trained
     for name in NOT_OF_A_RUN:
         merged.trainer.pop(name, None)
