@@ -55,7 +55,8 @@ def _decays(name: str, parameter: nn.Parameter) -> bool:
     """Whether a parameter is a matrix that weight decay regularises."""
     if {"score", "differential"} & set(name.split(".")):
         return False
-    return parameter.ndim >= 2 and not name.endswith(("position", "positions", "query", "token"))
+    kept = ("position", "position_embeddings", "query", "token")  # the second as in ViT
+    return parameter.ndim >= 2 and not name.endswith(kept)
 
 
 def cosine(
