@@ -8,6 +8,7 @@ from attention_atlas.encoder.pretrained_inputs import build_inputs, has_cls
 from attention_atlas.errors import InputError
 from attention_atlas.pretrained import wire
 from attention_atlas.pretrained.source import encoder_of
+from attention_atlas.tasks.optimization import decayed_names
 from tests.pretrained.architectures import ARCHITECTURES
 
 BY_NAME = {architecture.name: architecture for architecture in ARCHITECTURES}
@@ -69,6 +70,13 @@ def test_all_that_is_trained_gets_a_gradient(name: str) -> None:
     trained = {key: value for key, value in encoder.named_parameters() if value.requires_grad}
     assert [key for key, value in trained.items() if value.grad is None] == []
     assert len(trained) > 30
+
+
+def test_positions_and_learned_tokens_do_not_decay() -> None:
+    backbone, _, _ = parts("ViT")
+    decayed = decayed_names(backbone.model)
+    assert not {"embeddings.cls_token", "embeddings.position_embeddings"} & decayed
+    assert "layers.0.mlp.fc1.weight" in decayed
 
 
 def test_there_are_no_more_layers_to_freeze_than_there_are() -> None:

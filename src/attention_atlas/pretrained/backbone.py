@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -29,8 +29,6 @@ class Backbone(nn.Module):
         blocks: Names of the blocks in `model`, in order; one that runs as every layer stands once.
         layers: Names of the attention modules in `model`, in the order in which they run.
         heads: How many heads each of them has.
-        front: Names of the modules that run before the first block.
-        unused: Names of the parameters that the encoded tokens do not depend on, as of a pooler.
         first_sees_others: Whether the first token attends to any other; not so in causal models.
         num_tokens: Of the example.
         width: D.
@@ -64,9 +62,7 @@ class Backbone(nn.Module):
             )
         self.blocks = _blocks_of(self.layers)
         self.first_sees_others = bool(recording.maps[self.layers[-1]][..., 1:].any())
-        self.unused = self._find_unused(example)
-        with torch.no_grad():
-            self.front = self._find_front(example)
+        self._example = example
         model.train(was_training)
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -99,31 +95,33 @@ class Backbone(nn.Module):
     def is_in_front(self, parameter: str) -> bool:
         """Whether a parameter of `model` acts before the first block."""
         owner = parameter.rpartition(".")[0]
-        return owner in self.front or any(
+        return owner in self._front or any(
             owner.startswith(f"{name}.")
-            for name in self.front
+            for name in self._front
             if not self.blocks[0].startswith(f"{name}.")
         )
 
-    def _find_unused(self, example: Inputs) -> set[str]:
-        """What gets no gradient: ranks that train side by side would wait for it."""
+    @cached_property
+    def unused(self) -> set[str]:
+        """Parameters that get no gradient, as of a pooler: ranks side by side would wait for it."""
         parameters = {
             name: value for name, value in self.model.named_parameters() if value.requires_grad
         }
         with torch.enable_grad():
-            total = self.model(**example).last_hidden_state.sum()
+            total = self.model(**self._example).last_hidden_state.sum()
         gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
         found = zip(parameters, gradients, strict=True)
         return {name for name, gradient in found if gradient is None}
 
-    def _find_front(self, example: Inputs) -> set[str]:
+    @cached_property
+    def _front(self) -> set[str]:
         """The modules that are entered before the first block; those around the blocks too."""
         entered: set[str] = set()
-        with ExitStack() as stack:
+        with ExitStack() as stack, torch.no_grad():
             for name, module in self.model.named_modules():
                 hook = partial(_note, entered, name)
                 stack.callback(module.register_forward_pre_hook(hook).remove)
-            self.embed(example)
+            self.embed(self._example)
         return {name for name in entered if not f"{name}.".startswith(f"{self.blocks[0]}.")}
 
     def encode(self, values: Tensor, inputs: Inputs) -> Tensor:
