@@ -96,7 +96,7 @@ def _row(experiment: Experiment, parts: dict[str, list[dict[str, Any]]]) -> list
     row = [f"`{experiment.name}`{experiment.remark}"]
     if not entries:
         return [*row, "not run in full", "", "", experiment.published, "", ""]
-    runs = parts["runs"]
+    runs = parts["runs"] or entries
     return [
         *row,
         _accuracies(entries, "test/accuracy"),
