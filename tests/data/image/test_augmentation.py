@@ -78,7 +78,7 @@ def test_shifts_and_turns_stay_within_their_limits() -> None:
 
     torch.manual_seed(0)
     shifted = centres(augmentation(translate=0.2).vary(dot))
-    assert 5.9 < shifted.abs().max() <= 0.2 * 33 + 0.1
+    assert shifted.abs().max().item() == pytest.approx(6, abs=1e-3)  # whole pixels of 0.2 * 33
     turned = centres(augmentation(degrees=90, scale=1.2, shear=10).vary(dot))
     assert turned.abs().max() < 0.1
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from attention_atlas.data.augmentation_options import read_augmentation
 from attention_atlas.errors import InputError
 
@@ -37,7 +35,7 @@ class ImageSource:
     max_memory_mib: int = 1024
     val_fraction: float = 0.1
     test_fraction: float = 0.2
-    fit: Callable[[Any], np.ndarray] | None = None
+    fit: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):

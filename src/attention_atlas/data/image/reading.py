@@ -30,7 +30,8 @@ def read_image(path: Path, source: ImageSource) -> np.ndarray:
     except Exception as error:  # a decoder raises whatever a broken file makes it stumble over
         raise InputError(_unreadable(path, error)) from error
     if source.fit is not None:
-        return source.fit(picture)
+        fitted: np.ndarray = source.fit(picture)
+        return fitted
     size = (source.image_size, source.image_size)
     if picture.size != size:
         picture = ImageOps.fit(picture, size, Image.Resampling.BICUBIC)

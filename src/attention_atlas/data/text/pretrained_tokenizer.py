@@ -8,7 +8,7 @@ from attention_atlas.errors import InputError
 from attention_atlas.pretrained.source import load, load_config
 
 COUNTED_FROM_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm"}
-COUNTED_FROM_PADDING |= {"camembert", "data2vec-text", "xmod", "longformer", "mpnet"}
+COUNTED_FROM_PADDING |= {"camembert", "data2vec-text", "xmod"}
 """Models whose positions begin behind the id of padding, so that the first ones hold no token."""
 
 
