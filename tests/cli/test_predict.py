@@ -83,12 +83,14 @@ def test_standard_input_is_read_by_lines(trained_runs, tmp_path) -> None:
 @pytest.mark.parametrize("task", ["vision", "speech"])
 def test_a_folder_gives_a_table(task, trained_runs, pictures, sounds, tmp_path) -> None:
     folder = files_of(task, pictures, sounds)[0].parent
-    done = invoke_atlas(tmp_path, "predict", str(trained_runs[task]), str(folder))
+    done = invoke_atlas(tmp_path, "predict", str(trained_runs[task]), str(folder), COLUMNS="200")
     assert done.exit_code == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert len(lines) == 2 + len(list(folder.iterdir()))
+    first, heading, *lines = done.stdout.splitlines()
+    assert first.endswith(f"files of {folder}")
+    assert heading.split()[:2] == ["input", "class"]
+    assert [line.split()[0] for line in lines] == sorted(path.name for path in folder.iterdir())
     word = "rows" if task == "vision" else "Hz"
-    assert all(word in line and " % " in line for line in lines[2:])
+    assert all(word in line and " % " in line for line in lines)
 
 
 def test_a_method_is_the_attribution_of_that_name(trained_runs, tmp_path) -> None:

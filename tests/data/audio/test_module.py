@@ -219,7 +219,6 @@ def test_the_baseline_sees_one_row_per_sample(commands: AudioDataModule) -> None
     ("options", "message"),
     [
         ({"name": "speech"}, r"data\.name=speech is unknown; take one of spoken_commands"),
-        ({"name": "audio_folder"}, r"needs data\.path"),
         ({"clip_seconds": 0.0}, r"data\.clip_seconds=0\.0 is out of range"),
         ({"num_mels": 4}, r"data\.num_mels=4 is out of range"),
         ({"labels": 11}, r"data\.labels=11 is not possible; take 10, 12 or 35"),
@@ -233,3 +232,8 @@ def test_the_baseline_sees_one_row_per_sample(commands: AudioDataModule) -> None
 def test_bad_options_end_in_a_sentence(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         AudioDataModule(**({"name": "spoken_commands", "batch_size": 8} | options))
+
+
+def test_a_folder_of_sounds_needs_its_path() -> None:
+    with pytest.raises(InputError, match=r"data=audio_folder needs data\.path"):
+        AudioDataModule(name="audio_folder", batch_size=8).setup()

@@ -1,5 +1,6 @@
 """`atlas predict`: the class of new inputs, and what mattered for it."""
 
+import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -161,21 +162,24 @@ def _draw(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample", "Vi
 def _tabulate(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample", "View"]]) -> None:
     from attention_atlas.cli.tables import print_table
 
+    is_text = atlas.attributes.token_layout == "character_span"
+    folder = "" if is_text else os.path.commonpath([Path(name).parent for name in names.values()])
     rows = []
     for sample, view in views:
         chance = sample.probabilities[sample.prediction]
+        name = names[sample.sample_id]
         order = abs(view.weights).argsort()[::-1]
         tokens = [sample.tokens[place] for place in order]
         mattered = [token for token in tokens if token.strip()][:TOP_TOKENS]
         rows.append(
             [
-                _short(names[sample.sample_id]),
+                _short(name) if is_text else os.path.relpath(name, folder or None),
                 sample.prediction_name,
                 f"{100 * chance:.1f} %",
                 "; ".join(mattered),
             ]
         )
-    print(f"What mattered: {views[0][1].description}")
+    print(f"What mattered: {views[0][1].description}{f'; files of {folder}' if folder else ''}")
     print_table(["input", "class", "confidence", "what mattered"], rows, ["confidence"])
 
 
