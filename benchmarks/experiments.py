@@ -22,7 +22,7 @@ from benchmarks.published import EXPERIMENTS, Experiment
 REPOSITORY = Path(__file__).resolve().parents[1]
 KEPT = REPOSITORY / "docs" / "results.json"
 PAGE = REPOSITORY / "docs" / "results.md"
-TABLES = "<!-- tables -->"
+START, END = "<!-- tables -->\n", "<!-- end of tables -->\n"
 
 OF_A_RUN = ("seed", "data", "num_parameters", "cpu_seconds", "val/accuracy", "test/accuracy")
 OF_A_RUN += ("num_train_samples", "num_val_samples", "num_test_samples")
@@ -38,8 +38,8 @@ def main() -> None:
     kept: Kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
     kept |= collect(*folders)
     KEPT.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    head = PAGE.read_text(encoding="utf-8").partition(TABLES)[0]
-    PAGE.write_text(head + TABLES + "\n" + tables(kept), encoding="utf-8")
+    head, tail = prose(PAGE.read_text(encoding="utf-8"))
+    PAGE.write_text(head + tables(kept) + tail, encoding="utf-8")
 
 
 def collect(*folders: Path) -> Kept:
@@ -72,6 +72,13 @@ def experiment_of(run: Path) -> str | None:
     choices = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["runtime"]["choices"]
     name = choices.get("experiment")
     return None if name is None or choices.get("debug") is not None else str(name)
+
+
+def prose(page: str) -> tuple[str, str]:
+    """What stands before and behind the tables, with their marks."""
+    before, start, rest = page.partition(START)
+    _, end, behind = rest.partition(END)
+    return before + start, end + behind
 
 
 def tables(kept: Kept) -> str:
