@@ -3,14 +3,12 @@
 import ast
 import gzip
 import io
-import os
 import pickle
 import struct
 import tarfile
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -22,6 +20,7 @@ from attention_atlas.data.image.corpora import read_corpus, read_idx
 from attention_atlas.data.image.options import ImageSource
 from attention_atlas.errors import InputError
 from tests.commands import content
+from tests.security.payload import Payload
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
@@ -129,16 +128,6 @@ def test_an_archive_that_lies_in_the_data_folder_is_checked_first(tmp_path: Path
     folder.mkdir(parents=True)
     _extract_tar(str(archive), str(folder))
     assert (tmp_path / "marker").exists()
-
-
-class Payload:
-    """Leaves a folder when it is unpickled."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.marker),)
 
 
 @pytest.mark.parametrize(

@@ -26,21 +26,12 @@ from attention_atlas.atlas.arrays import MOST_BYTES, decoded_size
 from attention_atlas.errors import InputError
 from tests import made_atlases
 from tests.commands import content, run_script
+from tests.security.payload import Payload
 
 ATLAS = "from attention_atlas.cli import main; main()"
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m\rhidden"
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 COMMANDS = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
-
-
-class Payload:
-    """Leaves a folder when it is unpickled."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.marker),)
 
 
 @pytest.fixture
@@ -196,6 +187,7 @@ def test_a_chunk_that_is_no_plain_chunk_is_damage(kind: str, run: Path, tmp_path
     program = f"""
 from attention_atlas.atlas import open_atlas
 from attention_atlas.errors import InputError
+from tests.security.payload import Payload
 try:
     open_atlas({str(run)!r})[0].text
 except InputError as error:

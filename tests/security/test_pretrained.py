@@ -15,16 +15,7 @@ from attention_atlas.pipeline.loading import load_run
 from attention_atlas.pretrained.source import load_model
 from tests.pretrained.architectures import TEXT
 from tests.pretrained.conftest import save_tokenizer
-
-
-class Payload:
-    """Leaves a file when it is unpickled."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple:
-        return (Path.touch, (self.marker,))
+from tests.security.payload import Payload
 
 
 @pytest.fixture

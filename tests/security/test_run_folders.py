@@ -31,19 +31,10 @@ from attention_atlas.pipeline.evaluate import evaluate_run
 from attention_atlas.pipeline.loading import load_run
 from attention_atlas.pipeline.rerun import check_evaluation, read_run
 from tests.commands import content, run_script
+from tests.security.payload import Payload
 
 ATLAS = "from attention_atlas.cli import main; main()"
 SECRET = "ATLAS_TEST_SECRET"
-
-
-class Payload:
-    """Leaves a file when it is unpickled."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.marker),)
 
 
 @pytest.fixture
