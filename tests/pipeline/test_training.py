@@ -62,6 +62,22 @@ def test_a_resumed_run_goes_on_as_if_nothing_had_happened(
     assert resumed["test/loss"] == whole["test/loss"]
 
 
+def test_a_resumed_run_goes_on_counting_what_it_takes(tiny, run_training, tmp_path: Path) -> None:
+    first = run_training([*tiny["vision"], "trainer.max_epochs=1"], tmp_path / "first")
+    path = tmp_path / "first" / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    kept = checkpoint["callbacks"]["Cost"]
+    assert 0 < kept["train_seconds"] <= first["train_seconds"]
+    assert 0 < kept["cpu_seconds"] <= first["cpu_seconds"]
+    kept["cpu_seconds"] += 3_600
+    kept["train_seconds"] += 1_800
+    torch.save(checkpoint, path)
+    choice = [*tiny["vision"], "trainer.max_epochs=2", f"ckpt_path={path}"]
+    resumed = run_training(choice, tmp_path / "resumed")
+    assert kept["cpu_seconds"] < resumed["cpu_seconds"] < kept["cpu_seconds"] + 600
+    assert kept["train_seconds"] < resumed["train_seconds"] < kept["train_seconds"] + 600
+
+
 def test_checkpoints_hold_plain_containers(tiny, run_training, tmp_path: Path) -> None:
     run_training([*tiny["vision"], *EVERY_STEP], tmp_path)
     for name in ("best.ckpt", "last.ckpt"):

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.pipeline.callbacks import (
+    Cost,
     EndsOnSignal,
     EpochLines,
     RandomStates,
@@ -94,6 +95,7 @@ def build_callbacks(config: DictConfig) -> list[Callback]:
         StopsOnNonFinite(),  # before anything is saved
         *chosen,
         RandomStates(),
+        Cost(),
         StaysStopped(),
         EpochLines(show=is_first() and not sys.stdout.isatty()),
         EndsOnSignal(Path(config.callbacks.checkpoint.dirpath)),

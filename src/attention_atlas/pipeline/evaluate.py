@@ -12,6 +12,7 @@ from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.pipeline.build import build_trainer
 from attention_atlas.pipeline.callbacks import EndsOnSignal
 from attention_atlas.pipeline.capture import build_capture
+from attention_atlas.pipeline.cpu_time import cpu_seconds
 from attention_atlas.pipeline.loading import load_run, load_weights
 from attention_atlas.pipeline.rerun import best_checkpoint, evaluation_config, read_run
 from attention_atlas.pipeline.result import describe_run
@@ -86,8 +87,7 @@ def evaluate_run(
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     checkpoint = best_checkpoint(run_folder)
     metrics = evaluate_checkpoint(run, checkpoint, task, datamodule, folder, loggers, split)
-    described = describe_run(run, task, datamodule, train_seconds=0.0)
-    del described["train_seconds"]
+    described = describe_run(run, task, datamodule) | {"cpu_seconds": round(cpu_seconds(), 1)}
     result = {"run": str(run_folder), "split": split} | described
     result |= {_of_split(name, split): value for name, value in metrics.items()}
     write_json(folder / "result.json", result)

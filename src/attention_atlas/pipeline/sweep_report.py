@@ -34,9 +34,9 @@ class SweepReport(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Import what all jobs need, so that the CPU seconds of the first do not count it."""
         import attention_atlas.pipeline.train  # noqa: F401
-        from attention_atlas.pipeline.result import cpu_seconds
+        from attention_atlas.pipeline.cpu_time import reset_cpu_seconds
 
-        cpu_seconds()
+        reset_cpu_seconds()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Report the runs below the folder of the sweep."""

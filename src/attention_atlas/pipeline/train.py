@@ -1,11 +1,10 @@
 """Train, test the best checkpoint, keep the result and the maps."""
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig
@@ -22,9 +21,10 @@ from attention_atlas.pipeline.build import (
     build_trainer,
     close_loggers,
 )
-from attention_atlas.pipeline.callbacks import MedianPruning
+from attention_atlas.pipeline.callbacks import Cost, MedianPruning
 from attention_atlas.pipeline.capture import build_epoch_capture
 from attention_atlas.pipeline.checkpoints import latest_checkpoint
+from attention_atlas.pipeline.cpu_time import reset_cpu_seconds
 from attention_atlas.pipeline.endings import TO_GO_ON
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint
 from attention_atlas.pipeline.known_baselines import known_baseline
@@ -81,11 +81,9 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     callbacks = [*build_callbacks(config), *capture]
     trainer = build_trainer(config, folder, callbacks, loggers)
 
-    started = time.perf_counter()
     _fit(trainer, task, datamodule, checkpoint, folder)
-    train_seconds = time.perf_counter() - started
     if any(isinstance(each, MedianPruning) and each.pruned for each in callbacks):
-        described = describe_run(config, task, datamodule, train_seconds)
+        described = describe_run(config, task, datamodule) | _take_cost(callbacks)
         return _keep_pruned(described | _validation(trainer), folder, loggers)
 
     best = folder / "checkpoints" / "best.ckpt"
@@ -99,13 +97,22 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     metrics = evaluate_checkpoint(
         config, best, task, datamodule, folder, loggers, epochs_trained=trainer.current_epoch
     )
-    result = describe_run(config, task, datamodule, train_seconds) | _validation(trainer) | metrics
+    described = describe_run(config, task, datamodule) | _take_cost(callbacks)
+    result = described | _validation(trainer) | metrics
     close_loggers(loggers)
     result["baseline"] = known_baseline(config, datamodule)
     if is_first():
         write_json(folder / "result.json", result)
         print_summary(result, folder)
     return result
+
+
+def _take_cost(callbacks: list[Callback]) -> dict[str, float]:
+    """What the run took; the next job of a multirun is counted anew."""
+    (cost,) = (each for each in callbacks if isinstance(each, Cost))
+    taken = cost.so_far()
+    reset_cpu_seconds()
+    return taken
 
 
 def _fit(

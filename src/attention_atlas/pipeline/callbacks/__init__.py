@@ -2,6 +2,7 @@
 
 from attention_atlas.pipeline.callbacks.averaged_weights import AveragedWeights
 from attention_atlas.pipeline.callbacks.best_checkpoint import BestCheckpoint
+from attention_atlas.pipeline.callbacks.cost import Cost
 from attention_atlas.pipeline.callbacks.ends_on_signal import EndsOnSignal
 from attention_atlas.pipeline.callbacks.epoch_lines import EpochLines
 from attention_atlas.pipeline.callbacks.median_pruning import MedianPruning
@@ -12,6 +13,7 @@ from attention_atlas.pipeline.callbacks.stops_on_non_finite import StopsOnNonFin
 __all__ = [
     "AveragedWeights",
     "BestCheckpoint",
+    "Cost",
     "EndsOnSignal",
     "EpochLines",
     "MedianPruning",
