@@ -93,6 +93,17 @@ def test_a_folder_gives_a_table(task, trained_runs, pictures, sounds, tmp_path) 
     assert all(word in line and " % " in line for line in lines)
 
 
+def test_files_may_be_given_from_here_and_from_the_root(trained_runs, pictures, tmp_path) -> None:
+    shutil.copytree(pictures / "left", tmp_path / "left")
+    names = sorted(path.name for path in (tmp_path / "left").iterdir())[:4]
+    given = [f"left/{names[0]}", *(str(tmp_path / "left" / name) for name in names[1:])]
+    done = invoke_atlas(tmp_path, "predict", str(trained_runs["vision"]), *given, COLUMNS="200")
+    assert done.exit_code == 0, done.stderr
+    first, _, *lines = done.stdout.splitlines()
+    assert first.endswith(f"files of {tmp_path / 'left'}")
+    assert [line.split()[0] for line in lines] == names
+
+
 def test_a_method_is_the_attribution_of_that_name(trained_runs, tmp_path) -> None:
     done = invoke_atlas(
         tmp_path, "predict", str(trained_runs["nlp"]), SENTENCE, "--method", "gradient_rollout",

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -163,7 +164,7 @@ def _tabulate(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample",
     from attention_atlas.cli.tables import print_table
 
     is_text = atlas.attributes.token_layout == "character_span"
-    folder = "" if is_text else os.path.commonpath([Path(name).parent for name in names.values()])
+    folder = "" if is_text else _common_folder(names.values())
     rows = []
     for sample, view in views:
         chance = sample.probabilities[sample.prediction]
@@ -173,7 +174,7 @@ def _tabulate(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample",
         mattered = [token for token in tokens if token.strip()][:TOP_TOKENS]
         rows.append(
             [
-                _short(name) if is_text else os.path.relpath(name, folder or None),
+                _short(name) if is_text else os.path.relpath(name, folder),
                 sample.prediction_name,
                 f"{100 * chance:.1f} %",
                 "; ".join(mattered),
@@ -181,6 +182,11 @@ def _tabulate(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample",
         )
     print(f"What mattered: {views[0][1].description}{f'; files of {folder}' if folder else ''}")
     print_table(["input", "class", "confidence", "what mattered"], rows, ["confidence"])
+
+
+def _common_folder(names: Iterable[str]) -> str:
+    """The folder that all files lie in or below, whether they were given from `/` or from here."""
+    return os.path.commonpath([os.path.abspath(Path(name).parent) for name in names])
 
 
 def _short(text: str, most: int = 60) -> str:
