@@ -61,6 +61,15 @@ def test_rates_and_freezing_follow_the_order_in_which_modules_run(
         assert prefix + behind in trained
 
 
+def test_learning_rates_draw_no_random_numbers() -> None:
+    backbone, inputs, _ = parts("BERT")
+    encoder = PretrainedEncoder(backbone, inputs)
+    assert encoder.training
+    before = torch.get_rng_state()
+    encoder.learning_rates(1.0, 0.5)
+    torch.testing.assert_close(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("name", ["BERT", "RoBERTa", "ViT", "BEiT", "DINOv2", "SigLIP", "wav2vec2"])
 def test_all_that_is_trained_gets_a_gradient(name: str) -> None:
     """Ranks that train side by side wait for every gradient."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,6 +30,8 @@ class Backbone(nn.Module):
         layers: Names of the attention modules in `model`, in the order in which they run.
         heads: How many heads each of them has.
         first_sees_others: Whether the first token attends to any other; not so in causal models.
+        unused: Names of parameters of `model` that get no gradient, as those of a pooler: ranks
+            side by side would wait for it.
         num_tokens: Of the example.
         width: D.
 
@@ -62,7 +64,8 @@ class Backbone(nn.Module):
             )
         self.blocks = _blocks_of(self.layers)
         self.first_sees_others = bool(recording.maps[self.layers[-1]][..., 1:].any())
-        self._example = example
+        self.unused = self._find_unused(example)
+        self._front = self._find_front(example)
         model.train(was_training)
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -101,27 +104,25 @@ class Backbone(nn.Module):
             if not self.blocks[0].startswith(f"{name}.")
         )
 
-    @cached_property
-    def unused(self) -> set[str]:
-        """Parameters that get no gradient, as of a pooler: ranks side by side would wait for it."""
+    def _find_unused(self, example: Inputs) -> set[str]:
+        """The parameters that get no gradient."""
         parameters = {
             name: value for name, value in self.model.named_parameters() if value.requires_grad
         }
         with torch.enable_grad():
-            total = self.model(**self._example).last_hidden_state.sum()
+            total = self.model(**example).last_hidden_state.sum()
         gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
         found = zip(parameters, gradients, strict=True)
         return {name for name, gradient in found if gradient is None}
 
-    @cached_property
-    def _front(self) -> set[str]:
+    def _find_front(self, example: Inputs) -> set[str]:
         """The modules that are entered before the first block; those around the blocks too."""
         entered: set[str] = set()
         with ExitStack() as stack, torch.no_grad():
             for name, module in self.model.named_modules():
                 hook = partial(_note, entered, name)
                 stack.callback(module.register_forward_pre_hook(hook).remove)
-            self.embed(self._example)
+            self.embed(example)
         return {name for name in entered if not f"{name}.".startswith(f"{self.blocks[0]}.")}
 
     def encode(self, values: Tensor, inputs: Inputs) -> Tensor:
