@@ -187,7 +187,6 @@ def test_a_chunk_that_is_no_plain_chunk_is_damage(kind: str, run: Path, tmp_path
     program = f"""
 from attention_atlas.atlas import open_atlas
 from attention_atlas.errors import InputError
-from tests.security.payload import Payload
 try:
     open_atlas({str(run)!r})[0].text
 except InputError as error:

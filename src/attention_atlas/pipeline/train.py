@@ -58,16 +58,20 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
 def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     """Be one rank of a training; the first one writes what a run has once."""
     prepare_process(config)
-    begun = folder if _own_checkpoint(config, folder) is not None else None
+    own = latest_checkpoint(folder) if config.resume == "auto" else None
     init = None if config.init is None else Path(config.init)
-    source = begun or init  # of weights, and of what tells of a pretrained encoder
+    # Of weights, and of what tells of a pretrained encoder.
+    source = init if own is None else folder
     datamodule = build_datamodule(config, init=source)
     task = build_task(config, datamodule, with_weights=source is None)
-    if init is not None and begun is None:
+    if init is not None and own is None:
         start_from(task, datamodule, init)
     if not is_first():  # dropout and augmentation of each rank are its own
         seed_everything(stable_hash("rank", config.seed, rank()) % 2**32, verbose=False)
-    checkpoint = _checkpoint_to_go_on_from(config, folder, datamodule)
+    if own is not None:
+        _check_same_data(own, datamodule, folder)
+    given = None if config.ckpt_path is None else Path(config.ckpt_path)
+    checkpoint = own or given
     if checkpoint is not None:
         load_weights(task, checkpoint)  # tells what does not fit; fit() loads the rest
     if is_first():
@@ -142,25 +146,14 @@ def _keep_pruned(result: dict[str, Any], folder: Path, loggers: list[Logger]) ->
     return result
 
 
-def _own_checkpoint(config: DictConfig, folder: Path) -> Path | None:
-    """The last checkpoint of this very run, where it is to be resumed."""
-    return latest_checkpoint(folder) if config.resume == "auto" else None
-
-
-def _checkpoint_to_go_on_from(
-    config: DictConfig, folder: Path, datamodule: AtlasDataModule
-) -> Path | None:
-    """The last one of this very run where it is resumed, else the one that was given."""
-    own = _own_checkpoint(config, folder)
-    if own is not None:
-        state = read_checkpoint(own).get(type(datamodule).__qualname__, {})
-        if state.get("samples") != datamodule.samples_digest():
-            raise InputError(
-                f"The data has changed since {folder} was begun, and samples may have changed "
-                "their split: leave resume=auto out, or take another folder."
-            )
-    given = None if config.ckpt_path is None else Path(config.ckpt_path)
-    return own or given
+def _check_same_data(own: Path, datamodule: AtlasDataModule, folder: Path) -> None:
+    """Refuse to go on with a run on other data than it was begun with."""
+    state = read_checkpoint(own).get(type(datamodule).__qualname__, {})
+    if state.get("samples") != datamodule.samples_digest():
+        raise InputError(
+            f"The data has changed since {folder} was begun, and samples may have changed "
+            "their split: leave resume=auto out, or take another folder."
+        )
 
 
 def _continue_files(

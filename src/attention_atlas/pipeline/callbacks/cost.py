@@ -1,46 +1,35 @@
 """What a run takes."""
 
-import time
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
 
 from attention_atlas.pipeline.cpu_time import cpu_seconds
 
 
-class Cost(Callback):
-    """Counts the seconds of a run, and keeps them in checkpoints: a resumed run goes on counting.
+class Cost(Timer):
+    """Counts processor time beside that of the clock, and keeps both in checkpoints.
 
-    What an interrupted run did after its last checkpoint is lost, and is not counted.
+    So a resumed run goes on counting; what an interrupted run did after its last checkpoint is
+    lost, and is not counted.
     """
 
     def __init__(self) -> None:
-        self._before = {"train_seconds": 0.0, "cpu_seconds": 0.0}
-        self._started: float | None = None
-        self._trained = 0.0
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self._started = time.perf_counter()
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop it."""
-        self._trained, self._started = self._clock(), None
+        super().__init__()
+        self._cpu_seconds_before = 0.0
 
     def so_far(self) -> dict[str, float]:
         """Seconds of training by the clock, and of all processors from the start."""
         return {
-            "train_seconds": round(self._before["train_seconds"] + self._clock(), 1),
-            "cpu_seconds": round(self._before["cpu_seconds"] + cpu_seconds(), 1),
+            "train_seconds": round(self.time_elapsed(), 1),
+            "cpu_seconds": round(self._cpu_seconds_before + cpu_seconds(), 1),
         }
 
     def state_dict(self) -> dict[str, Any]:
         """What is kept in a checkpoint."""
-        return self.so_far()
+        return super().state_dict() | {"cpu_seconds": self.so_far()["cpu_seconds"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """What the run had taken before."""
-        self._before = {name: float(state_dict[name]) for name in self._before}
-
-    def _clock(self) -> float:
-        return self._trained if self._started is None else time.perf_counter() - self._started
+        super().load_state_dict(state_dict)
+        self._cpu_seconds_before = float(state_dict["cpu_seconds"])
