@@ -1,7 +1,7 @@
 """Measure what a classical model reaches on the same split.
 
   python baseline.py task=nlp       TF-IDF and logistic regression
-  python baseline.py task=vision    support vector machine on pixels
+  python baseline.py task=vision    support vector machine on principal components
   python baseline.py task=speech    support vector machine on spectrograms
 
 Takes the data and the seed as train.py does, writes outputs/baselines/<task>/<time>/baseline.json,

@@ -13,7 +13,7 @@ def test_train_then_evaluate_then_baseline(tiny, tmp_path: Path) -> None:
 
     baseline = run_script(["baseline.py", *tiny["vision"][:4]], here, **cache)
     assert baseline.returncode == 0, baseline.stderr
-    assert "RBF SVM on pixels" in baseline.stdout
+    assert "RBF SVM on principal components" in baseline.stdout
     (measured,) = here.glob("outputs/baselines/vision/*/baseline.json")
 
     trained = run_script(["train.py", *tiny["vision"]], here, **cache)

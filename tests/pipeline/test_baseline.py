@@ -47,4 +47,4 @@ def test_the_baselines_that_come_with_the_package_are_found(compose_train, tmp_p
     config = compose_train(["task=vision"], tmp_path)
     known = known_baseline(config, build_datamodule(config))
     assert known is not None
-    assert known["model"] == "RBF SVM on pixels"
+    assert known["model"] == "RBF SVM on principal components"

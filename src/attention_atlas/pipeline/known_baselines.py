@@ -13,7 +13,7 @@ from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.cache import cache_root
 from attention_atlas.pipeline.build import plain
 
-FORMAT = 1  # counts up when the estimators change, so that older figures are not found any more
+FORMAT = 2  # counts up when the estimators change, so that older figures are not found any more
 
 NOT_SEEN = {"path", "batch_size", "eval_batch_size", "num_workers", "augmentation", "seed"}
 NOT_SEEN |= {"_target_", "tokenizer_path", "vocab_size", "max_length", "max_memory_mib"}
