@@ -3,6 +3,8 @@
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,30 @@ def test_code_beside_the_weights_is_not_run(model: Path, tmp_path: Path) -> None
     (model / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="has no config that can be loaded"):
         load_model(str(model), "text")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("with_weights", [True, False])
+def test_code_of_a_known_kind_of_model_is_not_asked_for(with_weights, tmp_path: Path) -> None:
+    """transformers asks on standard input where it knows the config and no model for it."""
+    folder, marker = tmp_path / "model", tmp_path / "marker"
+    folder.mkdir()
+    (folder / "own.py").write_text(f"import pathlib\npathlib.Path({str(marker)!r}).touch()\n")
+    part = transformers.BertConfig(**TEXT).to_dict()
+    config = {"model_type": "vision-encoder-decoder", "auto_map": {"AutoModel": "own.Own"}}
+    (folder / "config.json").write_text(json.dumps(config | {"encoder": part, "decoder": part}))
+    program = f"""
+from attention_atlas.errors import InputError
+from attention_atlas.pretrained.source import load_model
+try:
+    load_model({str(folder)!r}, "text", with_weights={with_weights})
+except InputError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, input="y\n" * 9, capture_output=True, text=True, check=True)
+    assert "has no model that can be loaded" in done.stdout
+    assert "Do you wish" not in done.stdout
     assert not marker.exists()
 
 

@@ -1,7 +1,8 @@
 """Find and load what a pretrained model consists of: by a hub id, a folder or a package."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,12 +47,19 @@ def load(name: str, what: str, loader: Callable[..., Loaded], **options: Any) ->
     Raises:
         InputError: It cannot be loaded.
     """
+    with _quietly(name, what):
+        return loader(find_source(name), trust_remote_code=False, **options)
+
+
+@contextmanager
+def _quietly(name: str, what: str) -> Iterator[None]:
+    """Silence transformers, and tell in a sentence what it cannot load."""
     level, hub_level = logging.get_verbosity(), hub_logging.get_verbosity()
     logging.set_verbosity_error()  # it lists each weight of a head that we do not take
     hub_logging.set_verbosity_error()  # and each attempt to reach the Hub
     logging.disable_progress_bar()
     try:
-        return loader(find_source(name), trust_remote_code=False, **options)
+        yield
     except InputError:
         raise
     except Exception as error:  # what a folder or a hub can get wrong is told in many ways
@@ -105,16 +113,35 @@ def load_wired(name: str, auto: Any, with_weights: bool = True) -> PreTrainedMod
         InputError: It cannot be loaded, or its maps cannot be recorded.
     """
     config = load_config(name)
-    _check_interface(config)
+    _take_no_chances(config)
+    with torch.device("meta"):  # transformers says less of the interface, and later
+        wire(_from_config(name, config, AutoModel))
     options = {"attn_implementation": NAME, "dtype": torch.float32}
     model: PreTrainedModel
     if with_weights:
-        model = load(name, "model", auto.from_pretrained, **options)
+        model = load(name, "model", auto.from_pretrained, config=config, **options)
     else:
-        model = auto.from_config(config, **options)
-    if hasattr(model.config, "layerdrop"):
-        model.config.layerdrop = 0.0  # each layer has a map, and each rank all gradients
+        model = _from_config(name, config, auto, **options)
     return wire(model)
+
+
+def _from_config(name: str, config: PreTrainedConfig, auto: Any, **options: Any) -> PreTrainedModel:
+    """A model with random weights."""
+    with _quietly(name, "model"):
+        model: PreTrainedModel = auto.from_config(config, trust_remote_code=False, **options)
+        return model
+
+
+def _take_no_chances(config: PreTrainedConfig) -> None:
+    """Switch off what leaves out layers or masks frames at random within the model in training.
+
+    Each layer has a map, and each rank all gradients; what varies the inputs is `augmentation`.
+    """
+    for option in ("layerdrop", "encoder_layerdrop", "decoder_layerdrop"):
+        if hasattr(config, option):
+            setattr(config, option, 0.0)
+    if hasattr(config, "apply_spec_augment"):
+        config.apply_spec_augment = False
 
 
 def encoder_of(model: Any, modality: str) -> PreTrainedModel:
@@ -126,14 +153,3 @@ def encoder_of(model: Any, modality: str) -> PreTrainedModel:
     elif model.config.is_encoder_decoder:
         encoder = model.encoder if hasattr(model, "encoder") else model.get_encoder()
     return encoder
-
-
-def _check_interface(config: PreTrainedConfig) -> None:
-    """The model attends through the interface; transformers says less, and later."""
-    with torch.device("meta"):
-        try:
-            wire(AutoModel.from_config(config))
-        except InputError:
-            raise
-        except ValueError as error:
-            raise InputError(f"{config.model_type} models are not known: {error}.") from error
