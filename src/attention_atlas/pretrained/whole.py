@@ -1,17 +1,30 @@
 """Any pretrained model as it is, with the head that it was saved with, ready to be recorded."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import transformers
-from transformers import AutoModel, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoModelForAudioClassification,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+)
 
 from attention_atlas.pretrained.source import encoder_of, load_config, load_wired
 
-HEADS = {
-    "text": "AutoModelForSequenceClassification",
-    "image": "AutoModelForImageClassification",
-    "audio": "AutoModelForAudioClassification",
+HEADS: dict[str, tuple[Any, Mapping[str, str | Sequence[str]]]] = {
+    "text": (AutoModelForSequenceClassification, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
+    "image": (AutoModelForImageClassification, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
+    "audio": (AutoModelForAudioClassification, MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES),
 }
+"""What finds the models that classify a modality, and their classes by type of model."""
 
 
 def load_whole(name: str, modality: str) -> tuple[PreTrainedModel, PreTrainedModel, list[str]]:
@@ -23,10 +36,8 @@ def load_whole(name: str, modality: str) -> tuple[PreTrainedModel, PreTrainedMod
         InputError: It cannot be loaded, or its maps cannot be recorded.
     """
     config = load_config(name)
-    head = HEADS[modality]
-    kind = head.removeprefix("AutoModel")
-    classifies = any(kind in each for each in config.architectures or [])
-    model = load_wired(name, getattr(transformers, head) if classifies else AutoModel)
+    classifies = _classifies(config, modality)
+    model = load_wired(name, HEADS[modality][0] if classifies else AutoModel)
     classes = []
     if classifies:
         labels: dict[Any, str] = dict(config.id2label or {})
@@ -34,3 +45,10 @@ def load_whole(name: str, modality: str) -> tuple[PreTrainedModel, PreTrainedMod
         return model.eval(), encoder_of(model.base_model, modality), classes
     encoder = encoder_of(model, modality).eval()
     return encoder, encoder, classes
+
+
+def _classifies(config: PreTrainedConfig, modality: str) -> bool:
+    """Whether the model was saved with a head that classifies the modality."""
+    classes = HEADS[modality][1].get(config.model_type, ())
+    known = {classes} if isinstance(classes, str) else set(classes)
+    return not known.isdisjoint(config.architectures or [])
