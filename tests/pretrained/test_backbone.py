@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 
 from attention_atlas.encoder.pretrained import PretrainedEncoder
 from attention_atlas.encoder.pretrained_inputs import build_inputs, has_cls
@@ -9,7 +10,7 @@ from attention_atlas.errors import InputError
 from attention_atlas.pretrained import wire
 from attention_atlas.pretrained.source import encoder_of
 from attention_atlas.tasks.optimization import decayed_names
-from tests.pretrained.architectures import ARCHITECTURES
+from tests.pretrained.architectures import ARCHITECTURES, IMAGE
 
 BY_NAME = {architecture.name: architecture for architecture in ARCHITECTURES}
 
@@ -79,6 +80,26 @@ def test_all_that_is_trained_gets_a_gradient(name: str) -> None:
     trained = {key: value for key, value in encoder.named_parameters() if value.requires_grad}
     assert [key for key, value in trained.items() if value.grad is None] == []
     assert len(trained) > 30
+
+
+def test_all_that_lora_trains_gets_a_gradient() -> None:
+    pytest.importorskip("peft")
+    backbone, inputs, example = parts("BERT")
+    assert "pooler.dense.weight" in backbone.unused
+    lora = {"r": 2, "target_modules": "all-linear", "bias": "all"}
+    encoder = PretrainedEncoder(backbone, inputs, lora=lora).train()
+    encoder.backbone(inputs(example)).sum().backward()
+    trained = {key: value for key, value in encoder.named_parameters() if value.requires_grad}
+    assert [key for key, value in trained.items() if value.grad is None] == []
+    assert sum("lora_A" in key for key in trained) == 3 * 6
+    assert any(key.endswith("base_layer.bias") for key in trained)
+
+
+def test_tokens_behind_the_patches_have_no_known_place() -> None:
+    options = {**IMAGE, "image_size": [16, 16], "num_detection_tokens": 5}
+    model = wire(transformers.YolosModel(transformers.YolosConfig(**options)).eval())
+    with pytest.raises(InputError, match="YolosModel has other tokens behind its patches"):
+        build_inputs(model, "image", {"inputs": torch.randn(1, 3, 16, 16)})
 
 
 def test_positions_and_learned_tokens_do_not_decay() -> None:

@@ -44,9 +44,6 @@ class PretrainedEncoder(Encoder):
         self.backbone = backbone
         self.inputs = inputs
         self.is_fixed = lora is None and freeze == "all"
-        for name, parameter in backbone.model.named_parameters():
-            if name in backbone.unused:
-                parameter.requires_grad_(False)
         depth = len(backbone.blocks)
         if isinstance(freeze, int) and freeze > depth:
             raise InputError(
@@ -59,6 +56,7 @@ class PretrainedEncoder(Encoder):
             self.requires_grad_(False)
         elif isinstance(freeze, int) or freeze == "embeddings":
             self._freeze_first(freeze if isinstance(freeze, int) else 0)
+        self._freeze_unused()
         self.train()  # models are loaded in evaluation mode
 
     @property
@@ -101,6 +99,15 @@ class PretrainedEncoder(Encoder):
         """Freeze what stands before the blocks, and the first of them."""
         for name, parameter in self.named_parameters():
             if self._place(name) < num_blocks:
+                parameter.requires_grad_(False)
+
+    def _freeze_unused(self) -> None:
+        """Freeze what gets no gradient, and what LoRA adds to it."""
+        for name, parameter in self.backbone.model.named_parameters():
+            own = name.replace(".base_layer.", ".")
+            module, _, adapter = name.partition(".lora_")
+            target = f"{module}.weight" if adapter else own
+            if target in self.backbone.unused:
                 parameter.requires_grad_(False)
 
     def _place(self, parameter: str) -> int:

@@ -43,6 +43,8 @@ def build_inputs(
             f"{type(model).__name__} gives {backbone.num_tokens} tokens, fewer than the "
             f"{len(boxes)} places in its input; where they lie is not known."
         )
+    if modality == "image":
+        _check_places(backbone, {name: values}, boxes)
     nowhere = torch.full((special, 4), torch.nan)
     kind: LayoutKind = "patch_box" if modality == "image" else "time_frequency_box"
     return backbone, BoxInputs(name, tuple(values.shape[1:]), kind, torch.cat([nowhere, boxes]))
@@ -66,6 +68,22 @@ def _backbone(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Backbone:
         raise InputError(
             f"{type(model).__name__} cannot run on this data: {reason.rstrip('.')}."
         ) from error
+
+
+def _check_places(backbone: Backbone, inputs: dict[str, Tensor], boxes: Tensor) -> None:
+    """The patches stand last, and in their order: change one, and see which token changes."""
+    ((name, images),) = inputs.items()
+    for place in (0, len(boxes) - 1):
+        top, left, bottom, right = boxes[place].tolist()
+        changed = images.clone()
+        changed[..., top:bottom, left:right] += 1
+        with torch.no_grad():
+            moved = backbone.embed({name: changed}) - backbone.embed(inputs)
+        if moved[0].abs().amax(dim=-1).argmax() != backbone.num_tokens - len(boxes) + place:
+            raise InputError(
+                f"{type(backbone.model).__name__} has other tokens behind its patches, or patches "
+                "in another order; where they lie is not known."
+            )
 
 
 def _patches(config: Any, images: Tensor) -> Tensor:
