@@ -27,6 +27,9 @@ START, END = "<!-- tables -->\n", "<!-- end of tables -->\n"
 OF_A_RUN = ("seed", "data", "num_parameters", "cpu_seconds", "val/accuracy", "test/accuracy")
 OF_A_RUN += ("num_train_samples", "num_val_samples", "num_test_samples")
 
+LEFT_TO_THE_USER = ("experiment", "seed", "data.path", "init", "resume", "trainer")
+"""What a run of an experiment may be started with."""
+
 Kept = dict[str, dict[str, list[dict[str, Any]]]]
 
 
@@ -52,6 +55,8 @@ def collect(*folders: Path) -> Kept:
         if name is None:
             continue
         content = json.loads(file.read_text(encoding="utf-8"))
+        if is_evaluation and "test/accuracy" not in content:  # of another split
+            continue
         entry = {key: content[key] for key in OF_A_RUN if key in content}
         baseline = content.get("baseline")
         if baseline is not None:
@@ -65,9 +70,15 @@ def collect(*folders: Path) -> Kept:
 
 
 def experiment_of(run: Path) -> str | None:
-    """The option of the group `experiment` that a run was started with; none of a debug run."""
+    """The option of the group `experiment` that a run was started with, as it stands.
+
+    None of a debug run, or of a trial that changed anything of it.
+    """
     path = run / ".hydra" / "hydra.yaml"
     if not path.is_file():
+        return None
+    overrides = yaml.safe_load((run / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+    if any(override.partition("=")[0] not in LEFT_TO_THE_USER for override in overrides):
         return None
     choices = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["runtime"]["choices"]
     name = choices.get("experiment")
@@ -99,7 +110,7 @@ def tables(kept: Kept) -> str:
 
 
 def _row(experiment: Experiment, parts: dict[str, list[dict[str, Any]]]) -> list[str]:
-    entries = parts.get("evaluations" if experiment.of_evaluations else "runs", [])
+    entries = _entries(experiment, parts)
     row = [f"`{experiment.name}`{experiment.remark}"]
     if not entries:
         return [*row, "not run in full", "", "", experiment.published, "", ""]
@@ -107,12 +118,23 @@ def _row(experiment: Experiment, parts: dict[str, list[dict[str, Any]]]) -> list
     return [
         *row,
         _accuracies(entries, "test/accuracy"),
-        "" if experiment.of_evaluations else _accuracies(entries, "val/accuracy"),
+        "" if experiment.evaluated_on else _accuracies(entries, "val/accuracy"),
         _baseline([entry["baseline"] for entry in entries if "baseline" in entry]),
         experiment.published,
         f"{runs[0]['num_parameters']:,}",
         f"{statistics.median(run['cpu_seconds'] for run in runs) / 60:.0f}",
     ]
+
+
+def _entries(
+    experiment: Experiment, parts: dict[str, list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """What the row is of: the runs, or their evaluations on other data, one of each seed."""
+    if experiment.evaluated_on is None:
+        return parts.get("runs", [])
+    evaluations = parts.get("evaluations", [])
+    of_data = [entry for entry in evaluations if entry["data"] == experiment.evaluated_on]
+    return list({entry["seed"]: entry for entry in of_data}.values())
 
 
 def _accuracies(entries: Sequence[dict[str, Any]], key: str) -> str:

@@ -12,14 +12,15 @@ class Experiment:
         published: Figures of others on the same test set, in percent.
         source: Where they are reported, or why there is none.
         remark: Behind the name.
-        of_evaluations: Whether the row is of `evaluate.py` on other data, not of the test.
+        evaluated_on: Name of the other data that the row is of, by `evaluate.py`; None for the
+            test of the runs themselves.
     """
 
     name: str
     published: str
     source: str
     remark: str = ""
-    of_evaluations: bool = False
+    evaluated_on: str | None = None
 
 
 EXPERIMENTS = [
@@ -53,7 +54,7 @@ EXPERIMENTS = [
         "",
         "",
         remark=", tested on the real clips of `speech_commands_10`",
-        of_evaluations=True,
+        evaluated_on="speech_commands",
     ),
     Experiment(
         "speech_commands_v2_12",

@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmarks import experiments
 from benchmarks.published import EXPERIMENTS
@@ -44,6 +45,10 @@ def test_it_is_read_from_the_folders_of_runs(tmp_path: Path) -> None:
     done = run_script(["train.py", *choice, f"hydra.run.dir={run}"], tmp_path)
     assert done.returncode == 0, done.stderr
     result = json.loads((run / "result.json").read_text())
+    assert experiments.collect(tmp_path / "outputs") == {}  # a trial: it changed the recipe
+    overrides = run / ".hydra" / "overrides.yaml"
+    overrides.write_text(yaml.safe_dump(["experiment=fashion_mnist", "seed=0", choice[1]]))
+
     evaluation = run / "evaluations" / "later"
     evaluation.mkdir(parents=True)
     other = result | {"test/accuracy": 0.25, "data": "other", "baseline": None}
@@ -66,6 +71,19 @@ def test_it_is_read_from_the_folders_of_runs(tmp_path: Path) -> None:
     assert "50.0 %, a forest" in row
     others = len(EXPERIMENTS) - 1
     assert experiments.tables(kept).count("not run in full") == others
+
+
+def test_a_row_of_other_data_takes_one_evaluation_of_each_seed() -> None:
+    run = {"seed": 0, "num_parameters": 1234, "cpu_seconds": 60.0}
+    evaluations = [
+        {"seed": 0, "data": "speech_commands", "test/accuracy": 0.6},
+        {"seed": 0, "data": "spoken_commands", "test/accuracy": 0.99},
+        {"seed": 0, "data": "speech_commands", "test/accuracy": 0.6},
+        {"seed": 1, "data": "speech_commands", "test/accuracy": 0.7},
+    ]
+    kept = {"synthesised_voices": {"runs": [run], "evaluations": evaluations}}
+    (row,) = (line for line in experiments.tables(kept).splitlines() if "clips of" in line)
+    assert "| 65.0 % (60.0, 70.0) |  | not measured |" in row
 
 
 def test_several_seeds_are_told_with_their_median() -> None:
