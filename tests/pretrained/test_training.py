@@ -57,6 +57,15 @@ def runs(overrides, run_training, tmp_path_factory) -> Callable[[str], Path]:
     return of
 
 
+def test_one_learning_rate_is_looked_for_where_there_is_one(
+    overrides, run_training, tmp_path: Path
+) -> None:
+    searched = [*overrides["bert"], "lr_find=true", "trainer.max_epochs=1"]
+    with pytest.raises(InputError, match="those of the pretrained encoder have their own"):
+        run_training(searched, tmp_path / "refused")
+    run_training([*searched, "encoder.freeze=all"], tmp_path / "frozen")
+
+
 def batch_of(run: LoadedRun) -> dict:
     return next(run.batches(sorted(run.datamodule.datasets["test"].sample_ids)[:6], 6))
 
