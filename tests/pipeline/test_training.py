@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.cpu_time import cpu_seconds
 from tests.pipeline.conftest import losses
 
 EVERY_STEP = ["trainer.log_every_n_steps=1", "capture=off"]
@@ -77,6 +79,14 @@ def test_a_resumed_run_goes_on_counting_what_it_takes(tiny, run_training, tmp_pa
     resumed = run_training(choice, tmp_path / "resumed")
     assert kept["cpu_seconds"] < resumed["cpu_seconds"] < kept["cpu_seconds"] + 600
     assert elapsed["train"] < resumed["train_seconds"] < elapsed["train"] + 600
+
+
+def test_what_a_failed_job_took_is_not_counted_in_the_next(
+    tiny, run_training, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="before the first validation"):
+        run_training([*tiny["vision"], "trainer.max_epochs=0"], tmp_path)
+    assert cpu_seconds() < 0.5
 
 
 def test_checkpoints_hold_plain_containers(tiny, run_training, tmp_path: Path) -> None:

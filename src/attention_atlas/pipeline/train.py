@@ -51,8 +51,11 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     Raises:
         InputError: Something that the user gave cannot be used.
     """
-    with other_ranks(config, folder):
-        return _train(config, folder)
+    try:
+        with other_ranks(config, folder):
+            return _train(config, folder)
+    finally:
+        reset_cpu_seconds()  # the next job of a multirun is counted anew
 
 
 def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
@@ -112,11 +115,9 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
 
 
 def _take_cost(callbacks: list[Callback]) -> dict[str, float]:
-    """What the run took; the next job of a multirun is counted anew."""
+    """What the run took."""
     (cost,) = (each for each in callbacks if isinstance(each, Cost))
-    taken = cost.so_far()
-    reset_cpu_seconds()
-    return taken
+    return cost.so_far()
 
 
 def _fit(
