@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attention_atlas.data.given import Given, gather
+from attention_atlas.errors import InputError
 from attention_atlas.pipeline.rerun import read_run
 
 
@@ -33,4 +34,7 @@ def inputs_of(
 
 
 def _read_lines() -> list[str]:
-    return sys.stdin.read().splitlines()
+    try:
+        return sys.stdin.read().splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"Standard input is no text in UTF-8: {error.reason}.") from error

@@ -34,22 +34,28 @@ def is_image_name(path: Path) -> bool:
     return path.suffix.lower() in IMAGES and not path.name.startswith(".")
 
 
+def _is_text_name(path: Path) -> bool:
+    return path.suffix.lower() in (*TABLES, ".txt") and not path.name.startswith(".")
+
+
 def modality_of_data(path: Path) -> str:
-    """What a file or folder holds: `text`, `image` or `audio`.
+    """What a file or most files of a folder are: `text`, `image` or `audio`.
+
+    Of as many files, texts count last: they often tell of the others.
 
     Raises:
         InputError: It does not exist, or holds nothing of these.
     """
     if not path.exists():
         raise InputError(f"--data {path} does not exist; give a CSV file, or a folder of files.")
-    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
-    for file in files:
-        if file.suffix.lower() in (*TABLES, ".txt"):
-            return "text"
-        if is_image_name(file):
-            return "image"
-        if is_audio_name(file):
-            return "audio"
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    counts = {
+        "image": sum(is_image_name(file) for file in files),
+        "audio": sum(is_audio_name(file) for file in files),
+        "text": sum(_is_text_name(file) for file in files),
+    }
+    if any(counts.values()):
+        return max(counts, key=counts.__getitem__)
     raise InputError(f"--data {path} holds no text (.csv, .tsv, .txt), image or audio file.")
 
 
@@ -99,7 +105,7 @@ def _texts(argument: str, text_column: str, label_column: str) -> list[Given]:
             raise InputError(f"{argument} does not exist; give a text, or a file that is there.")
         return [_text(argument)]
     if path.is_dir():
-        files = sorted(each for each in path.rglob("*") if each.suffix.lower() in (*TABLES, ".txt"))
+        files = sorted(each for each in path.rglob("*") if _is_text_name(each))
         if not files:
             raise InputError(f"{path} holds no .txt, .csv or .tsv file.")
         return [given for file in files for given in _texts(str(file), text_column, label_column)]
@@ -126,6 +132,11 @@ def _is_path(path: Path) -> bool:
 
 
 def _text(text: str, label: str | None = None) -> Given:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:  # Python hides bytes that are none in what it is given
+        shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        raise InputError(f"An input is no text in UTF-8: {shown[:60]}") from error
     return Given(f"text-{stable_hash(text):016x}", text, label)
 
 

@@ -1,0 +1,31 @@
+"""What inputs that are given by hand are taken for."""
+
+from pathlib import Path
+
+import pytest
+
+from attention_atlas.data.given import gather, modality_of_data
+from attention_atlas.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["README.txt", "cat.png"], "image"),
+        (["a/labels.csv", "a/low.wav", "notes.txt", "z.wav"], "audio"),
+        (["1.txt", "2.txt", "figure.png"], "text"),
+        ([".hidden.txt", ".hidden.csv", ".hidden.png", "reviews.tsv"], "text"),
+    ],
+)
+def test_a_folder_is_what_most_of_its_files_are(names, expected, tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert modality_of_data(tmp_path) == expected
+
+
+def test_bytes_that_are_no_text_are_told_in_a_sentence() -> None:
+    line = b"caf\xe9 great".decode("utf-8", "surrogateescape")
+    for arguments, lines in (["-"], [line]), ([line], []):
+        with pytest.raises(InputError, match=r"no text in UTF-8: caf\\udce9 great"):
+            gather("text", arguments, lambda lines=lines: lines)
