@@ -63,6 +63,15 @@ def test_a_sentence_is_drawn(trained_runs, tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []  # nothing is left behind
 
 
+def test_a_text_that_ends_in_markup_is_not_said_to_be_cut(trained_runs, tmp_path) -> None:
+    text = "a great film<br />"
+    done = invoke_atlas(tmp_path, "predict", str(trained_runs["nlp"]), text)
+    assert done.exit_code == 0, done.stderr
+    assert "read up to" not in done.stdout
+    done = invoke_atlas(tmp_path, "predict", str(trained_runs["nlp"]), text, "--json")
+    assert json.loads(done.stdout)[0]["characters_read"] == len(text)
+
+
 def test_standard_input_is_read_by_lines(trained_runs, tmp_path) -> None:
     import subprocess
 

@@ -90,9 +90,9 @@ def predict(
         ]
         names = {each.name: str(each.content) for each in given}
         if as_json:
-            print_json([_described(atlas, names, *pair) for pair in views])
+            print_json([_described(atlas, names, *pair, reader.max_tokens) for pair in views])
         elif len(views) <= MOST_DRAWN:
-            _draw(atlas, names, views)
+            _draw(atlas, names, views, reader.max_tokens)
         else:
             _tabulate(atlas, names, views)
     if out is not None and not as_json:
@@ -117,7 +117,11 @@ def _view(sample: "Sample", weights: dict[str, list[float]], method: str | None)
 
 
 def _described(
-    atlas: "Atlas", names: dict[str, str], sample: "Sample", view: "View"
+    atlas: "Atlas",
+    names: dict[str, str],
+    sample: "Sample",
+    view: "View",
+    max_tokens: int | None,
 ) -> dict[str, Any]:
     from attention_atlas.cli.attributions import describe_sample
 
@@ -128,7 +132,7 @@ def _described(
         "confidence": chances[sample.prediction],
         "probabilities": dict(zip(atlas.classes, chances.tolist(), strict=True)),
         **(
-            {"characters_read": _characters_read(sample)}
+            {"characters_read": _characters_read(sample, max_tokens)}
             if atlas.attributes.token_layout == "character_span"
             else {}
         ),
@@ -137,14 +141,21 @@ def _described(
     }
 
 
-def _characters_read(sample: "Sample") -> int:
-    """Where the last token ends: a model reads so many tokens of a long text."""
+def _characters_read(sample: "Sample", max_tokens: int | None) -> int:
+    """Where the last token ends, of a text of more tokens than the model takes."""
     import numpy as np
 
+    if max_tokens is None or len(sample.tokens) < max_tokens:
+        return len(sample.text)
     return int(np.nanmax(sample.boxes[:, 1]))
 
 
-def _draw(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample", "View"]]) -> None:
+def _draw(
+    atlas: "Atlas",
+    names: dict[str, str],
+    views: list[tuple["Sample", "View"]],
+    max_tokens: int | None,
+) -> None:
     from attention_atlas.analysis.terminal import draw_weights
 
     console = make_console()
@@ -153,7 +164,7 @@ def _draw(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample", "Vi
         is_text = atlas.attributes.token_layout == "character_span"
         heading = f"{sample.prediction_name}, {100 * chance:.1f} %"
         print(heading if is_text else f"{names[sample.sample_id]}: {heading}")
-        if is_text and (read := _characters_read(sample)) < len(sample.text.rstrip()):
+        if is_text and (read := _characters_read(sample, max_tokens)) < len(sample.text.rstrip()):
             size = len(sample.text)
             print(f"read up to character {read:,} of {size:,}: the model takes no more tokens")
         print_parts(*draw_weights(console, atlas.attributes, sample, view), console=console)
