@@ -81,6 +81,12 @@ def test_a_resumed_run_goes_on_counting_what_it_takes(tiny, run_training, tmp_pa
     assert elapsed["train"] < resumed["train_seconds"] < elapsed["train"] + 600
 
 
+def test_a_time_limit_of_the_trainer_ends_training(tiny, run_training, tmp_path: Path) -> None:
+    limit = ["+trainer.max_time=00:00:00:02", "trainer.max_epochs=2000"]
+    result = run_training([*tiny["vision"], *limit, "callbacks.early_stopping=null"], tmp_path)
+    assert 2 <= result["train_seconds"] < 30
+
+
 def test_what_a_failed_job_took_is_not_counted_in_the_next(
     tiny, run_training, tmp_path: Path
 ) -> None:
