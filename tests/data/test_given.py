@@ -1,5 +1,6 @@
 """What inputs that are given by hand are taken for."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -27,5 +28,14 @@ def test_a_folder_is_what_most_of_its_files_are(names, expected, tmp_path: Path)
 def test_bytes_that_are_no_text_are_told_in_a_sentence() -> None:
     line = b"caf\xe9 great".decode("utf-8", "surrogateescape")
     for arguments, lines in (["-"], [line]), ([line], []):
-        with pytest.raises(InputError, match=r"no text in UTF-8: caf\\udce9 great"):
+        with pytest.raises(InputError, match=r"is not UTF-8: 'caf\\udce9 great'"):
             gather("text", arguments, lambda lines=lines: lines)
+
+
+def test_a_file_whose_name_is_not_utf8_is_told_in_a_sentence(tmp_path: Path) -> None:
+    name = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
+    with open(name, "wb"):
+        pass
+    for argument in (str(tmp_path), os.fsdecode(name)):
+        with pytest.raises(InputError, match=r"caf\\udce9.png' is not UTF-8; rename it"):
+            gather("image", [argument], list)

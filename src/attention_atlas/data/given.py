@@ -132,12 +132,18 @@ def _is_path(path: Path) -> bool:
 
 
 def _text(text: str, label: str | None = None) -> Given:
+    if not _is_utf8(text):
+        raise InputError(f"An input is not UTF-8: {text[:60]!a}.")
+    return Given(f"text-{stable_hash(text):016x}", text, label)
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether it is; Python hides other bytes in what it is given."""
     try:
         text.encode("utf-8")
-    except UnicodeEncodeError as error:  # Python hides bytes that are none in what it is given
-        shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
-        raise InputError(f"An input is no text in UTF-8: {shown[:60]}") from error
-    return Given(f"text-{stable_hash(text):016x}", text, label)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _files(path: Path, modality: str) -> list[Given]:
@@ -146,10 +152,18 @@ def _files(path: Path, modality: str) -> list[Given]:
         found = sorted(each for each in path.rglob("*") if each.is_file() and is_one(each))
         if not found:
             raise InputError(f"{path} holds no {modality} files.")
+        _check_names(found)
         return [Given(each.relative_to(path).as_posix(), each, each.parent.name) for each in found]
     if not path.is_file():
         raise InputError(f"{path} does not exist; give {modality} files or folders of them.")
+    _check_names([path])
     return [Given(path.as_posix(), path)]
+
+
+def _check_names(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if not _is_utf8(str(path)):
+            raise InputError(f"The file name {str(path)!a} is not UTF-8; rename it.")
 
 
 def _numbered(given: list[Given]) -> list[Given]:
