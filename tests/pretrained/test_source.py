@@ -22,6 +22,16 @@ def test_a_head_of_sounds_is_kept_whatever_its_class_is_called(name: str, tmp_pa
     assert classes == ["yes", "no", "up"]
 
 
+@pytest.mark.parametrize("name", ["TFBertForSequenceClassification", "BertForRatings"])
+def test_a_head_is_told_by_its_class_or_its_name(name: str, tmp_path: Path) -> None:
+    config = transformers.BertConfig(**TEXT, num_labels=3)
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(saved | {"architectures": [name]}))
+    _, _, classes = load_whole(str(tmp_path), "text")
+    assert len(classes) == (3 if "ForSequenceClassification" in name else 0)
+
+
 @pytest.mark.parametrize("with_weights", [True, False])
 def test_nothing_is_left_out_at_random_within_a_model(with_weights, tmp_path: Path) -> None:
     config = transformers.WhisperConfig(**SEQUENCES, encoder_layerdrop=0.5)
@@ -33,6 +43,10 @@ def test_nothing_is_left_out_at_random_within_a_model(with_weights, tmp_path: Pa
     transformers.Wav2Vec2Model(config).save_pretrained(tmp_path / "wav2vec2")
     wav2vec2 = load_model(str(tmp_path / "wav2vec2"), "audio", with_weights)
     assert (wav2vec2.config.layerdrop, wav2vec2.config.apply_spec_augment) == (0, False)
+    config = transformers.Data2VecAudioConfig(**options)
+    transformers.Data2VecAudioModel(config).save_pretrained(tmp_path / "data2vec")
+    data2vec = load_model(str(tmp_path / "data2vec"), "audio", with_weights)
+    assert not data2vec.config.apply_spec_augment  # which it reads, and its config does not have
 
 
 @pytest.mark.parametrize(

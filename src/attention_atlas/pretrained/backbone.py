@@ -105,15 +105,20 @@ class Backbone(nn.Module):
         )
 
     def _find_unused(self, example: Inputs) -> set[str]:
-        """The parameters that get no gradient."""
-        parameters = {
-            name: value for name, value in self.model.named_parameters() if value.requires_grad
-        }
+        """The parameters that get no gradient: those that the graph of a pass does not reach.
+
+        No gradient is computed, which would take as much memory as the weights.
+        """
         with torch.enable_grad():
-            total = self.model(**example).last_hidden_state.sum()
-        gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
-        found = zip(parameters, gradients, strict=True)
-        return {name for name, gradient in found if gradient is None}
+            end = self.model(**example).last_hidden_state.grad_fn
+        ends = [] if end is None else [end]
+        seen = set(ends)
+        while ends:
+            following = {node for node, _ in ends.pop().next_functions if node is not None} - seen
+            seen |= following
+            ends += following
+        reached = {id(node.variable) for node in seen if hasattr(node, "variable")}
+        return {name for name, value in self.model.named_parameters() if id(value) not in reached}
 
     def _find_front(self, example: Inputs) -> set[str]:
         """The modules that are entered before the first block; those around the blocks too."""

@@ -140,7 +140,7 @@ def _take_no_chances(config: PreTrainedConfig) -> None:
     for option in ("layerdrop", "encoder_layerdrop", "decoder_layerdrop"):
         if hasattr(config, option):
             setattr(config, option, 0.0)
-    if hasattr(config, "apply_spec_augment"):
+    if hasattr(config, "mask_time_prob"):
         config.apply_spec_augment = False
 
 

@@ -48,7 +48,13 @@ def load_whole(name: str, modality: str) -> tuple[PreTrainedModel, PreTrainedMod
 
 
 def _classifies(config: PreTrainedConfig, modality: str) -> bool:
-    """Whether the model was saved with a head that classifies the modality."""
-    classes = HEADS[modality][1].get(config.model_type, ())
+    """Whether the model was saved with a head that classifies the modality.
+
+    Its class is one that transformers has for that (of wav2vec 2.0 a "ForSequenceClassification"),
+    or is called so, as one of TensorFlow.
+    """
+    auto, by_type = HEADS[modality]
+    classes = by_type.get(config.model_type, ())
     known = {classes} if isinstance(classes, str) else set(classes)
-    return not known.isdisjoint(config.architectures or [])
+    kind = auto.__name__.removeprefix("AutoModel")
+    return any(each in known or kind in each for each in config.architectures or [])
