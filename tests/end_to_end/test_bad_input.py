@@ -127,6 +127,10 @@ BAD = {
     "a search by several": train(
         "trainer=ddp_cpu", "lr_find=true", words=["lr_find=true", "trainer.devices=1"]
     ),
+    "a search for several": train(
+        *("encoder=minilm", "lr_find=true"),
+        words=["lr_find=true", "encoder.lr", "encoder.freeze=all"],
+    ),
     "several machines": train("+trainer.num_nodes=2", words=["trainer.num_nodes=2", "take 1"]),
     "strategy of several devices": train("trainer.strategy=tp", words=["strategy=tp", "auto, ddp"]),
     "no validation": train(

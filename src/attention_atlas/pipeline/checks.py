@@ -259,6 +259,7 @@ def check_config(
     _check_sweeper(config, choices)
     check_devices(config)
     _check_processes(config)
+    _check_learning_rate_search(config)
     if config.callbacks.get("checkpoint") is None:
         raise InputError(
             "callbacks.checkpoint=null is not possible: the best checkpoint is what is tested."
@@ -434,9 +435,21 @@ def _check_processes(config: DictConfig) -> None:
             "trainer.sync_batchnorm=true is for GPUs: add trainer.sync_batchnorm=false, or take "
             "trainer=ddp_cpu."
         )
-    if num_processes(config) > 1 and config.lr_find:
+
+
+def _check_learning_rate_search(config: DictConfig) -> None:
+    """Check that there is one learning rate to look for, and one process that looks."""
+    if not config.lr_find:
+        return
+    if num_processes(config) > 1:
         raise InputError(
             "lr_find=true takes one process: search with trainer.devices=1, and set optimizer.lr."
+        )
+    if is_pretrained(config) and not (config.encoder.freeze == "all" and not config.encoder.lora):
+        raise InputError(
+            "lr_find=true looks for one learning rate of all parameters, but those of a pretrained "
+            "encoder have their own: set encoder.lr and optimizer.lr and leave lr_find out, or "
+            "take encoder.freeze=all without encoder.lora."
         )
 
 

@@ -19,15 +19,8 @@ def find_learning_rate(
     The weights are put back afterwards.
 
     Raises:
-        InputError: The loss never fell, or there is more than one learning rate.
+        InputError: The loss never fell.
     """
-    trained = {name for name, value in task.model.named_parameters() if value.requires_grad}
-    if not trained.isdisjoint(task.rates):
-        raise InputError(
-            "lr_find=true looks for one learning rate of all parameters, but those of the "
-            "pretrained encoder have their own: set encoder.lr and optimizer.lr and leave lr_find "
-            "out, or take encoder.freeze=all."
-        )
     endless = OmegaConf.merge(config, {"trainer": {"max_epochs": -1}})  # as many steps as it needs
     assert isinstance(endless, DictConfig)
     tuner = Tuner(build_trainer(endless, folder, [], []))
