@@ -4,8 +4,8 @@ python -m benchmarks.experiments outputs/experiments
 
 Reads every run below the folder that was started with `experiment=`, and every evaluation of one,
 keeps what the page tells of them in docs/results.json, and writes the page from that. Without a
-folder the page is written anew from what was kept. A run knows its baseline where `baseline.py` was
-run on the same split before.
+folder the page is written anew from what was kept. Give no runs of an earlier recipe. A run knows
+its baseline where `baseline.py` was run on the same split before.
 """
 
 import argparse
@@ -27,8 +27,11 @@ START, END = "<!-- tables -->\n", "<!-- end of tables -->\n"
 OF_A_RUN = ("seed", "data", "num_parameters", "cpu_seconds", "val/accuracy", "test/accuracy")
 OF_A_RUN += ("num_train_samples", "num_val_samples", "num_test_samples")
 
-LEFT_TO_THE_USER = ("experiment", "seed", "data.path", "init", "resume", "trainer")
+LEFT_TO_THE_USER = {"experiment", "seed", "data.path", "resume", "trainer"}
 """What a run of an experiment may be started with."""
+
+OF_AN_EVALUATION = {"run", "data", "data.path", "data.labels"}
+"""What `evaluate.py` may be started with."""
 
 Kept = dict[str, dict[str, list[dict[str, Any]]]]
 
@@ -55,7 +58,7 @@ def collect(*folders: Path) -> Kept:
         if name is None:
             continue
         content = json.loads(file.read_text(encoding="utf-8"))
-        if is_evaluation and "test/accuracy" not in content:  # of another split
+        if is_evaluation and not _set(file.parent) <= OF_AN_EVALUATION:
             continue
         entry = {key: content[key] for key in OF_A_RUN if key in content}
         baseline = content.get("baseline")
@@ -77,12 +80,17 @@ def experiment_of(run: Path) -> str | None:
     path = run / ".hydra" / "hydra.yaml"
     if not path.is_file():
         return None
-    overrides = yaml.safe_load((run / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
-    if any(override.partition("=")[0] not in LEFT_TO_THE_USER for override in overrides):
+    if not _set(run) <= LEFT_TO_THE_USER:
         return None
     choices = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["runtime"]["choices"]
     name = choices.get("experiment")
     return None if name is None or choices.get("debug") is not None else str(name)
+
+
+def _set(folder: Path) -> set[str]:
+    """What was set on the command line of a run or an evaluation."""
+    overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+    return {override.partition("=")[0].lstrip("+") for override in overrides}
 
 
 def prose(page: str) -> tuple[str, str]:
@@ -129,12 +137,12 @@ def _row(experiment: Experiment, parts: dict[str, list[dict[str, Any]]]) -> list
 def _entries(
     experiment: Experiment, parts: dict[str, list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """What the row is of: the runs, or their evaluations on other data, one of each seed."""
-    if experiment.evaluated_on is None:
-        return parts.get("runs", [])
-    evaluations = parts.get("evaluations", [])
-    of_data = [entry for entry in evaluations if entry["data"] == experiment.evaluated_on]
-    return list({entry["seed"]: entry for entry in of_data}.values())
+    """What the row is of: the runs, or their evaluations on other data; one of each seed."""
+    entries = parts.get("runs", [])
+    if experiment.evaluated_on is not None:
+        evaluations = parts.get("evaluations", [])
+        entries = [entry for entry in evaluations if entry["data"] == experiment.evaluated_on]
+    return list({entry["seed"]: entry for entry in entries}.values())
 
 
 def _accuracies(entries: Sequence[dict[str, Any]], key: str) -> str:

@@ -1,6 +1,7 @@
 """The page of results says what the folders of runs say."""
 
 import json
+import shutil
 import statistics
 from pathlib import Path
 
@@ -50,7 +51,13 @@ def test_it_is_read_from_the_folders_of_runs(tmp_path: Path) -> None:
     overrides.write_text(yaml.safe_dump(["experiment=fashion_mnist", "seed=0", choice[1]]))
 
     evaluation = run / "evaluations" / "later"
-    evaluation.mkdir(parents=True)
+    (evaluation / ".hydra").mkdir(parents=True)
+    how = yaml.safe_dump(["run=x", "data=other", "++data.path=y"])
+    (evaluation / ".hydra" / "overrides.yaml").write_text(how)
+    trial = evaluation.with_name("trial")
+    shutil.copytree(evaluation, trial)
+    (trial / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(["++data.clip_seconds=2"]))
+    (trial / "result.json").write_text(json.dumps(result))
     other = result | {"test/accuracy": 0.25, "data": "other", "baseline": None}
     (evaluation / "result.json").write_text(json.dumps(other))
     baseline = {"model": "a forest", "test/accuracy": 0.5, "strength": 1.0}
@@ -64,7 +71,8 @@ def test_it_is_read_from_the_folders_of_runs(tmp_path: Path) -> None:
     (entry,) = kept["fashion_mnist"]["runs"]
     assert entry["test/accuracy"] == result["test/accuracy"]
     assert entry["baseline"] == {"model": "a forest", "test/accuracy": 0.5}
-    assert kept["fashion_mnist"]["evaluations"][0]["test/accuracy"] == 0.25
+    (other,) = kept["fashion_mnist"]["evaluations"]
+    assert other["test/accuracy"] == 0.25
 
     row = next(line for line in experiments.tables(kept).splitlines() if "fashion" in line)
     assert f"{100 * result['test/accuracy']:.1f} %" in row
