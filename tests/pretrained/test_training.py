@@ -58,12 +58,10 @@ def runs(overrides, run_training, tmp_path_factory) -> Callable[[str], Path]:
 
 
 def test_a_learning_rate_is_looked_for_beside_a_frozen_encoder(
-    overrides, run_training, tmp_path: Path
+    overrides, run_training, capsys, tmp_path: Path
 ) -> None:
-    frozen = [*overrides["bert"], "encoder.freeze=all", "trainer.max_epochs=1"]
-    result = run_training([*frozen, "lr_find=true"], tmp_path / "searched")
-    without = run_training(frozen, tmp_path / "without")
-    assert result["val/loss"] != without["val/loss"]
+    run_training([*overrides["bert"], "encoder.freeze=all", "lr_find=true"], tmp_path)
+    assert "learning rate found" in capsys.readouterr().out
 
 
 def batch_of(run: LoadedRun) -> dict:
