@@ -4,8 +4,8 @@ python -m benchmarks.experiments outputs/experiments
 
 Reads every run below the folder that was started with `experiment=`, and every evaluation of one,
 keeps what the page tells of them in docs/results.json, and writes the page from that. Without a
-folder the page is written anew from what was kept. Give no runs of an earlier recipe. A run knows
-its baseline where `baseline.py` was run on the same split before.
+folder the page is written anew from what was kept. A run that is not of the recipe as it
+stands is left out. A run knows its baseline where `baseline.py` was run on the same split before.
 """
 
 import argparse
@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
+from omegaconf import DictConfig, OmegaConf
 
+from attention_atlas.pipeline.compose import (
+    compose_config,
+    config_folder,
+    unresolved,
+    without_hydra,
+)
 from benchmarks.published import EXPERIMENTS, Experiment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -27,8 +34,9 @@ START, END = "<!-- tables -->\n", "<!-- end of tables -->\n"
 OF_A_RUN = ("seed", "data", "num_parameters", "cpu_seconds", "val/accuracy", "test/accuracy")
 OF_A_RUN += ("num_train_samples", "num_val_samples", "num_test_samples")
 
-LEFT_TO_THE_USER = {"experiment", "seed", "data.path", "resume", "trainer"}
-"""What a run of an experiment may be started with."""
+LEFT_TO_THE_USER = ("seed", "data.path", "resume")
+LEFT_TO_THE_USER += ("trainer.accelerator", "trainer.devices", "trainer.strategy")
+"""What a run of an experiment may set."""
 
 OF_AN_EVALUATION = {"run", "data", "data.path", "data.labels"}
 """What `evaluate.py` may be started with."""
@@ -73,23 +81,40 @@ def collect(*folders: Path) -> Kept:
 
 
 def experiment_of(run: Path) -> str | None:
-    """The option of the group `experiment` that a run was started with, as it stands.
+    """The option of the group `experiment` whose recipe, as it stands, a run followed.
 
-    None of a debug run, or of a trial that changed anything of it.
+    None of a run without one, a debug run, and one of another recipe: a trial, or an earlier one.
     """
     path = run / ".hydra" / "hydra.yaml"
     if not path.is_file():
         return None
-    if not _set(run) <= LEFT_TO_THE_USER:
-        return None
     choices = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["runtime"]["choices"]
     name = choices.get("experiment")
-    return None if name is None or choices.get("debug") is not None else str(name)
+    if name is None or choices.get("debug") is not None:
+        return None
+    config = OmegaConf.load(run / ".hydra" / "config.yaml")
+    assert isinstance(config, DictConfig)
+    return str(name) if _recipe(config) == _recipe(recipe_of(name)) else None
 
 
-def _set(folder: Path) -> set[str]:
-    """What was set on the command line of a run or an evaluation."""
-    overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+def recipe_of(experiment: str) -> DictConfig:
+    """The config of an experiment as it stands."""
+    with config_folder(REPOSITORY / "conf"):
+        return without_hydra(compose_config("train", [f"experiment={experiment}"]))
+
+
+def _recipe(config: DictConfig) -> dict[Any, Any]:
+    """What of a config is not left to the user."""
+    config = config.copy()
+    for key in LEFT_TO_THE_USER:
+        OmegaConf.update(config, key, None, force_add=True)
+    return unresolved(config)
+
+
+def _set(evaluation: Path) -> set[str]:
+    """What was set on the command line of an evaluation."""
+    path = evaluation / ".hydra" / "overrides.yaml"
+    overrides = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {override.partition("=")[0].lstrip("+") for override in overrides}
 
 

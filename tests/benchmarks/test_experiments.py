@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from benchmarks import experiments
 from benchmarks.published import EXPERIMENTS
@@ -47,8 +48,9 @@ def test_it_is_read_from_the_folders_of_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads((run / "result.json").read_text())
     assert experiments.collect(tmp_path / "outputs") == {}  # a trial: it changed the recipe
-    overrides = run / ".hydra" / "overrides.yaml"
-    overrides.write_text(yaml.safe_dump(["experiment=fashion_mnist", "seed=0", choice[1]]))
+    recipe = experiments.recipe_of("fashion_mnist")
+    OmegaConf.update(recipe, "data.path", str(data))
+    OmegaConf.save(recipe, run / ".hydra" / "config.yaml")
 
     evaluation = run / "evaluations" / "later"
     (evaluation / ".hydra").mkdir(parents=True)
