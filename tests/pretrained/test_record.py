@@ -123,6 +123,9 @@ def test_a_run_can_be_recorded_on_other_data(trained_runs, pictures, tmp_path) -
         (["{bert}", "--data", "images", "--out", "maps"], "has no image processor"),
         (["{vit}", "--data", "lines.txt", "--out", "maps"], "has no tokenizer"),
         (["{mpnet}", "--data", "lines.txt", "--out", "maps"], "does not attend through"),
+        (["./gone", "--data", "lines.txt", "--out", "maps"], "The folder ./gone of a"),
+        (["{wordless}", "--data", "lines.txt", "--out", "maps"], "there is no vocabulary"),
+        (["{whisper}", "--data", "lines.txt", "--out", "maps"], "it takes input_features, and"),
         (["{bert}", "--data", "lines.txt", "--out", "m", "--dtype", "int8"], "take float16 or"),
         (["{bert}", "--data", "lines.txt", "--out", "m", "--modality", "x"], "take text, image"),
     ],
@@ -136,7 +139,14 @@ def test_what_cannot_be_used_gets_a_sentence(
     Image.new("RGB", (16, 16)).save(tmp_path / "images" / "black.png")
     save_tokenizer(tmp_path / "mpnet")
     transformers.MPNetModel(transformers.MPNetConfig(**TEXT)).save_pretrained(tmp_path / "mpnet")
-    folders = {"bert": tiny_bert, "vit": tiny_vit, "mpnet": "mpnet"}
+    shutil.copytree(tiny_bert, tmp_path / "wordless")
+    for file in (tmp_path / "wordless").glob("*token*"):
+        file.unlink()
+    save_tokenizer(tmp_path / "whisper")
+    whisper = transformers.WhisperModel(transformers.WhisperConfig(**SEQUENCES))
+    whisper.save_pretrained(tmp_path / "whisper")
+    folders = {"bert": tiny_bert, "vit": tiny_vit}
+    folders |= {name: name for name in ("mpnet", "wordless", "whisper")}
     given = [argument.format(**folders) for argument in arguments]
     done = invoke_atlas(tmp_path, "record", *given, HF_HUB_OFFLINE="1")
     assert done.exit_code == 2, done.stdout

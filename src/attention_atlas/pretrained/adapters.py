@@ -45,4 +45,5 @@ def add_adapters(model: PreTrainedModel, options: dict[str, Any]) -> None:
     try:
         inject_adapter_in_model(LoraConfig(**options), model)
     except (TypeError, ValueError) as error:
-        raise InputError(f"encoder.lora={options} is not possible: {error}.") from error
+        reason = str(error).rstrip(".")
+        raise InputError(f"encoder.lora={options} is not possible: {reason}.") from error

@@ -25,9 +25,13 @@ def find_source(name: str) -> str:
     """The folder or hub id that a name stands for.
 
     Raises:
-        InputError: It is the short name of a package that is not installed.
+        InputError: It is the short name of a package that is not installed, or a folder that is
+            not there.
     """
     if name not in PACKAGES:
+        is_path = name.startswith(("/", "./", "../")) or name.count("/") > 1
+        if is_path and not Path(name).is_dir():
+            raise InputError(f"The folder {name} of a pretrained model does not exist.")
         return name
     package = importlib.util.find_spec(PACKAGES[name])
     if package is None or not package.submodule_search_locations:

@@ -24,7 +24,17 @@ def load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerBase:
             f"encoder.name={name} has a tokenizer that does not tell which characters a token "
             "stands for; take a model with a tokenizer.json."
         )
+    if not _has_words(tokenizer):  # transformers makes up one where the files are missing
+        raise InputError(
+            f"The pretrained model {name} has no tokenizer: there is no vocabulary among its "
+            "files, such as a tokenizer.json."
+        )
     return tokenizer
+
+
+def _has_words(tokenizer: PreTrainedTokenizerBase) -> bool:
+    special = set(tokenizer.all_special_tokens)
+    return any(map(str.isalnum, "".join(tokenizer.get_vocab().keys() - special)))
 
 
 def plain_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
