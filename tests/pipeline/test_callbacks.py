@@ -55,6 +55,24 @@ def test_averages_follow_a_warm_up_and_leave_indexes_alone(
     assert model.indexes.tolist() == [LARGE, 3]
 
 
+def test_each_epoch_counts_in_the_average(tmp_path: Path) -> None:
+    model, seen = Counter(), []
+    model.validation_step = lambda batch: seen.append(float(model.weight))  # of the average
+    loader = DataLoader(torch.zeros(2, 1))
+    trainer = Trainer(
+        max_epochs=3,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        num_sanity_val_steps=0,
+        default_root_dir=tmp_path,
+        callbacks=[AveragedWeights(decay=0.9, every_n_steps=4)],
+    )
+    trainer.fit(model, loader, DataLoader(torch.zeros(1, 1)))
+    assert len(set(seen)) == 3
+
+
 @pytest.mark.parametrize("task", ["nlp", "vision"])
 def test_the_default_recipe_learns_small_data(task, tiny, run_training, tmp_path: Path) -> None:
     overrides = [*tiny[task], "augmentation=none", "trainer.max_epochs=8", "capture=off"]

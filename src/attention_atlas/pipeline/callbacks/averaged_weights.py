@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 
 
@@ -15,13 +16,19 @@ class AveragedWeights(WeightAveraging):
 
     Args:
         decay: Share of the old average that is kept at each step.
-        every_n_steps: Average every so many steps, with the decay of as many; saves time.
+        every_n_steps: Average every so many steps, with the decay of as many; saves time. In epochs
+            of fewer steps it is once an epoch, so that each validation sees another average.
     """
 
     def __init__(self, decay: float, every_n_steps: int = 4) -> None:
         self.decay = decay
         self.every_n_steps = every_n_steps
         super().__init__(use_buffers=True, multi_avg_fn=self._average)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take no more steps at a time than an epoch has."""
+        steps = trainer.num_training_batches / trainer.accumulate_grad_batches
+        self.every_n_steps = max(1, int(min(self.every_n_steps, steps)))
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Every few steps, from the first on."""
