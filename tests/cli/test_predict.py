@@ -140,6 +140,27 @@ def test_columns_are_called_as_in_the_file_that_was_learned_from(trained_runs, t
         assert [each["input"] for each in json.loads(done.stdout)] == [expected]
 
 
+def test_quotation_marks_mean_what_they_meant_in_training(trained_runs, tmp_path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained_runs["nlp"], run)
+    (tmp_path / "new.csv").write_text('text\n"so great\n')
+    done = invoke_atlas(tmp_path, "predict", str(run), "new.csv")
+    assert "Close the quotation mark" in done.stderr
+    config = run / ".hydra" / "config.yaml"
+    config.write_text(config.read_text().replace("quoted: true", "quoted: false"))
+    done = invoke_atlas(tmp_path, "predict", str(run), "new.csv", "--json")
+    assert json.loads(done.stdout)[0]["input"] == '"so great'
+
+
+def test_what_a_folder_holds_beside_is_told(trained_runs, pictures, tmp_path) -> None:
+    shutil.copytree(pictures / "left", tmp_path / "new")
+    for name in ("notes.txt", "sound.wav", ".hidden"):
+        (tmp_path / "new" / name).touch()
+    done = invoke_atlas(tmp_path, "predict", str(trained_runs["vision"]), "new")
+    assert done.exit_code == 0
+    assert done.stderr == "files of new left out, as they are no image files: 2\n"
+
+
 def test_a_text_that_is_cut_is_told(trained_runs, tmp_path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained_runs["nlp"], run)
@@ -154,6 +175,9 @@ def test_a_text_that_is_cut_is_told(trained_runs, tmp_path) -> None:
     assert done.exit_code == 0, done.output
     assert f"read up to character 47 of {len(text)}" in done.stdout
     assert done.stdout.count("read up to") == 1
+    done = invoke_atlas(tmp_path, "predict", str(run), "so dull", text, "fine", "great")
+    behind = done.stdout.split("not read to the end, as the model takes no more tokens:\n")[1]
+    assert len(behind.splitlines()) == 1 and behind.startswith("  great great")
 
 
 def test_the_data_need_not_be_there(trained_runs, reviews, tmp_path) -> None:
@@ -173,8 +197,9 @@ def test_the_data_need_not_be_there(trained_runs, reviews, tmp_path) -> None:
         ("vision", ["broken.png"], "broken.png cannot be decoded"),
         ("speech", ["broken.wav"], "broken.wav"),
         ("nlp", [" "], "There is no input"),
+        ("nlp", ["./great"], "./great does not exist"),
         ("nlp", ["table.csv"], "table.csv has no column 'text'"),
-        ("nlp", ["binary.txt"], "binary.txt is no text file in UTF-8"),
+        ("nlp", ["binary.txt"], "binary.txt, line 1: not UTF-8 text"),
         ("nlp", ["good", "--method", "magic"], "There is no attribution 'magic'"),
         ("nlp", ["good", "--out", "taken"], "taken already holds an atlas"),
         ("nlp", ["good", "--out", "table.csv"], "table.csv cannot be made"),

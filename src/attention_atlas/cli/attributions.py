@@ -17,7 +17,6 @@ def describe_sample(sample: "Sample") -> dict[str, Any]:
     """Return what JSON says of a sample, whatever its weights are of."""
     return {
         "sample_id": sample.sample_id,
-        "epoch": sample.epoch,
         "label": sample.label_name,
         "prediction": sample.prediction_name,
         "tokens": sample.tokens,
@@ -51,7 +50,7 @@ def show_attributions(
             method: {"title": view.description, "weights": view.weights, "signed": view.signed}
             for method, view in views.items()
         }
-        print_json({**describe_sample(sample), "attributions": attributions})
+        print_json({**describe_sample(sample), "epoch": sample.epoch, "attributions": attributions})
     elif save is not None:
         print(f"Saved {save}")
     else:

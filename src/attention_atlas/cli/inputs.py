@@ -4,7 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from attention_atlas.data.given import Given, gather
+from attention_atlas.cli.shown import Shown
+from attention_atlas.data.given import Given, gather, left_out
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.rerun import read_run
 
@@ -19,18 +20,35 @@ def inputs_of_run(
     """
     config = read_run(run)
     text, label = (config.data.get(f"{key}_column") or key for key in ("text", "label"))
-    return inputs_of(config.task.modality, arguments, text_column or text, label_column or label)
+    return inputs_of(
+        config.task.modality,
+        arguments,
+        text_column or text,
+        label_column or label,
+        config.data.get("quoted", True),
+    )
 
 
 def inputs_of(
-    modality: str, arguments: Sequence[str], text_column: str | None, label_column: str | None
+    modality: str,
+    arguments: Sequence[str],
+    text_column: str | None,
+    label_column: str | None,
+    quoted: bool = True,
 ) -> list[Given]:
-    """The inputs of a modality.
+    """The inputs of a modality; what a folder holds of others is said to be left out.
 
     Raises:
         InputError: A file cannot be used, or there is no input.
     """
-    return gather(modality, arguments, _read_lines, text_column or "text", label_column or "label")
+    given = gather(
+        modality, arguments, _read_lines, text_column or "text", label_column or "label", quoted
+    )
+    for argument in arguments:
+        if others := left_out(argument, modality):
+            note = f"files of {argument} left out, as they are no {modality} files: {others}"
+            print(note, file=Shown(sys.stderr))
+    return given
 
 
 def _read_lines() -> list[str]:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from attention_atlas.data.audio.headers import is_audio_name
 from attention_atlas.data.splits import stable_hash
-from attention_atlas.data.text.tables import read_table
+from attention_atlas.data.text.tables import read_table, read_text
 from attention_atlas.errors import InputError
 
 TABLES = (".csv", ".tsv")
+PATH_STARTS = ("/", "./", "../")
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
@@ -38,6 +39,10 @@ def _is_text_name(path: Path) -> bool:
     return path.suffix.lower() in (*TABLES, ".txt") and not path.name.startswith(".")
 
 
+IS_ONE = {"image": is_image_name, "audio": is_audio_name, "text": _is_text_name}
+"""What tells a file of a modality by its name."""
+
+
 def modality_of_data(path: Path) -> str:
     """What a file or most files of a folder are: `text`, `image` or `audio`.
 
@@ -48,15 +53,24 @@ def modality_of_data(path: Path) -> str:
     """
     if not path.exists():
         raise InputError(f"--data {path} does not exist; give a CSV file, or a folder of files.")
-    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-    counts = {
-        "image": sum(is_image_name(file) for file in files),
-        "audio": sum(is_audio_name(file) for file in files),
-        "text": sum(_is_text_name(file) for file in files),
-    }
+    files = [path] if path.is_file() else _files_below(path)
+    counts = {kind: sum(map(is_one, files)) for kind, is_one in IS_ONE.items()}
     if any(counts.values()):
         return max(counts, key=counts.__getitem__)
     raise InputError(f"--data {path} holds no text (.csv, .tsv, .txt), image or audio file.")
+
+
+def left_out(argument: str, modality: str) -> int:
+    """How many files of a folder are not of the modality; hidden ones are not counted."""
+    path = Path(argument)
+    if not _is_path(path) or not path.is_dir():
+        return 0
+    files = [file for file in _files_below(path) if not file.name.startswith(".")]
+    return sum(not IS_ONE[modality](file) for file in files)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return [each for each in folder.rglob("*") if each.is_file()]
 
 
 def gather(
@@ -65,6 +79,7 @@ def gather(
     read_lines: Callable[[], list[str]],
     text_column: str = "text",
     label_column: str = "label",
+    quoted: bool = True,
 ) -> list[Given]:
     """The inputs that some arguments stand for.
 
@@ -78,6 +93,7 @@ def gather(
         read_lines: Reads standard input.
         text_column: Of CSV files.
         label_column: Of CSV files; they need not have it.
+        quoted: Whether quotation marks in CSV files enclose fields.
 
     Raises:
         InputError: A file cannot be used, or there is no input.
@@ -87,7 +103,7 @@ def gather(
         if modality == "text" and argument == "-":
             given += [_text(line) for line in read_lines() if line.strip()]
         elif modality == "text":
-            given += _texts(argument, text_column, label_column)
+            given += _texts(argument, text_column, label_column, quoted)
         else:
             names = read_lines() if argument == "-" else [argument]
             given += [each for name in names if name for each in _files(Path(name), modality)]
@@ -96,26 +112,27 @@ def gather(
     return _numbered(given)
 
 
-def _texts(argument: str, text_column: str, label_column: str) -> list[Given]:
+def _texts(argument: str, text_column: str, label_column: str, quoted: bool) -> list[Given]:
     path = Path(argument)
     if not argument.strip():
         return []
     if not _is_path(path):
-        if path.suffix.lower() in (*TABLES, ".txt") and not argument.split()[1:]:
+        named = path.suffix.lower() in (*TABLES, ".txt") or argument.startswith(PATH_STARTS)
+        if named and not argument.split()[1:]:
             raise InputError(f"{argument} does not exist; give a text, or a file that is there.")
         return [_text(argument)]
     if path.is_dir():
-        files = sorted(each for each in path.rglob("*") if _is_text_name(each))
+        files = sorted(file for file in _files_below(path) if _is_text_name(file))
         if not files:
             raise InputError(f"{path} holds no .txt, .csv or .tsv file.")
-        return [given for file in files for given in _texts(str(file), text_column, label_column)]
+        return [
+            given
+            for file in files
+            for given in _texts(str(file), text_column, label_column, quoted)
+        ]
     if path.suffix.lower() not in TABLES:
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path} is no text file in UTF-8: {error.reason}.") from error
-        return [_text(line) for line in lines if line.strip()]
-    table = read_table(path)
+        return [_text(line) for line in read_text(path).splitlines() if line.strip()]
+    table = read_table(path, quoted)
     texts = table.column(text_column)
     labels: Sequence[str | None] = [None] * len(texts)
     if label_column in table.columns:
@@ -147,9 +164,8 @@ def _is_utf8(text: str) -> bool:
 
 
 def _files(path: Path, modality: str) -> list[Given]:
-    is_one = is_image_name if modality == "image" else is_audio_name
     if path.is_dir():
-        found = sorted(each for each in path.rglob("*") if each.is_file() and is_one(each))
+        found = sorted(file for file in _files_below(path) if IS_ONE[modality](file))
         if not found:
             raise InputError(f"{path} holds no {modality} files.")
         _check_names(found)

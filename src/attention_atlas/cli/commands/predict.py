@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MOST_DRAWN = 3  # inputs; of more there is a table
 TOP_TOKENS = 3  # that a row of the table names
+NO_MORE = "the model takes no more tokens"
 
 
 def predict(
@@ -94,7 +95,7 @@ def predict(
         elif len(views) <= MOST_DRAWN:
             _draw(atlas, names, views, reader.max_tokens)
         else:
-            _tabulate(atlas, names, views)
+            _tabulate(atlas, names, views, reader.max_tokens)
     if out is not None and not as_json:
         print(f"maps: {out}    next: atlas show {out}")
 
@@ -150,6 +151,10 @@ def _characters_read(sample: "Sample", max_tokens: int | None) -> int:
     return int(np.nanmax(sample.boxes[:, 1]))
 
 
+def _is_cut(sample: "Sample", max_tokens: int | None) -> bool:
+    return _characters_read(sample, max_tokens) < len(sample.text.rstrip())
+
+
 def _draw(
     atlas: "Atlas",
     names: dict[str, str],
@@ -164,14 +169,19 @@ def _draw(
         is_text = atlas.attributes.token_layout == "character_span"
         heading = f"{sample.prediction_name}, {100 * chance:.1f} %"
         print(heading if is_text else f"{names[sample.sample_id]}: {heading}")
-        if is_text and (read := _characters_read(sample, max_tokens)) < len(sample.text.rstrip()):
-            size = len(sample.text)
-            print(f"read up to character {read:,} of {size:,}: the model takes no more tokens")
+        if is_text and _is_cut(sample, max_tokens):
+            read, size = _characters_read(sample, max_tokens), len(sample.text)
+            print(f"read up to character {read:,} of {size:,}: {NO_MORE}")
         print_parts(*draw_weights(console, atlas.attributes, sample, view), console=console)
         print()
 
 
-def _tabulate(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample", "View"]]) -> None:
+def _tabulate(
+    atlas: "Atlas",
+    names: dict[str, str],
+    views: list[tuple["Sample", "View"]],
+    max_tokens: int | None,
+) -> None:
     from attention_atlas.cli.tables import print_table
 
     is_text = atlas.attributes.token_layout == "character_span"
@@ -193,6 +203,10 @@ def _tabulate(atlas: "Atlas", names: dict[str, str], views: list[tuple["Sample",
         )
     print(f"What mattered: {views[0][1].description}{f'; files of {folder}' if folder else ''}")
     print_table(["input", "class", "confidence", "what mattered"], rows, ["confidence"])
+    cut = [sample for sample, _ in views if is_text and _is_cut(sample, max_tokens)]
+    if cut:
+        print(f"not read to the end, as {NO_MORE}:")
+        print("\n".join(f"  {_short(sample.text)}" for sample in cut))
 
 
 def _common_folder(names: Iterable[str]) -> str:

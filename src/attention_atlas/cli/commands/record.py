@@ -80,4 +80,5 @@ def record(
         return
     whole = len(given) if num_samples is None else min(num_samples, len(given))
     full = "" if whole == len(given) else f", {whole} of them with full maps,"
-    print(f"{len(given)} samples{full} in {out}    next: atlas show {out}")
+    samples = "sample" if len(given) == 1 else "samples"
+    print(f"{len(given)} {samples}{full} in {out}    next: atlas show {out}")

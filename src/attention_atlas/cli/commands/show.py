@@ -73,7 +73,7 @@ def show(
             "signed": view.signed,
             "null_share": view.null_share,
         }
-        print_json({**describe_sample(chosen), **described})
+        print_json({**describe_sample(chosen), "epoch": chosen.epoch, **described})
     elif save is not None:
         print(f"Saved {save}")
     else:

@@ -63,7 +63,7 @@ def read_table(path: Path, quoted: bool = True) -> Table:
     Raises:
         InputError: The file is missing, unreadable, empty, not UTF-8, or a row does not fit.
     """
-    content = _decode(path)
+    content = read_text(path)
     lines = _physical_lines(content)
     header = next((line for line in lines if line.strip()), "")
     tab = path.suffix.lower() == ".tsv"
@@ -79,15 +79,20 @@ def read_table(path: Path, quoted: bool = True) -> Table:
         rows.append(row)
         starts.append(start)
     if not rows:
-        raise InputError(f"{path} is empty: expected a header and at least one row.")
+        raise InputError(f"{path} has no row: expected a header and at least one row.")
     return Table(path, [column.strip() for column in columns], rows, starts)
 
 
-def _decode(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The content of a text file.
+
+    Raises:
+        InputError: It is missing, unreadable or not UTF-8.
+    """
     try:
         content = path.read_bytes().removeprefix(UTF8_MARK)
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; expected a CSV or TSV file.") from None
+        raise InputError(f"{path} does not exist; expected a text file.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     try:
@@ -124,6 +129,6 @@ def _records(
             start = reader.line_num + 1
     except csv.Error as error:
         raise InputError(
-            f"{path}, line {start}: {error}. If quotation marks in this file are plain "
-            "characters, set data.quoted=false."
+            f"{path}, line {start}: {error}. Close the quotation mark; if they are plain "
+            "characters in this file, take data.quoted=false for training."
         ) from None
