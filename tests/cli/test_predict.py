@@ -177,7 +177,8 @@ def test_a_text_that_is_cut_is_told(trained_runs, tmp_path) -> None:
     assert done.stdout.count("read up to") == 1
     done = invoke_atlas(tmp_path, "predict", str(run), "so dull", text, "fine", "great")
     behind = done.stdout.split("not read to the end, as the model takes no more tokens:\n")[1]
-    assert len(behind.splitlines()) == 1 and behind.startswith("  great great")
+    assert len(behind.splitlines()) == 1
+    assert behind.startswith("  great great")
 
 
 def test_the_data_need_not_be_there(trained_runs, reviews, tmp_path) -> None:

@@ -149,7 +149,8 @@ BAD_CSV = {
     "text,label\na,1\n  ,0\n": "line 3: the column 'text' is empty",
     "text,label\na,1\nb,\n": "line 3: the column 'label' is empty",
     "txt,label\na,1\nb,0\n": "no column 'text'.*Did you mean 'txt'",
-    "": "empty",
+    "": "is empty",
+    "text,label\n": "has a header alone",
 }
 
 

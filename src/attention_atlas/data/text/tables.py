@@ -79,7 +79,8 @@ def read_table(path: Path, quoted: bool = True) -> Table:
         rows.append(row)
         starts.append(start)
     if not rows:
-        raise InputError(f"{path} has no row: expected a header and at least one row.")
+        what = "has a header alone" if columns else "is empty"
+        raise InputError(f"{path} {what}: expected a header and at least one row.")
     return Table(path, [column.strip() for column in columns], rows, starts)
 
 
