@@ -59,7 +59,7 @@ def test_a_long_field_is_read(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("", "empty: expected a header and at least one row"),
-        ("text,label\n\n", "empty: expected a header and at least one row"),
+        ("text,label\n\n", "a header alone: expected a header and at least one row"),
         ("text,label\na,1\nb, c,0\n", "line 3: 3 fields where the header has 2"),
         (b"text,label\nfine,1\n\r\nca\xe9,0\n", "line 4: not UTF-8 text .byte 0xe9."),
         (b'text,label\n"fine\nca\xe9",0\n', "line 3: not UTF-8 text"),
