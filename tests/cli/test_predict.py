@@ -145,7 +145,7 @@ def test_quotation_marks_mean_what_they_meant_in_training(trained_runs, tmp_path
     shutil.copytree(trained_runs["nlp"], run)
     (tmp_path / "new.csv").write_text('text\n"so great\n')
     done = invoke_atlas(tmp_path, "predict", str(run), "new.csv")
-    assert "Close the quotation mark" in done.stderr
+    assert "ends with one, and has two for each inside" in done.stderr
     config = run / ".hydra" / "config.yaml"
     config.write_text(config.read_text().replace("quoted: true", "quoted: false"))
     done = invoke_atlas(tmp_path, "predict", str(run), "new.csv", "--json")
@@ -154,9 +154,10 @@ def test_quotation_marks_mean_what_they_meant_in_training(trained_runs, tmp_path
 
 def test_what_a_folder_holds_beside_is_told(trained_runs, pictures, tmp_path) -> None:
     shutil.copytree(pictures / "left", tmp_path / "new")
-    for name in ("notes.txt", "sound.wav", ".hidden"):
+    (tmp_path / "new" / ".git").mkdir()
+    for name in ("notes.txt", "sound.wav", ".hidden", ".git/HEAD"):
         (tmp_path / "new" / name).touch()
-    done = invoke_atlas(tmp_path, "predict", str(trained_runs["vision"]), "new")
+    done = invoke_atlas(tmp_path, "predict", str(trained_runs["vision"]), "new", "")
     assert done.exit_code == 0
     assert done.stderr == "files of new left out, as they are no image files: 2\n"
 

@@ -123,7 +123,7 @@ def test_a_run_can_be_recorded_on_other_data(trained_runs, pictures, tmp_path) -
         (["{bert}", "--data", "images", "--out", "maps"], "has no image processor"),
         (["{vit}", "--data", "lines.txt", "--out", "maps"], "has no tokenizer"),
         (["{mpnet}", "--data", "lines.txt", "--out", "maps"], "does not attend through"),
-        (["./gone", "--data", "lines.txt", "--out", "maps"], "The folder ./gone of a"),
+        (["./gone", "--data", "lines.txt", "--out", "maps"], "model ./gone does not exist"),
         (["{wordless}", "--data", "lines.txt", "--out", "maps"], "there is no vocabulary"),
         (["{whisper}", "--data", "lines.txt", "--out", "maps"], "it takes input_features, and"),
         (["{bert}", "--data", "lines.txt", "--out", "m", "--dtype", "int8"], "take float16 or"),

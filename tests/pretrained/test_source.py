@@ -32,6 +32,14 @@ def test_a_head_is_told_by_its_class_or_its_name(name: str, tmp_path: Path) -> N
     assert len(classes) == (3 if "ForSequenceClassification" in name else 0)
 
 
+@pytest.mark.parametrize("name", ["SentenceBertForSequenceClassification", "BertModel"])
+def test_a_model_without_the_weights_of_a_head_predicts_nothing(name: str, tmp_path: Path) -> None:
+    transformers.BertModel(transformers.BertConfig(**TEXT)).save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(saved | {"architectures": [name]}))
+    assert load_whole(str(tmp_path), "text")[2] == []
+
+
 @pytest.mark.parametrize("with_weights", [True, False])
 def test_nothing_is_left_out_at_random_within_a_model(with_weights, tmp_path: Path) -> None:
     config = transformers.WhisperConfig(**SEQUENCES, encoder_layerdrop=0.5)

@@ -11,7 +11,6 @@ from attention_atlas.data.text.tables import read_table, read_text
 from attention_atlas.errors import InputError
 
 TABLES = (".csv", ".tsv")
-PATH_STARTS = ("/", "./", "../")
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
@@ -63,10 +62,12 @@ def modality_of_data(path: Path) -> str:
 def left_out(argument: str, modality: str) -> int:
     """How many files of a folder are not of the modality; hidden ones are not counted."""
     path = Path(argument)
-    if not _is_path(path) or not path.is_dir():
+    if not argument.strip() or not _is_path(path) or not path.is_dir():
         return 0
-    files = [file for file in _files_below(path) if not file.name.startswith(".")]
-    return sum(not IS_ONE[modality](file) for file in files)
+    others = [file for file in _files_below(path) if not IS_ONE[modality](file)]
+    return sum(
+        not any(part.startswith(".") for part in file.relative_to(path).parts) for file in others
+    )
 
 
 def _files_below(folder: Path) -> list[Path]:
@@ -117,8 +118,8 @@ def _texts(argument: str, text_column: str, label_column: str, quoted: bool) -> 
     if not argument.strip():
         return []
     if not _is_path(path):
-        named = path.suffix.lower() in (*TABLES, ".txt") or argument.startswith(PATH_STARTS)
-        if named and not argument.split()[1:]:
+        is_name = path.suffix.lower() in (*TABLES, ".txt") and not argument.split()[1:]
+        if is_name or argument.startswith(("./", "../")):
             raise InputError(f"{argument} does not exist; give a text, or a file that is there.")
         return [_text(argument)]
     if path.is_dir():

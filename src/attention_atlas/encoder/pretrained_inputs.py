@@ -65,7 +65,8 @@ def _backbone(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Backbone:
         raise
     except Exception as error:  # each model says in its own way what it cannot take
         reason = " ".join(str(error).split()) or type(error).__name__
-        if model.main_input_name not in inputs:
+        wrong_call = isinstance(error, (TypeError, ValueError))
+        if wrong_call and model.main_input_name not in inputs:
             reason = f"it takes {model.main_input_name}, and was given {', '.join(inputs)}"
         raise InputError(
             f"{type(model).__name__} cannot run on this data: {reason.rstrip('.')}."

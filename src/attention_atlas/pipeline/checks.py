@@ -445,7 +445,8 @@ def _check_learning_rate_search(config: DictConfig) -> None:
         raise InputError(
             "lr_find=true takes one process: search with trainer.devices=1, and set optimizer.lr."
         )
-    if is_pretrained(config) and not (config.encoder.freeze == "all" and not config.encoder.lora):
+    encoder = config.encoder
+    if is_pretrained(config) and not (encoder.freeze == "all" and encoder.lora is None):
         raise InputError(
             "lr_find=true looks for one learning rate of all parameters, but those of a pretrained "
             "encoder have their own: set encoder.lr and optimizer.lr and leave lr_find out, or "

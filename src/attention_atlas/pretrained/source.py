@@ -31,7 +31,10 @@ def find_source(name: str) -> str:
     if name not in PACKAGES:
         is_path = name.startswith(("/", "./", "../")) or name.count("/") > 1
         if is_path and not Path(name).is_dir():
-            raise InputError(f"The folder {name} of a pretrained model does not exist.")
+            raise InputError(
+                f"The pretrained model {name} does not exist. Take the id of a model on the "
+                "Hugging Face Hub, a folder with its files, or minilm."
+            )
         return name
     package = importlib.util.find_spec(PACKAGES[name])
     if package is None or not package.submodule_search_locations:
@@ -102,11 +105,12 @@ def load_model(name: str, modality: str, with_weights: bool = True) -> PreTraine
     Raises:
         InputError: It cannot be loaded, or its maps cannot be recorded.
     """
-    return encoder_of(load_wired(name, AutoModel, with_weights), modality)
+    model, _ = load_wired(name, AutoModel, with_weights)
+    return encoder_of(model, modality)
 
 
-def load_wired(name: str, auto: Any, with_weights: bool = True) -> PreTrainedModel:
-    """A pretrained model in float32, wired for `record`.
+def load_wired(name: str, auto: Any, with_weights: bool = True) -> tuple[PreTrainedModel, set[str]]:
+    """A pretrained model in float32, wired for `record`, and the weights that its files lack.
 
     Args:
         name: A hub id, a folder, or the short name of a package.
@@ -121,12 +125,11 @@ def load_wired(name: str, auto: Any, with_weights: bool = True) -> PreTrainedMod
     with torch.device("meta"):  # transformers says less of the interface, and later
         wire(_from_config(name, config, AutoModel))
     options = {"attn_implementation": NAME, "dtype": torch.float32}
-    model: PreTrainedModel
-    if with_weights:
-        model = load(name, "model", auto.from_pretrained, config=config, **options)
-    else:
-        model = _from_config(name, config, auto, **options)
-    return wire(model)
+    if not with_weights:
+        return wire(_from_config(name, config, auto, **options)), set()
+    options |= {"config": config, "output_loading_info": True}
+    model, found = load(name, "model", auto.from_pretrained, **options)
+    return wire(model), set(found["missing_keys"])
 
 
 def _from_config(name: str, config: PreTrainedConfig, auto: Any, **options: Any) -> PreTrainedModel:

@@ -37,7 +37,10 @@ def load_whole(name: str, modality: str) -> tuple[PreTrainedModel, PreTrainedMod
     """
     config = load_config(name)
     classifies = _classifies(config, modality)
-    model = load_wired(name, HEADS[modality][0] if classifies else AutoModel)
+    model, missing = load_wired(name, HEADS[modality][0] if classifies else AutoModel)
+    if classifies and any(not key.startswith(f"{model.base_model_prefix}.") for key in missing):
+        classifies = False  # its files have no head after all
+        model, _ = load_wired(name, AutoModel)
     classes = []
     if classifies:
         labels: dict[Any, str] = dict(config.id2label or {})
@@ -54,7 +57,9 @@ def _classifies(config: PreTrainedConfig, modality: str) -> bool:
     or is called so, as one of TensorFlow.
     """
     auto, by_type = HEADS[modality]
-    classes = by_type.get(config.model_type, ())
+    if config.model_type not in by_type:
+        return False
+    classes = by_type[config.model_type]
     known = {classes} if isinstance(classes, str) else set(classes)
     kind = auto.__name__.removeprefix("AutoModel")
     return any(each in known or kind in each for each in config.architectures or [])

@@ -74,7 +74,11 @@ def read_table(path: Path, quoted: bool = True) -> Table:
         if len(row) != len(columns):
             raise InputError(
                 f"{path}, line {start}: {len(row)} fields where the header has {len(columns)}. "
-                "A field that holds the delimiter must stand in quotation marks."
+                + (
+                    "A field that holds the delimiter must stand in quotation marks."
+                    if quoted
+                    else "With data.quoted=false, quotation marks enclose no delimiter."
+                )
             )
         rows.append(row)
         starts.append(start)
@@ -130,6 +134,7 @@ def _records(
             start = reader.line_num + 1
     except csv.Error as error:
         raise InputError(
-            f"{path}, line {start}: {error}. Close the quotation mark; if they are plain "
-            "characters in this file, take data.quoted=false for training."
+            f"{path}, line {start}: {error}. A field that begins with a quotation mark ends "
+            "with one, and has two for each inside; with data.quoted=false they are plain "
+            "characters."
         ) from None

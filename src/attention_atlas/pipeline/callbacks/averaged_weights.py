@@ -17,7 +17,7 @@ class AveragedWeights(WeightAveraging):
     Args:
         decay: Share of the old average that is kept at each step.
         every_n_steps: Average every so many steps, with the decay of as many; saves time. In epochs
-            of fewer steps it is once an epoch, so that each validation sees another average.
+            of fewer steps it is once an epoch, so that each epoch changes the average.
     """
 
     def __init__(self, decay: float, every_n_steps: int = 4) -> None:
