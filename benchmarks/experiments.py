@@ -34,11 +34,14 @@ START, END = "<!-- tables -->\n", "<!-- end of tables -->\n"
 OF_A_RUN = ("seed", "data", "num_parameters", "cpu_seconds", "val/accuracy", "test/accuracy")
 OF_A_RUN += ("num_train_samples", "num_val_samples", "num_test_samples")
 
+NAMES = {experiment.name for experiment in EXPERIMENTS}
+
 LEFT_TO_THE_USER = ("seed", "data.path", "resume")
 LEFT_TO_THE_USER += ("trainer.accelerator", "trainer.devices", "trainer.strategy")
+LEFT_TO_THE_USER += ("trainer.sync_batchnorm",)
 """What a run of an experiment may set."""
 
-OF_AN_EVALUATION = {"run", "data", "data.path", "data.labels"}
+OF_AN_EVALUATION = {"run", "split", "data", "data.path", "data.labels", "capture"}
 """What `evaluate.py` may be started with."""
 
 Kept = dict[str, dict[str, list[dict[str, Any]]]]
@@ -66,7 +69,8 @@ def collect(*folders: Path) -> Kept:
         if name is None:
             continue
         content = json.loads(file.read_text(encoding="utf-8"))
-        if is_evaluation and not _set(file.parent) <= OF_AN_EVALUATION:
+        of_test = "test/accuracy" in content  # an evaluation may be of another split
+        if is_evaluation and not (of_test and _set(file.parent) <= OF_AN_EVALUATION):
             continue
         entry = {key: content[key] for key in OF_A_RUN if key in content}
         baseline = content.get("baseline")
@@ -74,10 +78,16 @@ def collect(*folders: Path) -> Kept:
             entry["baseline"] = {key: baseline[key] for key in ("model", "test/accuracy")}
         parts = kept.setdefault(name, {"runs": [], "evaluations": []})
         parts["evaluations" if is_evaluation else "runs"].append(entry)
-    for parts in kept.values():
-        for entries in parts.values():
-            entries.sort(key=lambda entry: entry["seed"])
-    return kept
+    return {
+        name: {part: _one_per_seed(entries) for part, entries in parts.items()}
+        for name, parts in kept.items()
+    }
+
+
+def _one_per_seed(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last of each seed and data set, by seed."""
+    last = {(entry["seed"], entry["data"]): entry for entry in entries}
+    return [last[key] for key in sorted(last)]
 
 
 def experiment_of(run: Path) -> str | None:
@@ -90,7 +100,7 @@ def experiment_of(run: Path) -> str | None:
         return None
     choices = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["runtime"]["choices"]
     name = choices.get("experiment")
-    if name is None or choices.get("debug") is not None:
+    if name not in NAMES or choices.get("debug") is not None:
         return None
     config = OmegaConf.load(run / ".hydra" / "config.yaml")
     assert isinstance(config, DictConfig)
@@ -162,12 +172,11 @@ def _row(experiment: Experiment, parts: dict[str, list[dict[str, Any]]]) -> list
 def _entries(
     experiment: Experiment, parts: dict[str, list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """What the row is of: the runs, or their evaluations on other data; one of each seed."""
-    entries = parts.get("runs", [])
-    if experiment.evaluated_on is not None:
-        evaluations = parts.get("evaluations", [])
-        entries = [entry for entry in evaluations if entry["data"] == experiment.evaluated_on]
-    return list({entry["seed"]: entry for entry in entries}.values())
+    """What the row is of: the runs, or their evaluations on other data."""
+    if experiment.evaluated_on is None:
+        return parts.get("runs", [])
+    evaluations = parts.get("evaluations", [])
+    return [entry for entry in evaluations if entry["data"] == experiment.evaluated_on]
 
 
 def _accuracies(entries: Sequence[dict[str, Any]], key: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from attention_atlas.pipeline.compose import compose_config, config_folder, without_hydra
 from benchmarks import experiments
 from benchmarks.published import EXPERIMENTS
 from tests.commands import run_script
@@ -38,6 +39,29 @@ def test_a_config_opens_with_the_figure_that_was_reached(name: str) -> None:
     assert f"seeds {seeds}" in header
 
 
+@pytest.mark.parametrize(
+    ("overrides", "follows"),
+    [
+        (["seed=2", "data.path=here", "resume=auto"], True),
+        (["trainer=ddp", "trainer.devices=2"], True),
+        (["optimizer.lr=1"], False),
+        (["debug=fast"], False),
+    ],
+)
+def test_a_run_follows_the_recipe_where_it_changed_nothing_of_it(
+    overrides: list[str], follows: bool, tmp_path: Path
+) -> None:
+    (tmp_path / ".hydra").mkdir()
+    with config_folder(REPOSITORY / "conf"):
+        whole = compose_config("train", ["experiment=fashion_mnist", *overrides])
+    config = without_hydra(whole)
+    choices = {"experiment": "fashion_mnist", "debug": "fast" if "debug" in overrides[0] else None}
+    hydra = OmegaConf.create({"hydra": {"runtime": {"choices": choices}}})
+    OmegaConf.save(config, tmp_path / ".hydra" / "config.yaml")
+    OmegaConf.save(hydra, tmp_path / ".hydra" / "hydra.yaml")
+    assert experiments.experiment_of(tmp_path) == ("fashion_mnist" if follows else None)
+
+
 def test_it_is_read_from_the_folders_of_runs(tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_mnist(data / "FashionMNIST" / "raw", num_train=200)
@@ -64,6 +88,7 @@ def test_it_is_read_from_the_folders_of_runs(tmp_path: Path) -> None:
     (evaluation / "result.json").write_text(json.dumps(other))
     baseline = {"model": "a forest", "test/accuracy": 0.5, "strength": 1.0}
     (run / "result.json").write_text(json.dumps(result | {"baseline": baseline}))
+    shutil.copytree(run, tmp_path / "outputs" / "again")
     plain = tmp_path / "outputs" / "plain"  # started without an experiment
     plain.mkdir()
     (plain / "result.json").write_text(json.dumps(result))
@@ -83,12 +108,11 @@ def test_it_is_read_from_the_folders_of_runs(tmp_path: Path) -> None:
     assert experiments.tables(kept).count("not run in full") == others
 
 
-def test_a_row_of_other_data_takes_one_evaluation_of_each_seed() -> None:
+def test_a_row_of_other_data_takes_the_evaluations_on_them() -> None:
     run = {"seed": 0, "num_parameters": 1234, "cpu_seconds": 60.0}
     evaluations = [
         {"seed": 0, "data": "speech_commands", "test/accuracy": 0.6},
         {"seed": 0, "data": "spoken_commands", "test/accuracy": 0.99},
-        {"seed": 0, "data": "speech_commands", "test/accuracy": 0.6},
         {"seed": 1, "data": "speech_commands", "test/accuracy": 0.7},
     ]
     kept = {"synthesised_voices": {"runs": [run], "evaluations": evaluations}}
