@@ -90,8 +90,7 @@ def _sizes(
     if embed_dim % num_heads:
         return (
             f"{width} cannot be divided into {heads} equal heads. "
-            f"Take {size_prefix}embed_dim={_near(embed_dim, num_heads)}, or "
-            f"{size_prefix}num_heads={_near_divisors(embed_dim, num_heads)}."
+            f"Take {size_prefix}embed_dim={_near(embed_dim, num_heads)}."
         )
     if num_kv_heads is not None and num_heads % num_kv_heads:
         divisors = [str(size) for size in range(1, num_heads + 1) if num_heads % size == 0]
@@ -202,14 +201,6 @@ def _near(size: int, step: int) -> str:
     """The multiples of `step` on both sides of `size`."""
     below = size - size % step
     return _either(*(str(near) for near in (below, below + step) if near))
-
-
-def _near_divisors(size: int, divisor: int) -> str:
-    """The divisors of `size` on both sides of `divisor`, which is none."""
-    divisors = [each for each in range(1, size + 1) if size % each == 0]
-    below = [each for each in divisors if each < divisor][-1:]
-    above = [each for each in divisors if each > divisor][:1]
-    return _either(*map(str, below + above))
 
 
 def _either(*choices: str) -> str:

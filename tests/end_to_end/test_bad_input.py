@@ -233,7 +233,7 @@ BAD = {
         b"review,label", b"good,1", words=["no column 'text'", "'review'", "data.text_column"]
     ),
     "empty table": table(b"", words=["empty"]),
-    "header only": table(b"text,label", words=["empty"]),
+    "header only": table(b"text,label", words=["header alone"]),
     "one class": table(b"text,label", b"good,1", b"fine,1", words=["one class"]),
     "empty text": table(b"text,label", b"good,1", b" ,0", words=["line 3", "empty"]),
     "not UTF-8": table(b"text,label", b"good,1", b"caf\xe9,0", words=["line 3", "UTF-8"]),

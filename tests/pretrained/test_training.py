@@ -306,11 +306,11 @@ def test_commands_look_at_the_run(runs, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        (["encoder.name=no/such/folder"], "The pretrained model no/such/folder has no"),
+        (["encoder.name=no/such/folder"], "The pretrained model no/such/folder does not exist"),
         (["encoder.name=null"], "encoder.name=null is not possible"),
         (["encoder.freeze=top"], "encoder.freeze=top is not possible"),
         (["encoder.layer_decay=0"], "encoder.layer_decay=0 is not possible"),
-        (["encoder.num_heads=5"], "does not fit the encoder's width"),
+        (["encoder.num_heads=5"], "width of 32: take one of 1, 2, 4, 8, 16."),
         (["encoder.lora={r: -1, target_modules: all-linear}"], "encoder.lora="),
     ],
 )

@@ -57,6 +57,12 @@ def build_classifier(
             f"encoder.readout=cls needs a first token that stands for the whole input, and "
             f"{type(model).__name__} has none. Take encoder.readout=attention or mean."
         )
+    if options["readout"] == "attention" and backbone.width % options["num_heads"]:
+        fitting = [str(heads) for heads in range(1, 17) if backbone.width % heads == 0]
+        raise InputError(
+            f"encoder.num_heads={options['num_heads']} of the readout does not fit the encoder's "
+            f"width of {backbone.width}: take one of {', '.join(fitting)}."
+        )
     encoder = PretrainedEncoder(backbone, inputs, options["freeze"], options["lora"])
     try:
         readout = make_readout(
