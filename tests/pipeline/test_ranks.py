@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from attention_atlas.atlas import open_atlas
-from attention_atlas.pipeline.checks import num_processes, precision_of
+from attention_atlas.pipeline.devices import num_processes, precision_of
 from attention_atlas.pipeline.launched import launched
 from tests.commands import REPOSITORY, run_script, start_command, start_training
 

@@ -20,7 +20,8 @@ from attention_atlas.pipeline.callbacks import (
     StopsOnNonFinite,
 )
 from attention_atlas.pipeline.checkpoints import AtomicCheckpoints
-from attention_atlas.pipeline.checks import is_pretrained, precision_of
+from attention_atlas.pipeline.checks import is_pretrained
+from attention_atlas.pipeline.devices import precision_of
 from attention_atlas.pipeline.environment import kept_config
 from attention_atlas.pipeline.instantiate import instantiate
 from attention_atlas.pipeline.launched import launched

@@ -17,7 +17,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.checks import num_processes
+from attention_atlas.pipeline.devices import num_processes
 from attention_atlas.pipeline.launched import STARTED_HERE, launched
 
 GRACE_SECONDS = 3.0
