@@ -143,7 +143,7 @@ def test_attributes_that_came_later_have_their_defaults(tmp_path):
     write(tmp_path, [0])
     metadata = tmp_path / "zarr.json"
     content = json.loads(metadata.read_text())
-    for name in ("signed", "mel_frequencies", "frame_seconds"):
+    for name in ("signed", "special_tokens", "mel_frequencies", "frame_seconds"):
         del content["attributes"][name]
     metadata.write_text(json.dumps(content))
     write(tmp_path, [1], epoch=1, append=True)

@@ -116,6 +116,31 @@ def test_there_are_no_more_layers_to_freeze_than_there_are() -> None:
         PretrainedEncoder(backbone, inputs, freeze=4)
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ViT", ["[CLS]"]), ("CLIP", ["[CLS]"]), ("DeiT", ["[CLS]", "[DIST]"]),
+        ("AST", ["[CLS]", "[DIST]"]), ("SigLIP", []), ("wav2vec2", []),
+    ],
+)  # fmt: skip
+def test_tokens_before_the_places_have_names(name: str, expected: list[str]) -> None:
+    architecture = BY_NAME[name]
+    if name == "CLIP":
+        model = architecture.build("sdpa").vision_model
+        example = {"inputs": architecture.make_inputs()["pixel_values"][:1]}
+        inputs = build_inputs(wire(model), "image", example)[1]
+    else:
+        inputs = parts(name)[1]
+    assert list(inputs.special_tokens) == expected
+
+
+def test_registers_have_names() -> None:
+    config = transformers.Dinov2WithRegistersConfig(**IMAGE, num_register_tokens=2)
+    model = wire(transformers.Dinov2WithRegistersModel(config).eval())
+    _, inputs = build_inputs(model, "image", {"inputs": torch.randn(1, 3, 16, 16)})
+    assert list(inputs.special_tokens) == ["[CLS]", "[REG0]", "[REG1]"]
+
+
 @pytest.mark.parametrize("name", ["BERT", "GPT-2"])
 def test_the_output_projection_has_what_lora_adds(name: str) -> None:
     pytest.importorskip("peft")

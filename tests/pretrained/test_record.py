@@ -54,6 +54,9 @@ def test_texts_with_the_models_own_head(classifier, reviews, tmp_path) -> None:
         for own, attention in zip(sample.maps, output.attentions, strict=True):
             np.testing.assert_allclose(own, attention[0], atol=1e-5)
         np.testing.assert_allclose(sample.readout, output.attentions[-1][0, :, 0], atol=1e-5)
+        assert sample.tokens[0] == "[CLS]"
+        assert sample.tokens[-1] == "[SEP]"
+        assert sample.is_special.tolist() == [True, *[False] * (sample.length - 2), True]
         known = {"good": 2, "bad": 0}
         assert sample.label in known.values()  # the file's labels are classes of the model
     for command in (["show"], ["stats"], ["info"], ["export", "0", "--out", "page.html"]):

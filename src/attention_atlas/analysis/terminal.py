@@ -93,8 +93,9 @@ def _image(console: Console, sample: Sample, view: View, colours: bool) -> Table
 
 def _words_of_query(attributes: AtlasAttributes, sample: Sample, query: int, colours: bool) -> str:
     token = printable(sample.tokens[query])
-    if not token:
-        return "the query is a special token, which stands for no part of the input"
+    if sample.is_special[query]:
+        name = token or "a special token"
+        return f"the query is {name}, which stands for no part of the input"
     if attributes.token_layout == "character_span":
         return f"the query is marked: {token.join(QUERY_IN_A_TEXT)}"
     return f"the query is framed{' in magenta' if colours else f' by {QUERY_SIGN}'}: {token}"

@@ -182,16 +182,30 @@ class Sample:
     def tokens(self) -> list[str]:
         """What each of the K tokens stands for: the text of its span, or its box in words.
 
-        A token that stands for no part of the input is the empty string.
+        A token that stands for no part of the input is its name, such as [CLS], or the empty
+        string where its name is not known.
         """
-        layout = self._attributes.token_layout
+        layout, boxes, special = self._attributes.token_layout, self.boxes, self.is_special
         if layout == "character_span":
             text = self.text
-            return [text[start:end] for start, end in self.boxes.tolist()]
-        return [
-            "" if np.isnan(box).any() else _box_in_words(layout, *box.tolist())
-            for box in self.boxes
-        ]
+            tokens = [text[start:end] for start, end in boxes.tolist()]
+        else:
+            tokens = ["" if np.isnan(box).any() else _box_in_words(layout, *box) for box in boxes]
+        names = self._attributes.special_tokens
+        if len(names) == special.sum():
+            for token, name in zip(np.flatnonzero(special).tolist(), names, strict=True):
+                tokens[token] = name
+        return tokens
+
+    @property
+    def is_special(self) -> npt.NDArray[np.bool_]:
+        """[K] whether a token stands for no part of the input."""
+        boxes = self.boxes
+        is_text = self._attributes.token_layout == "character_span"
+        special: npt.NDArray[np.bool_] = (
+            boxes[:, 1] <= boxes[:, 0] if is_text else np.isnan(boxes).any(axis=1)
+        )
+        return special
 
     def _must_draw(self, name: str) -> None:
         holds = TOKEN_LAYOUTS[self._attributes.token_layout].input_name

@@ -45,6 +45,7 @@ class AtlasDataModule(LightningDataModule):
     classes: list[str]
     datasets: dict[str, BatchDataset]
     clip_seconds: float = math.inf  # of sound that the model hears
+    special_tokens: Sequence[str] = ()  # names of those that it puts around each input
 
     def __init__(
         self,

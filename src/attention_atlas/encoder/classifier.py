@@ -1,9 +1,11 @@
 """The model of all three tasks: embedding, encoder, readout, head."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from attention_atlas.encoder.embeddings import Embedding
-from attention_atlas.encoder.readout import AttentionReadout, FirstReadout, Readout
+from attention_atlas.encoder.readout import AttentionReadout, ClsReadout, FirstReadout, Readout
 from attention_atlas.encoder.tokens import Batch, TokenLayout, Tokens
 from attention_atlas.encoder.transformer import Encoder
 
@@ -52,6 +54,11 @@ class Classifier(nn.Module):
     def token_layout(self, batch: Batch) -> TokenLayout:
         """What each token that the encoder sees stands for in the input."""
         return self.readout.extend_layout(self.embedding.token_layout(batch))
+
+    @property
+    def special_tokens(self) -> Sequence[str]:
+        """Names of the tokens that it puts before those of the input."""
+        return ["[CLS]"] if isinstance(self.readout, ClsReadout) else []
 
     @property
     def attention_layers(self) -> list[str]:

@@ -4,6 +4,7 @@ Shapes: B batch, K tokens, special ones (CLS, SEP) included.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -19,10 +20,13 @@ class ModelInputs(ABC):
     Attributes:
         layout_kind: Of its tokens.
         num_tokens: K, where all inputs have as many; else None.
+        special_tokens: Names of the tokens that the model puts before those of the input, where
+            they are known.
     """
 
     layout_kind: LayoutKind
     num_tokens: int | None = None
+    special_tokens: Sequence[str] = ()
 
     @abstractmethod
     def __call__(self, batch: Batch) -> Inputs:
@@ -76,17 +80,24 @@ class BoxInputs(ModelInputs):
         name: Of the argument that the model takes.
         shape: Of one input.
         layout_kind: Of the boxes.
-        boxes: [K, 4].
+        boxes: [K, 4]; NaN of the tokens that stand for no place.
+        special_tokens: Names of these.
     """
 
     def __init__(
-        self, name: str, shape: tuple[int, ...], layout_kind: LayoutKind, boxes: Tensor
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        layout_kind: LayoutKind,
+        boxes: Tensor,
+        special_tokens: Sequence[str],
     ) -> None:
         self.name = name
         self.shape = shape
         self.layout_kind = layout_kind
         self.boxes = boxes.float()
         self.num_tokens = len(boxes)
+        self.special_tokens = special_tokens
 
     def __call__(self, batch: Batch) -> Inputs:
         """The inputs as the data module prepared them."""

@@ -1,5 +1,6 @@
 """A pretrained model as the encoder of a classifier: its tokens, its blocks, our readout."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -167,6 +168,11 @@ class PretrainedClassifier(Classifier):
         """Logits [B, C] of a prepared batch."""
         values = self.encoder.backbone(self.encoder.inputs(batch))
         return self.predict(Tokens(values, self.encoder.inputs.padding(batch)))
+
+    @property
+    def special_tokens(self) -> Sequence[str]:
+        """Names of the tokens that the model puts before those of the input."""
+        return self.encoder.inputs.special_tokens
 
     def output_projection(self, layer: str) -> Tensor:
         """The weight [D, D] that the heads of an attention module are multiplied by."""

@@ -13,6 +13,9 @@ from attention_atlas.encoder.tokens import Batch, LayoutKind
 from attention_atlas.errors import InputError
 from attention_atlas.pretrained.backbone import Backbone
 
+DISTILLED = ("deit", "audio-spectrogram-transformer")
+"""Models with a second token for the class, by which they learn from another model."""
+
 
 def build_inputs(
     model: PreTrainedModel, modality: str, example: Batch, seconds: float = math.inf
@@ -47,7 +50,9 @@ def build_inputs(
         _check_places(backbone, {name: values}, boxes)
     nowhere = torch.full((special, 4), torch.nan)
     kind: LayoutKind = "patch_box" if modality == "image" else "time_frequency_box"
-    return backbone, BoxInputs(name, tuple(values.shape[1:]), kind, torch.cat([nowhere, boxes]))
+    names = _special_tokens(model.config, special)
+    shape = tuple(values.shape[1:])
+    return backbone, BoxInputs(name, shape, kind, torch.cat([nowhere, boxes]), names)
 
 
 def has_cls(backbone: Backbone, inputs: ModelInputs, example: Batch) -> bool:
@@ -71,6 +76,17 @@ def _backbone(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Backbone:
         raise InputError(
             f"{type(model).__name__} cannot run on this data: {reason.rstrip('.')}."
         ) from error
+
+
+def _special_tokens(config: Any, count: int) -> list[str]:
+    """Names of the tokens before the places of the input; none where it is not known what they are.
+
+    Those of classes come first, then that of distillation (Touvron 2021), then registers (Darcet
+    2024).
+    """
+    names = ["[CLS]", *(["[DIST]"] if config.model_type in DISTILLED else [])]
+    names += [f"[REG{number}]" for number in range(getattr(config, "num_register_tokens", 0))]
+    return names if len(names) == count else []
 
 
 def _check_places(backbone: Backbone, inputs: dict[str, Tensor], boxes: Tensor) -> None:

@@ -1,6 +1,7 @@
 """A pretrained model as it was saved, in the form in which an atlas is made of it."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,11 @@ class RecordableModel(nn.Module):
     def token_layout(self, batch: Batch) -> TokenLayout:
         """What each token that the model sees stands for in the input."""
         return self.inputs.layout(batch)
+
+    @property
+    def special_tokens(self) -> Sequence[str]:
+        """Names of the tokens that the model puts before those of the input."""
+        return self.inputs.special_tokens
 
     @property
     def attention_layers(self) -> list[str]:

@@ -17,7 +17,7 @@ from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.splits import stable_hash
 from attention_atlas.encoder import Classifier, ClsReadout
 from attention_atlas.pipeline.environment import kept_config
-from attention_atlas.pipeline.recordings import BatchRecorder
+from attention_atlas.pipeline.recordings import BatchRecorder, Recordable
 from attention_atlas.tasks import ClassificationTask
 
 
@@ -293,6 +293,11 @@ def describe_spectrogram(datamodule: AtlasDataModule) -> dict[str, Any]:
     }
 
 
+def special_tokens(model: Recordable, datamodule: AtlasDataModule) -> list[str]:
+    """Names of the tokens that stand for no part of the input: the model's stand outermost."""
+    return [*model.special_tokens, *datamodule.special_tokens]
+
+
 def describe_atlas(
     config: DictConfig, task: ClassificationTask, datamodule: AtlasDataModule, digest: str | None
 ) -> AtlasAttributes:
@@ -304,6 +309,7 @@ def describe_atlas(
         classes=datamodule.classes,
         token_layout=task.model.embedding.layout_kind,
         layers=task.model.attention_layers,
+        special_tokens=special_tokens(task.model, datamodule),
         mechanism=plain["attention"],
         config=plain,
         checkpoint_digest=digest,

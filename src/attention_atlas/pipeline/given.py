@@ -19,7 +19,12 @@ from attention_atlas.data.loader import Batch
 from attention_atlas.data.text.module import TextDataModule
 from attention_atlas.encoder import Classifier
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.capture import describe_atlas, describe_spectrogram, most_tokens
+from attention_atlas.pipeline.capture import (
+    describe_atlas,
+    describe_spectrogram,
+    most_tokens,
+    special_tokens,
+)
 from attention_atlas.pipeline.loading import load_run
 from attention_atlas.pipeline.recordings import BatchRecorder
 from attention_atlas.pipeline.rerun import best_checkpoint
@@ -98,6 +103,7 @@ def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Read
         classes=model.classes,
         token_layout=model.inputs.layout_kind,
         layers=model.attention_layers,
+        special_tokens=special_tokens(model, datamodule),
         mechanism={"score": "scaled_dot"},
         config={"encoder": {"name": name}},
         **describe_spectrogram(datamodule),

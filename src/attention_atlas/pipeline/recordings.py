@@ -25,6 +25,10 @@ class Recordable(Protocol):
     """
 
     @property
+    def special_tokens(self) -> Sequence[str]:
+        """Names of the tokens that it puts before those of the input."""
+
+    @property
     def attention_layers(self) -> list[str]:
         """Names of its attention modules, first layer first."""
 

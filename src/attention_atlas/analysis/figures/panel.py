@@ -50,9 +50,7 @@ def draw_panel(
 
 def words_of_view(sample: Sample, view: View) -> str:
     """Say what weights are shown, and how much of them no picture can show."""
-    hidden = sum(
-        float(w) for w, token in zip(view.weights, sample.tokens, strict=True) if not token
-    )
+    hidden = float(view.weights[sample.is_special].sum())
     share = f"{hidden:.2f}" if view.signed else f"{hidden:.0%}"
     elsewhere = f" ({share} on special tokens)" if hidden and view.is_attention else ""
     return "; ".join([view.description + elsewhere, *view.notes])

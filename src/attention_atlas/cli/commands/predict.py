@@ -190,9 +190,10 @@ def _tabulate(
     for sample, view in views:
         chance = sample.probabilities[sample.prediction]
         name = names[sample.sample_id]
+        tokens, special = sample.tokens, sample.is_special
         order = abs(view.weights).argsort()[::-1]
-        tokens = [sample.tokens[place] for place in order]
-        mattered = [token for token in tokens if token.strip()][:TOP_TOKENS]
+        shown = (place for place in order if tokens[place].strip() and not special[place])
+        mattered = [tokens[place] for place in shown][:TOP_TOKENS]
         rows.append(
             [
                 _short(name) if is_text else os.path.relpath(name, folder),
