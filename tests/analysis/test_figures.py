@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import made_atlases
 import numpy as np
@@ -20,7 +21,7 @@ from attention_atlas.analysis.figures import (
     save_figure,
 )
 from attention_atlas.analysis.views import pick
-from attention_atlas.atlas import open_atlas
+from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
 
 
@@ -92,6 +93,21 @@ def test_share_of_the_null_key_stands_in_the_figure(tmp_path):
         gallery_figure([(atlas, atlas[0])]),
     ):
         assert f"null key: {share:.2f}" in words(figure)
+
+
+def test_what_special_tokens_get_stands_in_the_title(tmp_path):
+    made = made_atlases.sample("nlp", 0)
+    made.boxes[[0, -1]] = 0
+    titles = {}
+    for names in ([], ["[CLS]", "[SEP]"]):
+        attributes = replace(made_atlases.attributes("nlp"), special_tokens=names)
+        with AtlasWriter(tmp_path / str(len(names)), attributes) as writer:
+            writer.add([made])
+        (sample,) = open_atlas(tmp_path / str(len(names)))
+        titles[len(names)] = words(sample_figure(attributes, sample, pick(sample)))
+    first, last = sample.readout.mean(axis=0)[[0, -1]].tolist()
+    assert f"({first + last:.0%} on special tokens)" in titles[0]
+    assert f"({first:.0%} on [CLS], {last:.0%} on [SEP])" in titles[2]
 
 
 def test_gallery_shows_one_sample_of_each_run(tmp_path):

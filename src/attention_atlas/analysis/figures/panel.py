@@ -1,5 +1,8 @@
 """Draw any sample into a panel: its input, its weights, their colour bar, and words for them."""
 
+from collections import defaultdict
+
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import FigureBase
@@ -50,9 +53,12 @@ def draw_panel(
 
 def words_of_view(sample: Sample, view: View) -> str:
     """Say what weights are shown, and how much of them no picture can show."""
-    hidden = float(view.weights[sample.is_special].sum())
-    share = f"{hidden:.2f}" if view.signed else f"{hidden:.0%}"
-    elsewhere = f" ({share} on special tokens)" if hidden and view.is_attention else ""
+    tokens, hidden = sample.tokens, defaultdict[str, float](float)
+    for token in np.flatnonzero(sample.is_special).tolist():
+        hidden[tokens[token] or "special tokens"] += float(view.weights[token])
+    style = ".2f" if view.signed else ".0%"
+    shares = [f"{share:{style}} on {name}" for name, share in hidden.items() if share]
+    elsewhere = f" ({', '.join(shares)})" if shares and view.is_attention else ""
     return "; ".join([view.description + elsewhere, *view.notes])
 
 
