@@ -63,6 +63,14 @@ def test_texts_with_the_models_own_head(classifier, reviews, tmp_path) -> None:
         run(tmp_path, command[0], "maps", *command[1:])
 
 
+def test_texts_that_are_cut_are_counted(classifier, tmp_path) -> None:
+    (tmp_path / "lines.txt").write_text("great film " * 60 + "\nso dull\n")
+    told = run(tmp_path, "record", classifier, "--data", "lines.txt", "--out", "maps")
+    assert "1 of the texts was cut: the model takes no more tokens than 64." in told
+    out = ["--out", "others", "--json"]
+    assert json.loads(run(tmp_path, "record", classifier, "--data", "lines.txt", *out))["cut"] == 1
+
+
 def test_a_model_without_a_head_predicts_nothing(tiny_bert, tmp_path) -> None:
     (tmp_path / "lines.txt").write_text("great film\nso dull\n\nfine\n")
     out = ["--out", "maps", "--num-samples", "2"]

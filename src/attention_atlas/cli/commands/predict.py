@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 MOST_DRAWN = 3  # inputs; of more there is a table
 TOP_TOKENS = 3  # that a row of the table names
-NO_MORE = "the model takes no more tokens"
 
 
 def predict(
@@ -125,6 +124,7 @@ def _described(
     max_tokens: int | None,
 ) -> dict[str, Any]:
     from attention_atlas.cli.attributions import describe_sample
+    from attention_atlas.cli.cut_texts import characters_read
 
     chances = sample.probabilities
     return {
@@ -133,26 +133,13 @@ def _described(
         "confidence": chances[sample.prediction],
         "probabilities": dict(zip(atlas.classes, chances.tolist(), strict=True)),
         **(
-            {"characters_read": _characters_read(sample, max_tokens)}
+            {"characters_read": characters_read(sample, max_tokens)}
             if atlas.attributes.token_layout == "character_span"
             else {}
         ),
         "weights_of": view.description,
         "weights": view.weights,
     }
-
-
-def _characters_read(sample: "Sample", max_tokens: int | None) -> int:
-    """Where the last token ends, of a text of more tokens than the model takes."""
-    import numpy as np
-
-    if max_tokens is None or len(sample.tokens) < max_tokens:
-        return len(sample.text)
-    return int(np.nanmax(sample.boxes[:, 1]))
-
-
-def _is_cut(sample: "Sample", max_tokens: int | None) -> bool:
-    return _characters_read(sample, max_tokens) < len(sample.text.rstrip())
 
 
 def _draw(
@@ -162,6 +149,7 @@ def _draw(
     max_tokens: int | None,
 ) -> None:
     from attention_atlas.analysis.terminal import draw_weights
+    from attention_atlas.cli.cut_texts import NO_MORE, characters_read, is_cut
 
     console = make_console()
     for sample, view in views:
@@ -169,8 +157,8 @@ def _draw(
         is_text = atlas.attributes.token_layout == "character_span"
         heading = f"{sample.prediction_name}, {100 * chance:.1f} %"
         print(heading if is_text else f"{names[sample.sample_id]}: {heading}")
-        if is_text and _is_cut(sample, max_tokens):
-            read, size = _characters_read(sample, max_tokens), len(sample.text)
+        if is_text and is_cut(sample, max_tokens):
+            read, size = characters_read(sample, max_tokens), len(sample.text)
             print(f"read up to character {read:,} of {size:,}: {NO_MORE}")
         print_parts(*draw_weights(console, atlas.attributes, sample, view), console=console)
         print()
@@ -182,6 +170,7 @@ def _tabulate(
     views: list[tuple["Sample", "View"]],
     max_tokens: int | None,
 ) -> None:
+    from attention_atlas.cli.cut_texts import NO_MORE, is_cut
     from attention_atlas.cli.tables import print_table
 
     is_text = atlas.attributes.token_layout == "character_span"
@@ -204,7 +193,7 @@ def _tabulate(
         )
     print(f"What mattered: {views[0][1].description}{f'; files of {folder}' if folder else ''}")
     print_table(["input", "class", "confidence", "what mattered"], rows, ["confidence"])
-    cut = [sample for sample, _ in views if is_text and _is_cut(sample, max_tokens)]
+    cut = [sample for sample, _ in views if is_text and is_cut(sample, max_tokens)]
     if cut:
         print(f"not read to the end, as {NO_MORE}:")
         print("\n".join(f"  {_short(sample.text)}" for sample in cut))

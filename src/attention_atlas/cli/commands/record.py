@@ -60,6 +60,8 @@ def record(
     else:
         given = inputs_of_run(run, [str(data)], text_column, label_column)
     with new_atlas(out) as place:
+        from attention_atlas.atlas import open_atlas
+        from attention_atlas.cli.cut_texts import NO_MORE, is_cut
         from attention_atlas.pipeline.given import reader_of_model, reader_of_run, record_given
 
         reader = reader_of_model(model, found, clip_seconds) if run is None else reader_of_run(run)
@@ -75,10 +77,14 @@ def record(
                 device=device,
                 progress=progress,
             )
+        most = reader.max_tokens
+        cut = sum(is_cut(each, most) for each in open_atlas(place)) if found == "text" else 0
     if as_json:
-        print_json({"atlas": str(place), "samples": len(given)})
+        print_json({"atlas": str(place), "samples": len(given), "cut": cut})
         return
     whole = len(given) if num_samples is None else min(num_samples, len(given))
     full = "" if whole == len(given) else f", {whole} of them with full maps,"
     samples = "sample" if len(given) == 1 else "samples"
+    if cut:
+        print(f"{cut} of the texts {'was' if cut == 1 else 'were'} cut: {NO_MORE} than {most}.")
     print(f"{len(given)} {samples}{full} in {out}    next: atlas show {out}")
