@@ -99,15 +99,29 @@ def test_what_special_tokens_get_stands_in_the_title(tmp_path):
     made = made_atlases.sample("nlp", 0)
     made.boxes[[0, -1]] = 0
     titles = {}
-    for names in ([], ["[CLS]", "[SEP]"]):
-        attributes = replace(made_atlases.attributes("nlp"), special_tokens=names)
-        with AtlasWriter(tmp_path / str(len(names)), attributes) as writer:
+    for name, first in (("unnamed", []), ("one", ["[CLS]"])):
+        attributes = replace(made_atlases.attributes("nlp"), leading_tokens=first)
+        with AtlasWriter(tmp_path / name, attributes) as writer:
             writer.add([made])
-        (sample,) = open_atlas(tmp_path / str(len(names)))
-        titles[len(names)] = words(sample_figure(attributes, sample, pick(sample)))
+        (sample,) = open_atlas(tmp_path / name)
+        titles[name] = words(sample_figure(attributes, sample, pick(sample)))
     first, last = sample.readout.mean(axis=0)[[0, -1]].tolist()
-    assert f"({first + last:.0%} on special tokens)" in titles[0]
-    assert f"({first:.0%} on [CLS], {last:.0%} on [SEP])" in titles[2]
+    assert f"({first + last:.0%} outside the input)" in titles["unnamed"]
+    assert f"({first:.0%} on [CLS], {last:.0%} outside the input)" in titles["one"]
+
+
+def test_of_many_special_tokens_the_title_has_the_sum(tmp_path):
+    made = made_atlases.sample("vision", 0)
+    made.boxes[:5] = np.nan
+    names = ["[CLS]", *[f"[REG{number}]" for number in range(4)]]
+    attributes = replace(made_atlases.attributes("vision"), leading_tokens=names)
+    with AtlasWriter(tmp_path, attributes) as writer:
+        writer.add([made])
+    (sample,) = open_atlas(tmp_path)
+    assert sample.tokens[:5] == names
+    share = sample.readout.mean(axis=0)[:5].sum()
+    title = words(sample_figure(attributes, sample, pick(sample)))
+    assert f"({share:.0%} outside the input)" in title
 
 
 def test_gallery_shows_one_sample_of_each_run(tmp_path):

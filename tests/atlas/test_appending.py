@@ -3,6 +3,7 @@
 import json
 import subprocess
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import made_atlases
@@ -143,11 +144,20 @@ def test_attributes_that_came_later_have_their_defaults(tmp_path):
     write(tmp_path, [0])
     metadata = tmp_path / "zarr.json"
     content = json.loads(metadata.read_text())
-    for name in ("signed", "special_tokens", "mel_frequencies", "frame_seconds"):
+    for name in ("signed", "leading_tokens", "mel_frequencies", "frame_seconds"):
         del content["attributes"][name]
     metadata.write_text(json.dumps(content))
     write(tmp_path, [1], epoch=1, append=True)
     assert open_atlas(tmp_path).epochs == [0, 1]
+
+
+def test_names_of_tokens_are_those_of_the_last_writer(tmp_path):
+    write(tmp_path, [0])
+    names = {"leading_tokens": ["[CLS]"]}
+    attributes = replace(made_atlases.attributes("nlp"), **names)
+    with AtlasWriter(tmp_path, attributes, append=True) as writer:
+        writer.add([made_atlases.sample("nlp", 1)])
+    assert [sample.tokens[0] for sample in open_atlas(tmp_path)] == ["[CLS]", "[CLS]"]
 
 
 def test_missing_attribute_is_told_by_its_default(tmp_path):

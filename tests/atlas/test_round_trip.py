@@ -214,20 +214,19 @@ def test_special_tokens_without_a_place(tmp_path):
         (read,) = open_atlas(tmp_path / task)
         assert read.tokens[0] == ""
         assert read.tokens[1] != ""
-        assert read.is_special.nonzero()[0].tolist() == [0]
+        assert (~read.stands_in_input).nonzero()[0].tolist() == [0]
 
 
 def test_special_tokens_are_shown_by_their_names(tmp_path):
-    made = [made_atlases.sample("nlp", number) for number in range(2)]
-    made[0].boxes[[0, -1]] = 0
-    made[1].boxes[[0, 2, -1]] = 0  # of one too many: which is which is not known
-    attributes = replace(made_atlases.attributes("nlp"), special_tokens=["[CLS]", "[SEP]"])
+    made = made_atlases.sample("nlp", 5)
+    made.boxes[[0, 2, -1]] = 0  # in the middle, a blank of a byte-level tokenizer
+    names = {"leading_tokens": ["[CLS]"], "trailing_tokens": ["[SEP]"]}
+    attributes = replace(made_atlases.attributes("nlp"), **names)
     with AtlasWriter(tmp_path, attributes) as writer:
-        writer.add(made)
-    named, other = open_atlas(tmp_path)
-    assert (named.tokens[0], named.tokens[-1]) == ("[CLS]", "[SEP]")
-    assert all(named.tokens[1:-1])
-    assert [other.tokens[token] for token in (0, 2, -1)] == [""] * 3
+        writer.add([made])
+    (named,) = open_atlas(tmp_path)
+    assert [named.tokens[token] for token in (0, 2, -1)] == ["[CLS]", "", "[SEP]"]
+    assert (~named.stands_in_input).nonzero()[0].tolist() == [0, 2, named.length - 1]
 
 
 def test_epochs_are_kept_apart_and_the_last_one_is_shown(tmp_path):

@@ -133,6 +133,8 @@ def test_every_kind_of_model_can_be_captured(overrides, tiny, run_training, tmp_
     heads = 0 if "encoder.readout=mean" in overrides else 2
     assert sample.maps.shape == (depth, 2 if depth else 0, 16 + cls, 16 + cls)
     assert sample.readout.shape == (heads, 16 + cls)
+    assert sample.tokens[:cls] == ["[CLS]"] * cls
+    assert sample.stands_in_input.sum() == 16
     np.testing.assert_allclose(sample.readout.sum(-1), 1, atol=1e-3)
     if overrides == ["capture=full"]:
         assert all(sample.has_maps for sample in atlas)

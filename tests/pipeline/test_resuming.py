@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from attention_atlas.atlas import open_atlas
 from attention_atlas.pipeline.begun import locked
 from attention_atlas.pipeline.checkpoints import is_whole, latest_checkpoint
 from tests.commands import run_script, start_command, start_training
@@ -100,6 +101,25 @@ def test_the_same_command_finds_its_run_by_itself(command, whole, tmp_path: Path
     is_as_if_nothing_had_happened(killed, whole[0])
     assert logged(killed) == logged(whole[0])
     assert result(of_another_seed) != result(killed)
+
+
+@pytest.mark.slow
+def test_the_recorded_epochs_go_on_too(command, whole, tmp_path: Path) -> None:
+    recorded = ["capture.every_n_epochs=4", "capture.num_samples=3"]
+    run = tmp_path / "run"
+    there = [*command, *recorded, f"hydra.run.dir={run}"]
+    process = start_command(["train.py", *there], tmp_path)
+    assert process.stdout is not None
+    assert any(line.startswith("epoch 10/") for line in process.stdout)
+    process.kill()
+    process.communicate(timeout=60)
+    finish(there, tmp_path)
+    is_as_if_nothing_had_happened(run, whole[0])
+    atlas = open_atlas(run)
+    *recorded_epochs, tested = atlas.epochs
+    assert recorded_epochs == list(range(3, tested, 4))
+    assert tested > 12
+    assert {len(list(atlas.samples(epoch))) for epoch in recorded_epochs} == {3}
 
 
 def test_a_finished_run_is_left_as_it_is(command, whole, tmp_path: Path) -> None:

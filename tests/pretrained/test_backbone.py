@@ -131,14 +131,14 @@ def test_tokens_before_the_places_have_names(name: str, expected: list[str]) -> 
         inputs = build_inputs(wire(model), "image", example)[1]
     else:
         inputs = parts(name)[1]
-    assert list(inputs.special_tokens) == expected
+    assert list(inputs.leading_tokens) == expected
 
 
 def test_registers_have_names() -> None:
     config = transformers.Dinov2WithRegistersConfig(**IMAGE, num_register_tokens=2)
     model = wire(transformers.Dinov2WithRegistersModel(config).eval())
     _, inputs = build_inputs(model, "image", {"inputs": torch.randn(1, 3, 16, 16)})
-    assert list(inputs.special_tokens) == ["[CLS]", "[REG0]", "[REG1]"]
+    assert list(inputs.leading_tokens) == ["[CLS]", "[REG0]", "[REG1]"]
 
 
 @pytest.mark.parametrize("name", ["BERT", "GPT-2"])

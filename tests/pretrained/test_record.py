@@ -56,7 +56,7 @@ def test_texts_with_the_models_own_head(classifier, reviews, tmp_path) -> None:
         np.testing.assert_allclose(sample.readout, output.attentions[-1][0, :, 0], atol=1e-5)
         assert sample.tokens[0] == "[CLS]"
         assert sample.tokens[-1] == "[SEP]"
-        assert sample.is_special.tolist() == [True, *[False] * (sample.length - 2), True]
+        assert sample.stands_in_input.tolist() == [False, *[True] * (sample.length - 2), False]
         known = {"good": 2, "bad": 0}
         assert sample.label in known.values()  # the file's labels are classes of the model
     for command in (["show"], ["stats"], ["info"], ["export", "0", "--out", "page.html"]):
@@ -100,6 +100,15 @@ def test_images_and_sounds(tiny_vit, tiny_wav2vec2, pictures, sounds, tmp_path) 
     for folder in ("images", "sounds"):
         run(tmp_path, "show", folder)
         run(tmp_path, "gallery", folder, "--save", f"{folder}.png")
+
+
+def test_tokens_of_silence_have_no_names(tiny_ast, sounds, tmp_path) -> None:
+    data = ["--data", sounds / "low", "--out", "heard", "--clip-seconds", "0.3"]
+    run(tmp_path, "record", tiny_ast, *data)
+    sample = open_atlas(tmp_path / "heard")[0]
+    assert sample.tokens[:2] == ["[CLS]", "[DIST]"]
+    assert [bool(name) for name in sample.tokens[2:]] == sample.stands_in_input[2:].tolist()
+    assert 0 < sample.stands_in_input.sum() < sample.length - 2
 
 
 def test_a_decoder(tmp_path) -> None:

@@ -21,6 +21,7 @@ from attention_atlas.analysis.colours import (
 )
 from attention_atlas.analysis.views import (
     View,
+    name_of,
     over_image,
     over_spectrogram,
     printable,
@@ -93,8 +94,8 @@ def _image(console: Console, sample: Sample, view: View, colours: bool) -> Table
 
 def _words_of_query(attributes: AtlasAttributes, sample: Sample, query: int, colours: bool) -> str:
     token = printable(sample.tokens[query])
-    if sample.is_special[query]:
-        name = token or "a special token"
+    if not sample.stands_in_input[query]:
+        name = token or "a token"
         return f"the query is {name}, which stands for no part of the input"
     if attributes.token_layout == "character_span":
         return f"the query is marked: {token.join(QUERY_IN_A_TEXT)}"
@@ -237,6 +238,6 @@ def _top_tokens(sample: Sample, view: View) -> Table:
         weight = float(view.weights[token])
         block, style = (SHADES[-1], "") if weight > 0 else (NEGATIVE_SHADES[-1], "red")
         bar = Text(block * round(BAR_WIDTH * abs(weight) / highest), style)
-        meaning = Text(printable(tokens[token]) or "(special token)")
+        meaning = Text(name_of(tokens[token]))
         table.add_row(f"{weight:.4f}", bar, str(token), meaning)
     return table

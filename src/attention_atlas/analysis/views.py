@@ -13,6 +13,7 @@ from attention_atlas.atlas import AtlasAttributes, Sample
 from attention_atlas.errors import InputError
 
 ATTENTION = "attention weight"
+OUTSIDE = "outside the input"
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,11 @@ def shown_text(sample: Sample) -> list[tuple[str, int | None]]:
             pieces.append((text[begin:end], token))
         position = end if position is None else max(position, end)
     return [(printable(piece), token) for piece, token in pieces]
+
+
+def name_of(token: str) -> str:
+    """How a token of `Sample.tokens` is called where its place alone does not show it."""
+    return printable(token) or f"({OUTSIDE})"
 
 
 def printable(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from attention_atlas.atlas.arrays import StoredArray
@@ -20,7 +20,7 @@ from attention_atlas.atlas.schema import (
 from attention_atlas.atlas.stores import Location
 from attention_atlas.errors import InputError
 
-OF_ONE_WRITER = ("config", "checkpoint_digest", "versions")
+OF_ONE_WRITER = ("config", "checkpoint_digest", "versions", "leading_tokens", "trailing_tokens")
 """Attributes of the root in which writers of one atlas may differ; the last one's are kept."""
 
 
@@ -74,18 +74,12 @@ def check_same(location: Location, files: Files, attributes: AtlasAttributes) ->
     wanted = attributes.to_json()
     for field in fields(AtlasAttributes):
         # An attribute that came later is missing in atlases of before, and has its default there.
-        stored = found.get(field.name, _default_of(field))
+        stored = found.get(field.name, None if field.default is MISSING else field.default)
         if field.name not in OF_ONE_WRITER and stored != wanted[field.name]:
             raise InputError(
                 f"The atlas {location} cannot be gone on with: its {field.name} is "
                 f"{stored!r}, and here it is {wanted[field.name]!r}."
             )
-
-
-def _default_of(attribute: Field[Any]) -> Any:
-    if attribute.default_factory is not MISSING:
-        return attribute.default_factory()
-    return None if attribute.default is MISSING else attribute.default
 
 
 def read_rank(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from attention_atlas.atlas.boxes import box_in_words, stands_in_input
 from attention_atlas.atlas.ranks import Rank
 from attention_atlas.atlas.schema import TOKEN_LAYOUTS, AtlasAttributes
 from attention_atlas.errors import InputError
@@ -185,27 +186,22 @@ class Sample:
         A token that stands for no part of the input is its name, such as [CLS], or the empty
         string where its name is not known.
         """
-        layout, boxes, special = self._attributes.token_layout, self.boxes, self.is_special
-        if layout == "character_span":
+        attributes, boxes = self._attributes, self.boxes.tolist()
+        if attributes.token_layout == "character_span":
             text = self.text
-            tokens = [text[start:end] for start, end in boxes.tolist()]
+            tokens = [text[start:end] for start, end in boxes]
         else:
-            tokens = ["" if np.isnan(box).any() else _box_in_words(layout, *box) for box in boxes]
-        names = self._attributes.special_tokens
-        if len(names) == special.sum():
-            for token, name in zip(np.flatnonzero(special).tolist(), names, strict=True):
-                tokens[token] = name
-        return tokens
+            tokens = [
+                box_in_words(attributes.token_layout, *box) if is_placed else ""
+                for box, is_placed in zip(boxes, self.stands_in_input, strict=True)
+            ]
+        first, last = attributes.leading_tokens, attributes.trailing_tokens
+        return [*first, *tokens[len(first) : len(tokens) - len(last)], *last]
 
     @property
-    def is_special(self) -> npt.NDArray[np.bool_]:
-        """[K] whether a token stands for no part of the input."""
-        boxes = self.boxes
-        is_text = self._attributes.token_layout == "character_span"
-        special: npt.NDArray[np.bool_] = (
-            boxes[:, 1] <= boxes[:, 0] if is_text else np.isnan(boxes).any(axis=1)
-        )
-        return special
+    def stands_in_input(self) -> npt.NDArray[np.bool_]:
+        """[K] whether a token stands for a part of the input; of CLS, SEP or silence it is not."""
+        return stands_in_input(self.boxes)
 
     def _must_draw(self, name: str) -> None:
         holds = TOKEN_LAYOUTS[self._attributes.token_layout].input_name
@@ -222,9 +218,3 @@ class Sample:
 
 def _name(classes: list[str], place: int, unknown: str) -> str:
     return unknown if place < 0 else classes[place]
-
-
-def _box_in_words(layout: str, first: float, second: float, third: float, fourth: float) -> str:
-    if layout == "patch_box":
-        return f"rows {first:g}-{third:g}, columns {second:g}-{fourth:g}"
-    return f"{first:.2f}-{third:.2f} s, {second:.0f}-{fourth:.0f} Hz"

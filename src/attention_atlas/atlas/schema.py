@@ -150,8 +150,10 @@ class AtlasAttributes:
         frame_seconds: Seconds from one frame to the next; for spectrograms only.
         signed: Whether weights may be negative, as those of differential attention. The entropy
             is then of abs(A) / sum abs(A).
-        special_tokens: Names of the tokens that stand for no part of the input, such as [CLS], in
-            the order in which each sample has them; empty where they have no names.
+        leading_tokens: Names of the first tokens of each sample, which stand for no part of the
+            input, such as [CLS]; none where there are no such tokens, or it is not known what
+            they are.
+        trailing_tokens: The same of the last tokens, such as [SEP].
     """
 
     task: str
@@ -166,7 +168,8 @@ class AtlasAttributes:
     mel_frequencies: list[float] | None = None
     frame_seconds: float | None = None
     signed: bool = False
-    special_tokens: list[str] = field(default_factory=list)
+    leading_tokens: list[str] = field(default_factory=list)
+    trailing_tokens: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.token_layout not in TOKEN_LAYOUTS:

@@ -45,7 +45,8 @@ class AtlasDataModule(LightningDataModule):
     classes: list[str]
     datasets: dict[str, BatchDataset]
     clip_seconds: float = math.inf  # of sound that the model hears
-    special_tokens: Sequence[str] = ()  # names of those that it puts around each input
+    leading_tokens: Sequence[str] = ()  # names of those that it puts before each input
+    trailing_tokens: Sequence[str] = ()  # and of those behind it
 
     def __init__(
         self,

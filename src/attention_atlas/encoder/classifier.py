@@ -56,7 +56,7 @@ class Classifier(nn.Module):
         return self.readout.extend_layout(self.embedding.token_layout(batch))
 
     @property
-    def special_tokens(self) -> Sequence[str]:
+    def leading_tokens(self) -> Sequence[str]:
         """Names of the tokens that it puts before those of the input."""
         return ["[CLS]"] if isinstance(self.readout, ClsReadout) else []
 

@@ -20,13 +20,13 @@ class ModelInputs(ABC):
     Attributes:
         layout_kind: Of its tokens.
         num_tokens: K, where all inputs have as many; else None.
-        special_tokens: Names of the tokens that the model puts before those of the input, where
+        leading_tokens: Names of the tokens that the model puts before those of the input, where
             they are known.
     """
 
     layout_kind: LayoutKind
     num_tokens: int | None = None
-    special_tokens: Sequence[str] = ()
+    leading_tokens: Sequence[str] = ()
 
     @abstractmethod
     def __call__(self, batch: Batch) -> Inputs:
@@ -81,7 +81,7 @@ class BoxInputs(ModelInputs):
         shape: Of one input.
         layout_kind: Of the boxes.
         boxes: [K, 4]; NaN of the tokens that stand for no place.
-        special_tokens: Names of these.
+        leading_tokens: Names of these.
     """
 
     def __init__(
@@ -90,14 +90,14 @@ class BoxInputs(ModelInputs):
         shape: tuple[int, ...],
         layout_kind: LayoutKind,
         boxes: Tensor,
-        special_tokens: Sequence[str],
+        leading_tokens: Sequence[str],
     ) -> None:
         self.name = name
         self.shape = shape
         self.layout_kind = layout_kind
         self.boxes = boxes.float()
         self.num_tokens = len(boxes)
-        self.special_tokens = special_tokens
+        self.leading_tokens = leading_tokens
 
     def __call__(self, batch: Batch) -> Inputs:
         """The inputs as the data module prepared them."""

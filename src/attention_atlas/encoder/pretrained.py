@@ -170,9 +170,9 @@ class PretrainedClassifier(Classifier):
         return self.predict(Tokens(values, self.encoder.inputs.padding(batch)))
 
     @property
-    def special_tokens(self) -> Sequence[str]:
+    def leading_tokens(self) -> Sequence[str]:
         """Names of the tokens that the model puts before those of the input."""
-        return self.encoder.inputs.special_tokens
+        return self.encoder.inputs.leading_tokens
 
     def output_projection(self, layer: str) -> Tensor:
         """The weight [D, D] that the heads of an attention module are multiplied by."""

@@ -50,7 +50,7 @@ def build_inputs(
         _check_places(backbone, {name: values}, boxes)
     nowhere = torch.full((special, 4), torch.nan)
     kind: LayoutKind = "patch_box" if modality == "image" else "time_frequency_box"
-    names = _special_tokens(model.config, special)
+    names = _leading_tokens(model.config, special)
     shape = tuple(values.shape[1:])
     return backbone, BoxInputs(name, shape, kind, torch.cat([nowhere, boxes]), names)
 
@@ -78,7 +78,7 @@ def _backbone(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Backbone:
         ) from error
 
 
-def _special_tokens(config: Any, count: int) -> list[str]:
+def _leading_tokens(config: Any, count: int) -> list[str]:
     """Names of the tokens before the places of the input; none where it is not known what they are.
 
     Those of classes come first, then that of distillation (Touvron 2021), then registers (Darcet

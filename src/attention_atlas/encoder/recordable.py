@@ -51,9 +51,9 @@ class RecordableModel(nn.Module):
         return self.inputs.layout(batch)
 
     @property
-    def special_tokens(self) -> Sequence[str]:
+    def leading_tokens(self) -> Sequence[str]:
         """Names of the tokens that the model puts before those of the input."""
-        return self.inputs.special_tokens
+        return self.inputs.leading_tokens
 
     @property
     def attention_layers(self) -> list[str]:

@@ -247,7 +247,8 @@ def build_epoch_capture(
         return []
     options = _options(config, path, task, datamodule, "val", keep_others=False)
     num_samples = len(options["recorder"].chosen)
-    return [EpochCapture(every_n_epochs, **options, num_samples=num_samples)]
+    # A resumed run goes on with the atlas that it was begun with.
+    return [EpochCapture(every_n_epochs, **options, num_samples=num_samples, append=True)]
 
 
 def _options(
@@ -293,9 +294,12 @@ def describe_spectrogram(datamodule: AtlasDataModule) -> dict[str, Any]:
     }
 
 
-def special_tokens(model: Recordable, datamodule: AtlasDataModule) -> list[str]:
-    """Names of the tokens that stand for no part of the input: the model's stand outermost."""
-    return [*model.special_tokens, *datamodule.special_tokens]
+def edge_tokens(model: Recordable, datamodule: AtlasDataModule) -> dict[str, Any]:
+    """Names of the tokens around those of the input; what the model adds stands outermost."""
+    return {
+        "leading_tokens": [*model.leading_tokens, *datamodule.leading_tokens],
+        "trailing_tokens": list(datamodule.trailing_tokens),
+    }
 
 
 def describe_atlas(
@@ -309,7 +313,7 @@ def describe_atlas(
         classes=datamodule.classes,
         token_layout=task.model.embedding.layout_kind,
         layers=task.model.attention_layers,
-        special_tokens=special_tokens(task.model, datamodule),
+        **edge_tokens(task.model, datamodule),
         mechanism=plain["attention"],
         config=plain,
         checkpoint_digest=digest,

@@ -22,8 +22,8 @@ from attention_atlas.errors import InputError
 from attention_atlas.pipeline.capture import (
     describe_atlas,
     describe_spectrogram,
+    edge_tokens,
     most_tokens,
-    special_tokens,
 )
 from attention_atlas.pipeline.loading import load_run
 from attention_atlas.pipeline.recordings import BatchRecorder
@@ -103,7 +103,7 @@ def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Read
         classes=model.classes,
         token_layout=model.inputs.layout_kind,
         layers=model.attention_layers,
-        special_tokens=special_tokens(model, datamodule),
+        **edge_tokens(model, datamodule),
         mechanism={"score": "scaled_dot"},
         config={"encoder": {"name": name}},
         **describe_spectrogram(datamodule),

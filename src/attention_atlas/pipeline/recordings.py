@@ -25,8 +25,8 @@ class Recordable(Protocol):
     """
 
     @property
-    def special_tokens(self) -> Sequence[str]:
-        """Names of the tokens that it puts before those of the input."""
+    def leading_tokens(self) -> Sequence[str]:
+        """Names of the tokens that it puts before those of the input, where they are known."""
 
     @property
     def attention_layers(self) -> list[str]:

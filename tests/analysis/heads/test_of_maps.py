@@ -14,9 +14,9 @@ from attention_atlas.analysis.heads.of_maps import (
 from attention_atlas.analysis.heads.places import (
     between,
     input_places,
-    stands_in_input,
     token_places,
 )
+from attention_atlas.atlas.boxes import stands_in_input
 
 CLS = [np.nan] * 4
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attention_atlas.analysis.heads.places import stands_in_input
 from attention_atlas.analysis.heads.similarity import evenly
+from attention_atlas.atlas.boxes import stands_in_input
 
 Boxes = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]

@@ -20,9 +20,9 @@ from attention_atlas.analysis.colours import (
 from attention_atlas.analysis.views import (
     View,
     darkest_of,
+    name_of,
     over_image,
     over_spectrogram,
-    printable,
     resample,
     shown_text,
 )
@@ -90,11 +90,9 @@ def _shaded_text(sample: Sample, view: View) -> str:
 
 def _in_words(sample: Sample, view: View) -> str:
     """Name the places with the largest weights, for those who do not see the picture."""
-    tokens = np.argsort(-np.abs(view.weights), kind="stable")[:FEW].tolist()
-    named = [
-        f"{printable(sample.tokens[token]) or 'a special token'} ({view.weights[token]:z.3f})"
-        for token in tokens
-    ]
+    tokens = sample.tokens
+    largest = np.argsort(-np.abs(view.weights), kind="stable")[:FEW].tolist()
+    named = [f"{name_of(tokens[token])} ({view.weights[token]:z.3f})" for token in largest]
     return f"most on {', '.join(named)}"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from attention_atlas.analysis.colours import palette_of
 from attention_atlas.analysis.export.drawings import draw_input, draw_map, draw_weights
 from attention_atlas.analysis.files import draft
-from attention_atlas.analysis.views import View, pick, printable
+from attention_atlas.analysis.views import View, name_of, pick
 from attention_atlas.atlas import Atlas, Sample
 from attention_atlas.combinations import describe_mechanism
 
@@ -122,6 +122,6 @@ def _numbers(atlas: Atlas, sample: Sample) -> Iterator[str]:
     yield "</tr></thead>\n<tbody>"
     for token, meaning in enumerate(sample.tokens):
         cells = "".join(f'<td class="number">{row[token]:z.4f}</td>' for row in columns.values())
-        words = escape(printable(meaning)) or "(special token)"
+        words = escape(name_of(meaning))
         yield f'<tr><th scope="row" class="number">{token}</th><td>{words}</td>{cells}</tr>'
     yield "</tbody></table></div>"

@@ -1,7 +1,5 @@
 """Draw any sample into a panel: its input, its weights, their colour bar, and words for them."""
 
-from collections import defaultdict
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -16,9 +14,10 @@ from attention_atlas.analysis.figures.sound import (
     label_sound,
 )
 from attention_atlas.analysis.figures.text import draw_text, letters_per_line, lines_per_panel
-from attention_atlas.analysis.views import View
+from attention_atlas.analysis.views import OUTSIDE, View
 from attention_atlas.atlas import AtlasAttributes, Sample
 
+MOST_NAMES = 3  # of tokens outside the input, in a title
 HEADING_HEIGHT = 0.75  # inches of the title
 COLOUR_BAR_WIDTH = 1.0  # inches with its label
 
@@ -53,11 +52,14 @@ def draw_panel(
 
 def words_of_view(sample: Sample, view: View) -> str:
     """Say what weights are shown, and how much of them no picture can show."""
-    tokens, hidden = sample.tokens, defaultdict[str, float](float)
-    for token in np.flatnonzero(sample.is_special).tolist():
-        hidden[tokens[token] or "special tokens"] += float(view.weights[token])
-    style = ".2f" if view.signed else ".0%"
-    shares = [f"{share:{style}} on {name}" for name, share in hidden.items() if share]
+    tokens, hidden = sample.tokens, dict[str, float]()
+    for token in np.flatnonzero(~sample.stands_in_input).tolist():
+        where = f"on {tokens[token]}" if tokens[token] else OUTSIDE
+        hidden[where] = hidden.get(where, 0.0) + float(view.weights[token])
+    if len(hidden) > MOST_NAMES:
+        hidden = {OUTSIDE: sum(hidden.values())}
+    style = "z.2f" if view.signed else ".0%"
+    shares = [f"{share:{style}} {where}" for where, share in hidden.items() if share]
     elsewhere = f" ({', '.join(shares)})" if shares and view.is_attention else ""
     return "; ".join([view.description + elsewhere, *view.notes])
 

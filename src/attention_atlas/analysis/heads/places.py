@@ -5,22 +5,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from attention_atlas.atlas.boxes import stands_in_input
+
 INPUT_UNITS = {
     "character_span": "characters",
     "patch_box": "pixels",
     "time_frequency_box": "seconds",
 }
-
-
-def stands_in_input(boxes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Tell which tokens [K] stand for a part of the input; a CLS token does not.
-
-    Args:
-        boxes: [K, 2] or [K, 4], as an atlas keeps them: NaN, or an empty span, for nowhere.
-    """
-    axes = boxes.shape[1] // 2
-    filled: npt.NDArray[np.bool_] = np.all(boxes[:, axes:] > boxes[:, :axes], axis=1)
-    return filled
 
 
 def token_places(boxes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

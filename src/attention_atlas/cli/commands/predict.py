@@ -179,9 +179,9 @@ def _tabulate(
     for sample, view in views:
         chance = sample.probabilities[sample.prediction]
         name = names[sample.sample_id]
-        tokens, special = sample.tokens, sample.is_special
+        tokens, is_shown = sample.tokens, sample.stands_in_input
         order = abs(view.weights).argsort()[::-1]
-        shown = (place for place in order if tokens[place].strip() and not special[place])
+        shown = (place for place in order if tokens[place].strip() and is_shown[place])
         mattered = [tokens[place] for place in shown][:TOP_TOKENS]
         rows.append(
             [

@@ -167,9 +167,8 @@ class TextDataModule(AtlasDataModule):
         self.pretrained = pretrained_tokenizer.load_pretrained_tokenizer(name)
         self.tokenizer = pretrained_tokenizer.plain_tokenizer(self.pretrained)
         self.special = pretrained_tokenizer.special_tokens(name, self.pretrained)
-        self.special_tokens = self.pretrained.convert_ids_to_tokens(
-            [*self.special.before, *self.special.after]
-        )
+        self.leading_tokens = self.pretrained.convert_ids_to_tokens(list(self.special.before))
+        self.trailing_tokens = self.pretrained.convert_ids_to_tokens(list(self.special.after))
         most = self.special.most
         self.max_length = self.max_length if most is None else min(self.max_length, most)
         if self.crop_length is not None:

@@ -6,14 +6,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.checks.devices import check_devices, check_processes
-from attention_atlas.pipeline.checks.files import check_checkpoint, check_data_source, check_init
-from attention_atlas.pipeline.checks.model import (
-    check_attention,
-    check_compiler,
-    check_fitting,
-    check_patches,
-)
+from attention_atlas.pipeline.checks.devices import check_compiler, check_devices, check_processes
+from attention_atlas.pipeline.checks.files import check_checkpoint, check_init
+from attention_atlas.pipeline.checks.modality import check_data_source, check_fitting
+from attention_atlas.pipeline.checks.model import check_attention, check_patches
 from attention_atlas.pipeline.checks.training import (
     check_learning_rate_search,
     check_logger,

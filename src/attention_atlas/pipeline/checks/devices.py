@@ -1,5 +1,7 @@
-"""Check that the machine has the devices of a run, and that its processes go together."""
+"""Check that the machine has what a run needs, and that its processes go together."""
 
+import os
+import shutil
 import sys
 
 from omegaconf import DictConfig, ListConfig
@@ -7,6 +9,9 @@ from omegaconf import DictConfig, ListConfig
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.checks.rules import RULES
 from attention_atlas.pipeline.devices import available_devices, device_numbers, num_processes
+
+COMPILERS = ("g++", "clang++", "c++", "cl")
+"""C++ compilers that torch.compile looks for, unless the variable CXX names one."""
 
 
 def check_devices(config: DictConfig) -> None:
@@ -61,4 +66,14 @@ def check_processes(config: DictConfig) -> None:
         raise InputError(
             "trainer.sync_batchnorm=true is for GPUs: add trainer.sync_batchnorm=false, or take "
             "trainer=ddp_cpu."
+        )
+
+
+def check_compiler(config: DictConfig) -> None:
+    """There is a C++ compiler if a kernel is to be compiled."""
+    names = [os.environ["CXX"]] if "CXX" in os.environ else list(COMPILERS)
+    if config.attention.get("compile") and not any(shutil.which(name) for name in names):
+        raise InputError(
+            f"attention.compile=true needs a C++ compiler, and there is no {' or '.join(names)} "
+            "to be found. Install one, name one by the variable CXX, or leave it out."
         )

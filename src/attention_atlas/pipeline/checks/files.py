@@ -4,17 +4,14 @@ import json
 import zipfile
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from attention_atlas.analysis.files import check_writable
-from attention_atlas.data.check import check_source, modality_of
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.checks.model import PLURALS, is_pretrained
+from attention_atlas.pipeline.checks.model import is_pretrained
 
 RUN_FILES = ("checkpoints", "atlas.zarr", "result.json", "baseline.json")
 """What a run, an evaluation or a baseline leaves in its folder."""
-
-TASKS = {"text": "nlp", "image": "vision", "audio": "speech"}
 
 
 def check_run_folder(folder: Path) -> None:
@@ -30,19 +27,6 @@ def check_run_folder(folder: Path) -> None:
                 f"The folder {folder} holds {name} of an earlier run, and two runs are not mixed. "
                 "Take another folder, or leave hydra.run.dir and hydra.sweep.dir out."
             )
-
-
-def check_data_source(config: DictConfig) -> None:
-    """The data is of the modality that the task takes, and can be read."""
-    modality, given = config.task.modality, modality_of(config.data)
-    if given != modality:
-        raise InputError(
-            f"data={config.data.name} holds {PLURALS[given]}, and task={config.task.name} takes "
-            f"{PLURALS[modality]}. Take task={TASKS[given]}, or other data."
-        )
-    data = OmegaConf.to_container(config.data, resolve=True)
-    assert isinstance(data, dict)
-    check_source({str(key): value for key, value in data.items()})
 
 
 def check_checkpoint(path: Path, key: str) -> None:

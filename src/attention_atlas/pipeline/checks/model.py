@@ -1,33 +1,10 @@
 """Check that the parts of a model go together."""
 
-import os
-import shutil
-from collections.abc import Mapping
-
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.combinations import find_conflict
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.checks.rules import RULES
-
-FITTING = {
-    "embedding": {
-        "text": ("text",),
-        "image": ("patches",),
-        "audio": ("frames", "time_frequency"),
-    },
-    "augmentation": {
-        "text": ("text", "none"),
-        "image": ("image", "image_rand", "mixup", "cutmix", "none"),
-        "audio": ("audio", "none"),
-    },
-}
-"""Options of a group that take the modality of a task."""
-
-PLURALS = {"text": "texts", "image": "images", "audio": "sounds"}
-
-COMPILERS = ("g++", "clang++", "c++", "cl")
-"""C++ compilers that torch.compile looks for, unless the variable CXX names one."""
 
 
 def is_pretrained(config: DictConfig) -> bool:
@@ -96,18 +73,6 @@ def _check_places(config: DictConfig) -> None:
             )
 
 
-def check_fitting(config: DictConfig, choices: Mapping[str, str | None], group: str) -> None:
-    """The chosen option of a group takes the modality of the task."""
-    modality = config.task.modality
-    option = choices.get(group)
-    fitting = FITTING[group][modality]
-    if option is not None and option not in fitting:
-        raise InputError(
-            f"{group}={option} does not take {PLURALS[modality]}, which "
-            f"task={config.task.name} works on. Take {group}={' or '.join(fitting)}."
-        )
-
-
 def check_patches(config: DictConfig) -> None:
     """Patches fill what they are cut from, and the convolutional stem can halve down to them."""
     embedding, data = config.embedding, config.data
@@ -127,13 +92,3 @@ def check_patches(config: DictConfig) -> None:
                 f"embedding.stem={embedding.stem} needs. "
                 "Take 1, 2, 4, 8 or another power of two, or embedding.stem=linear."
             )
-
-
-def check_compiler(config: DictConfig) -> None:
-    """There is a C++ compiler if a kernel is to be compiled."""
-    names = [os.environ["CXX"]] if "CXX" in os.environ else list(COMPILERS)
-    if config.attention.get("compile") and not any(shutil.which(name) for name in names):
-        raise InputError(
-            f"attention.compile=true needs a C++ compiler, and there is no {' or '.join(names)} "
-            "to be found. Install one, name one by the variable CXX, or leave it out."
-        )

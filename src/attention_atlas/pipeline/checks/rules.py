@@ -53,6 +53,17 @@ class Rule:
             return not (too_low or too_high or value != value)
         return True
 
+    def check(self, key: str, value: Any) -> None:
+        """Check the resolved value of a key.
+
+        Raises:
+            InputError: It does not follow the rule.
+        """
+        if not self.accepts(value):
+            shown = "null" if value is None else repr(value) if value == "" else value
+            null = ", or null" if self.optional else ""
+            raise InputError(f"{key}={shown} is not possible: take {self.words}{null}.")
+
 
 def whole(low: int, optional: bool = False) -> Rule:
     """A whole number of at least `low`."""
@@ -178,12 +189,4 @@ def check_rule(key: str, value: Any) -> None:
     Raises:
         InputError: It does not follow the rule.
     """
-    check_follows(RULES[key], key, value)
-
-
-def check_follows(rule: Rule, key: str, value: Any) -> None:
-    """Check one value by a rule; the error of `check_rule`."""
-    if not rule.accepts(value):
-        shown = "null" if value is None else repr(value) if value == "" else value
-        null = ", or null" if rule.optional else ""
-        raise InputError(f"{key}={shown} is not possible: take {rule.words}{null}.")
+    RULES[key].check(key, value)

@@ -6,7 +6,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.checks.rules import RULES, Rule, check_follows
+from attention_atlas.pipeline.checks.rules import RULES, Rule
 from attention_atlas.pipeline.compose import flat, unknown_key, unresolved
 from attention_atlas.pipeline.targets import check_targets
 
@@ -63,7 +63,7 @@ def check_values(config: DictConfig, reference: DictConfig) -> None:
         if isinstance(default, DictConfig) and isinstance(value, DictConfig):
             continue
         if rule is not None:
-            check_follows(rule, key, _unwrapped(value))
+            rule.check(key, _unwrapped(value))
 
 
 def _rule_of(default: Any, key: str) -> Rule | None:
