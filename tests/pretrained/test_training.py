@@ -64,6 +64,12 @@ def test_a_learning_rate_is_looked_for_beside_a_frozen_encoder(
     assert "learning rate found" in capsys.readouterr().out
 
 
+def test_a_frozen_encoder_is_trained_without_a_warning(overrides, tmp_path) -> None:
+    done = run_script(["train.py", *overrides["bert"], "encoder.freeze=all"], tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
 def batch_of(run: LoadedRun) -> dict:
     return next(run.batches(sorted(run.datamodule.datasets["test"].sample_ids)[:6], 6))
 

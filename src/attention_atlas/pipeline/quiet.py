@@ -18,6 +18,7 @@ def quiet_libraries() -> None:
         ".*number of training batches .* is smaller than the logging interval.*",  # small data
         ".*It is recommended to use `self.log\\('(val|test)/.*",  # what is logged is of all ranks
         ".*mixed precision and an auto_wrap_policy were specified.*",
+        ".*module\\(s\\) in eval mode at the start of training.*",  # encoder.freeze=all
         ".*isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message)
