@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import GROUPS
 from tests.commands import REPOSITORY, run_script
 
 
@@ -32,6 +33,19 @@ def test_a_group_is_measured_printed_written_and_checked(tmp_path: Path) -> None
         assert row["reached"] == (None if bound is None else row["ratio"] <= bound)
     assert len(content["missed"]) == finished.stdout.count("missed: ")
     assert len(content["missed"]) == sum(row["reached"] is False for row in content["figures"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", [group for group in GROUPS if group != "recording"])
+def test_every_group_runs(group: str, tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    finished = run_script(
+        ["-m", "benchmarks", "--quick", "--only", group, "--out", str(out)],
+        tmp_path,
+        PYTHONPATH=str(REPOSITORY),
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(out.read_text())["figures"]
 
 
 def test_a_wrong_group_is_refused_in_a_sentence(tmp_path: Path) -> None:

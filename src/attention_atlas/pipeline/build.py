@@ -99,7 +99,7 @@ def build_callbacks(config: DictConfig) -> list[Callback]:
         Cost(),
         StaysStopped(),
         EpochLines(show=is_first() and not sys.stdout.isatty()),
-        EndsOnSignal(Path(config.callbacks.checkpoint.dirpath)),
+        EndsOnSignal(Path(config.run_folder) / "checkpoints"),
     ]
 
 
