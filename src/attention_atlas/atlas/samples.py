@@ -186,14 +186,14 @@ class Sample:
         A token that stands for no part of the input is its name, such as [CLS], or the empty
         string where its name is not known.
         """
-        attributes, boxes = self._attributes, self.boxes.tolist()
+        attributes, boxes = self._attributes, self.boxes
         if attributes.token_layout == "character_span":
             text = self.text
-            tokens = [text[start:end] for start, end in boxes]
+            tokens = [text[start:end] for start, end in boxes.tolist()]
         else:
             tokens = [
                 box_in_words(attributes.token_layout, *box) if is_placed else ""
-                for box, is_placed in zip(boxes, self.stands_in_input, strict=True)
+                for box, is_placed in zip(boxes.tolist(), stands_in_input(boxes), strict=True)
             ]
         first, last = attributes.leading_tokens, attributes.trailing_tokens
         return [*first, *tokens[len(first) : len(tokens) - len(last)], *last]

@@ -19,6 +19,4 @@ def characters_read(sample: "Sample", max_tokens: int | None) -> int:
 
 def is_cut(sample: "Sample", max_tokens: int | None) -> bool:
     """Whether more of its text follows than blanks."""
-    if max_tokens is None or sample.length < max_tokens:
-        return False
     return characters_read(sample, max_tokens) < len(sample.text.rstrip())

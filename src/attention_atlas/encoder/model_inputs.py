@@ -81,7 +81,7 @@ class BoxInputs(ModelInputs):
         shape: Of one input.
         layout_kind: Of the boxes.
         boxes: [K, 4]; NaN of the tokens that stand for no place.
-        leading_tokens: Names of these.
+        leading_tokens: Names of the first of these, where they are known.
     """
 
     def __init__(

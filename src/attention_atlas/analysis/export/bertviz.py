@@ -11,11 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from attention_atlas.analysis.files import draft
-from attention_atlas.analysis.views import printable
+from attention_atlas.analysis.views import name_of
 from attention_atlas.atlas import Sample
 from attention_atlas.errors import InputError
-
-SPECIAL_TOKEN = "[special]"
 
 
 def write_bertviz(sample: Sample, path: Path) -> None:
@@ -30,6 +28,6 @@ def write_bertviz(sample: Sample, path: Path) -> None:
     import torch
 
     attention = tuple(torch.from_numpy(layer[None].astype(np.float32)) for layer in maps)
-    tokens = [printable(token) or SPECIAL_TOKEN for token in sample.tokens]
+    tokens = [name_of(token) for token in sample.tokens]
     with draft(path) as unfinished:
         torch.save({"attention": attention, "tokens": tokens}, unfinished)
