@@ -12,8 +12,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from attention_atlas.pipeline.checks import check_data
-from attention_atlas.pipeline.launch import run_command
+from attention_atlas.config.validation import check_data
+from attention_atlas.pipeline.app import run_command
 
 
 def main(config: DictConfig, folder: Path) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from attention_atlas.pipeline.launch import run_command
-from attention_atlas.pipeline.rerun import check_evaluation
+from attention_atlas.pipeline.app import run_command
+from attention_atlas.pipeline.evaluation_config import check_evaluation
 
 NODES_OF_THE_RUN = ("data.", "capture.", "trainer.")
 

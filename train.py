@@ -11,8 +11,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from attention_atlas.pipeline.launch import run_command
-from attention_atlas.pipeline.sweeps import objective_of
+from attention_atlas.pipeline.app import run_command
+from attention_atlas.pipeline.sweeps.jobs import objective_of
 
 
 def main(config: DictConfig, folder: Path) -> float | None:

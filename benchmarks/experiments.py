@@ -18,12 +18,8 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf
 
-from attention_atlas.pipeline.compose import (
-    compose_config,
-    config_folder,
-    unresolved,
-    without_hydra,
-)
+from attention_atlas.config.compose import compose_config, config_folder, without_hydra
+from attention_atlas.config.messages import unresolved
 from benchmarks.published import EXPERIMENTS, Experiment
 
 REPOSITORY = Path(__file__).resolve().parents[1]

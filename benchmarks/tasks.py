@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
+from attention_atlas.config.compose import compose_config, config_folder, without_hydra
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.pipeline.build import build_datamodule, build_task
-from attention_atlas.pipeline.compose import compose_config, config_folder, without_hydra
 from benchmarks.processes import in_fresh_process
 from benchmarks.shapes import Shape
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from attention_atlas.combinations import describe_mechanism, find_conflict
+from attention_atlas.attention_options import describe_mechanism, find_conflict
 
 FITTING: list[dict[str, Any]] = [
     {},

@@ -8,15 +8,15 @@ import pytest
 from omegaconf import OmegaConf
 
 from attention_atlas.attention import SCORES, Attention
-from attention_atlas.pipeline.checks import FITTING, MONITORED, RULES
-from attention_atlas.pipeline.compose import (
+from attention_atlas.config.compose import (
     compose_config,
     config_folder,
     group_choices,
-    one_per_job,
     without_hydra,
 )
-from attention_atlas.pipeline.launch import HydraConfig
+from attention_atlas.config.overrides import one_per_job
+from attention_atlas.config.validation import FITTING, MONITORED, RULES
+from attention_atlas.pipeline.app import HydraConfig
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 FILES = sorted(str(path.relative_to(CONF)) for path in CONF.rglob("*.yaml"))
@@ -87,8 +87,8 @@ def test_what_may_be_monitored_is_logged() -> None:
 @pytest.mark.parametrize("task", ["nlp", "vision", "speech"])
 @pytest.mark.parametrize("name", ["train", "baseline"])
 def test_the_defaults_of_a_task_pass_every_check(task: str, name: str, tmp_path: Path) -> None:
-    from attention_atlas.pipeline.checks import check_config, check_data
-    from attention_atlas.pipeline.compose import compose_reference
+    from attention_atlas.config.compose import compose_reference
+    from attention_atlas.config.validation import check_config, check_data
 
     with config_folder(CONF):
         config = compose_config(name, [f"task={task}"])

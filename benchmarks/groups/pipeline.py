@@ -27,9 +27,9 @@ from attention_atlas.pipeline.build import (
     build_task,
     build_trainer,
 )
-from attention_atlas.pipeline.capture import choose_samples
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint
 from attention_atlas.pipeline.process import prepare_process
+from attention_atlas.pipeline.recording.describe import choose_samples
 from attention_atlas.tasks import ClassificationTask
 from benchmarks.figures import Comparison, Figure
 from benchmarks.options import Options

@@ -19,7 +19,7 @@ class ResumableOptunaSweeper(Sweeper):
 
     def __init__(self, **options: Any) -> None:
         try:
-            from attention_atlas.pipeline.optuna_study import ResumableStudy
+            from attention_atlas.pipeline.sweeps.optuna_sweeper import ResumableStudy
         except ImportError as error:
             raise ImportError(
                 'hydra/sweeper=optuna needs: pip install "attention-atlas[sweep]"'

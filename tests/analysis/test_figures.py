@@ -20,7 +20,7 @@ from attention_atlas.analysis.figures import (
     sample_figure,
     save_figure,
 )
-from attention_atlas.analysis.views import pick
+from attention_atlas.analysis.token_weights import pick
 from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
 

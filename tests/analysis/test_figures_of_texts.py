@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from attention_atlas.analysis.faithfulness.figures import attributions_figure
 from attention_atlas.analysis.figures import fonts, gallery_figure, sample_figure, save_figure
 from attention_atlas.analysis.figures.text import lines_per_panel
-from attention_atlas.analysis.views import View, pick
+from attention_atlas.analysis.token_weights import View, pick
 from attention_atlas.atlas import Atlas, AtlasWriter, Sample, open_atlas
 
 

@@ -10,7 +10,7 @@ import torch
 
 from attention_atlas.attention import Attention, record
 from attention_atlas.attention.scores import SCORES
-from attention_atlas.combinations import GATES, find_conflict
+from attention_atlas.attention_options import GATES, find_conflict
 
 SETTINGS: dict[str, dict[str, Any]] = {
     **{f"attention={score}": {"score": score} for score in SCORES},

@@ -6,7 +6,7 @@ import made_atlases
 import numpy as np
 import pytest
 
-from attention_atlas.analysis.views import (
+from attention_atlas.analysis.token_weights import (
     View,
     over_image,
     over_spectrogram,

@@ -13,7 +13,7 @@ import zarr
 from made_atlases import assert_same
 
 from attention_atlas.atlas import AtlasWriter, open_atlas
-from attention_atlas.atlas.batches import CapturedBatch
+from attention_atlas.atlas.captured_batch import CapturedBatch
 from attention_atlas.errors import InputError
 
 

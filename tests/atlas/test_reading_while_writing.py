@@ -8,8 +8,8 @@ import made_atlases
 import pytest
 
 from attention_atlas.atlas import AtlasWriter
-from attention_atlas.atlas.files import LocalFiles
-from attention_atlas.atlas.ranks import Rank
+from attention_atlas.atlas.storage.file_reading import LocalFiles
+from attention_atlas.atlas.storage.group_reader import Rank
 from attention_atlas.errors import InputError
 
 ROWS = 4

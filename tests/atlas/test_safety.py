@@ -20,7 +20,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from attention_atlas.atlas import AtlasWriter, Sample, open_atlas
-from attention_atlas.atlas.batches import CapturedBatch
+from attention_atlas.atlas.captured_batch import CapturedBatch
 from attention_atlas.errors import InputError
 
 ROWS = 8

@@ -11,7 +11,14 @@ import pytest
 import zarr
 
 from attention_atlas.atlas import find_atlas, open_atlas
-from attention_atlas.atlas.stores import exists, is_url, join, local_path, open_store, parent
+from attention_atlas.atlas.storage.locations import (
+    exists,
+    is_url,
+    join,
+    local_path,
+    open_store,
+    parent,
+)
 from attention_atlas.errors import InputError
 
 

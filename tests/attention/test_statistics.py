@@ -16,7 +16,7 @@ from attention_atlas.attention import (
     Statistic,
     record,
 )
-from attention_atlas.attention.rows import NUMBERS_PER_CPU_BLOCK, Rows
+from attention_atlas.attention.row_blocks import NUMBERS_PER_CPU_BLOCK, Rows
 from attention_atlas.attention.statistics import MapShape
 from tests.attention.test_variants import BATCH, HEADS, VARIANTS, WIDTH, make
 

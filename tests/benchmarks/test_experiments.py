@@ -9,7 +9,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from attention_atlas.pipeline.compose import compose_config, config_folder, without_hydra
+from attention_atlas.config.compose import compose_config, config_folder, without_hydra
 from benchmarks import experiments
 from benchmarks.published import EXPERIMENTS
 from tests.commands import run_script

@@ -11,7 +11,7 @@ import torch
 
 from attention_atlas.analysis.attributions import attribute
 from attention_atlas.atlas import open_atlas
-from attention_atlas.pipeline.loading import load_run
+from attention_atlas.pipeline.load_run import load_run
 from tests.commands import invoke_atlas
 
 SENTENCE = "It's great, really! (10/10)"
@@ -121,7 +121,7 @@ def test_a_method_is_the_attribution_of_that_name(trained_runs, tmp_path) -> Non
     assert done.exit_code == 0, done.stderr
     (said,) = json.loads(done.stdout)
     run = load_run(trained_runs["nlp"], with_data=False)
-    from attention_atlas.data.given import gather
+    from attention_atlas.data.user_inputs import gather
 
     dataset = run.datamodule.dataset_of(gather("text", [SENTENCE], list))
     batch = run.datamodule.prepare(dataset[0], training=False)

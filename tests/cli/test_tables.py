@@ -5,9 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from attention_atlas.cli.head_numbers import HeadNumber, table_by_head
+from attention_atlas.cli.formatting import p_in_words
+from attention_atlas.cli.head_table import HeadNumber, table_by_head
 from attention_atlas.cli.tables import print_facts, print_table
-from attention_atlas.cli.words import p_in_words
 
 HEADINGS = ["run", "task", "attention", "accuracy"]
 ROWS = [

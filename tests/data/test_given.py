@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_atlas.data.given import gather, modality_of_data
+from attention_atlas.data.user_inputs import gather, modality_of_data
 from attention_atlas.errors import InputError
 
 

@@ -16,19 +16,19 @@ from typer.testing import CliRunner
 
 from attention_atlas.attention import record
 from attention_atlas.cli import app
-from attention_atlas.encoder.pretrained import PretrainedClassifier, PretrainedEncoder
-from attention_atlas.encoder.pretrained_inputs import build_inputs
-from attention_atlas.encoder.readout import make_readout
-from attention_atlas.encoder.tokens import Batch
-from attention_atlas.errors import InputError
-from attention_atlas.pipeline.checks import check_config, is_pretrained
-from attention_atlas.pipeline.compose import (
+from attention_atlas.config.compose import (
     compose_config,
     compose_reference,
     config_folder,
     group_choices,
     without_hydra,
 )
+from attention_atlas.config.validation import check_config, is_pretrained
+from attention_atlas.encoder.pretrained import PretrainedClassifier, PretrainedEncoder
+from attention_atlas.encoder.pretrained_inputs import build_inputs
+from attention_atlas.encoder.readout import make_readout
+from attention_atlas.encoder.tokens import Batch
+from attention_atlas.errors import InputError
 from attention_atlas.pretrained import wire
 from attention_atlas.pretrained.source import encoder_of
 from tests.docs import pages

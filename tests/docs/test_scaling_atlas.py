@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from attention_atlas.atlas import AtlasWriter, Sample, open_atlas
-from attention_atlas.atlas.file_writing import StoreWriter
-from attention_atlas.atlas.files import StoreFiles
+from attention_atlas.atlas.storage.file_reading import StoreFiles
+from attention_atlas.atlas.storage.file_writing import StoreWriter
 from tests import made_atlases
 from tests.docs import costs, pages
 

@@ -31,7 +31,7 @@ print(
             "attributions": {name: values[0].tolist() for name, values in weights.items()},
             "relative_entropy": statistics.mean["relative_entropy"].tolist(),
             "measured": measured.sample_ids,
-            "verdict": measured.verdict,
+            "verdict": verdict(measured),
             "sizes": dict(dataset.sizes),
         }
     )

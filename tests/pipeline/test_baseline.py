@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from attention_atlas.pipeline.baseline import run_baseline
+from attention_atlas.pipeline.baseline_cache import known_baseline
 from attention_atlas.pipeline.build import build_datamodule
-from attention_atlas.pipeline.known_baselines import known_baseline
 
 
 @pytest.fixture

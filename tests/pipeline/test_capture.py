@@ -10,12 +10,12 @@ import zarr
 
 from attention_atlas.atlas import open_atlas
 from attention_atlas.attention import record
+from attention_atlas.config.validation import check_config
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build import build_datamodule, build_task
-from attention_atlas.pipeline.capture import choose_samples
-from attention_atlas.pipeline.checks import check_config
-from attention_atlas.pipeline.loading import load_weights
-from attention_atlas.pipeline.recordings import BatchRecorder, _first_valid
+from attention_atlas.pipeline.load_run import load_weights
+from attention_atlas.pipeline.recording.batch_recorder import BatchRecorder, _first_valid
+from attention_atlas.pipeline.recording.describe import choose_samples
 from tests.pipeline.conftest import losses
 
 CHOSEN = 6

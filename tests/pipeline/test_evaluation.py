@@ -8,16 +8,16 @@ import pytest
 from omegaconf import OmegaConf
 
 from attention_atlas.atlas import open_atlas
-from attention_atlas.errors import InputError
-from attention_atlas.pipeline.compose import (
+from attention_atlas.config.compose import (
     compose_config,
     compose_reference,
     config_folder,
     group_choices,
     without_hydra,
 )
+from attention_atlas.errors import InputError
 from attention_atlas.pipeline.evaluate import evaluate_run
-from attention_atlas.pipeline.rerun import check_evaluation
+from attention_atlas.pipeline.evaluation_config import check_evaluation
 from tests.commands import content
 
 TRAINED = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from attention_atlas.pipeline.checks import check_config
+from attention_atlas.config.validation import check_config
 from benchmarks.published import EXPERIMENTS
 from tests.conftest import REPOSITORY
 from tests.data.audio.test_speech_commands import FOLDER, make

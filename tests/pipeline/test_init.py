@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.loading import read_checkpoint
+from attention_atlas.pipeline.runs.checkpoints import read_checkpoint
 from tests.commands import run_script
 
 STILL = ["optimizer.lr=1e-30", "optimizer.weight_decay=0", "callbacks.ema=null", "capture=off"]

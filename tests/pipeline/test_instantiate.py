@@ -3,15 +3,15 @@
 import pytest
 from omegaconf import OmegaConf
 
+from attention_atlas.config.instantiate import instantiate
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.instantiate import instantiate
 
 REFUSED = [
     "os.system",
     "builtins.eval",
     "subprocess.run",
     "torch.load",
-    "attention_atlas.pipeline.launch.run_command",
+    "attention_atlas.pipeline.app.run_command",
     "attention_atlas.database.open",
     "lightning.pytorch.Trainer.fit",
     "lightning.pytorch.callbacks",

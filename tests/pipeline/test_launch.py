@@ -15,7 +15,7 @@ JOB = """
 import sys, time
 from pathlib import Path
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.launch import run_command
+from attention_atlas.pipeline.app import run_command
 
 def main(config, folder):
     {body}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_atlas.pipeline.leftovers import Before
+from attention_atlas.pipeline.runs.cleanup import Before
 
 
 def start(folder: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build import build_task
-from attention_atlas.pipeline.loading import load_run
+from attention_atlas.pipeline.load_run import load_run
 
 
 @pytest.mark.parametrize("task", ["nlp", "vision", "speech"])

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from attention_atlas.atlas import open_atlas
-from attention_atlas.pipeline.devices import num_processes, precision_of
-from attention_atlas.pipeline.launched import launched
+from attention_atlas.devices import num_processes, precision_of
+from attention_atlas.pipeline.distributed.cluster import launched
 from tests.commands import REPOSITORY, run_script, start_command, start_training
 
 PLAIN = [  # no noise, and an optimizer that does not amplify that of rounding

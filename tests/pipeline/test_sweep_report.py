@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.sweep_report import report_sweep
+from attention_atlas.pipeline.sweeps.report import report_sweep
 from tests.commands import run_script
 
 

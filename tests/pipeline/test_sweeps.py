@@ -14,8 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attention_atlas.pipeline.begun import locked
-from attention_atlas.pipeline.job_names import job_name
+from attention_atlas.pipeline.runs.lock import locked
+from attention_atlas.pipeline.sweeps.job_name import job_name
 from tests.commands import run_script, start_command
 
 FAILS = ["optimizer=sgd", "trainer.gradient_clip_val=null", "optimizer.lr=0.01,1e30"]

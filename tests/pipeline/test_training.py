@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.cpu_time import cpu_seconds
+from attention_atlas.pipeline.process import cpu_seconds
 from tests.pipeline.conftest import losses
 
 EVERY_STEP = ["trainer.log_every_n_steps=1", "capture=off"]

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from attention_atlas.atlas import open_atlas
 from attention_atlas.attention import Recording, record
-from attention_atlas.combinations import describe_mechanism
+from attention_atlas.attention_options import describe_mechanism
+from attention_atlas.config.validation import check_config
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.pipeline.build import build_datamodule, build_task
-from attention_atlas.pipeline.checks import check_config
 from attention_atlas.tasks import ClassificationTask
 from attention_atlas.tasks.optimization import parameter_groups
 

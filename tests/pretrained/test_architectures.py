@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attention_atlas.attention import Recording, record
-from attention_atlas.attention.interface import NAME
+from attention_atlas.attention.huggingface import NAME
 from attention_atlas.errors import InputError
 from attention_atlas.pretrained import wire
 from tests.pretrained.architectures import ARCHITECTURES, REFUSED, TEXT, Architecture, text

@@ -18,7 +18,7 @@ from attention_atlas.atlas import open_atlas
 from attention_atlas.attention import record
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.faithfulness import head_importance_of, measure_run
-from attention_atlas.pipeline.loading import LoadedRun, load_run
+from attention_atlas.pipeline.load_run import LoadedRun, load_run
 from tests.commands import invoke_atlas, run_script
 
 OPTIONS = ["trainer.max_epochs=2", "data.batch_size=16", "capture.dtype=float32"]

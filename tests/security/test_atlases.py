@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.text import Text
 
 from attention_atlas.atlas import AtlasWriter, open_atlas
-from attention_atlas.atlas.arrays import MOST_BYTES, decoded_size
+from attention_atlas.atlas.storage.array_reader import MOST_BYTES, decoded_size
 from attention_atlas.errors import InputError
 from tests import made_atlases
 from tests.commands import content, run_script

@@ -13,7 +13,7 @@ import transformers
 from omegaconf import OmegaConf
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.loading import load_run
+from attention_atlas.pipeline.load_run import load_run
 from attention_atlas.pretrained.source import load_model
 from tests.pretrained.architectures import TEXT
 from tests.pretrained.conftest import save_tokenizer

@@ -17,19 +17,20 @@ import yaml
 from hydra.main import _get_rerun_conf
 from omegaconf import DictConfig, OmegaConf
 
-from attention_atlas.analysis.files import write_json
 from attention_atlas.atlas import open_atlas
-from attention_atlas.errors import InputError
-from attention_atlas.pipeline.compose import (
+from attention_atlas.config.compose import (
     compose_config,
     compose_reference,
     config_folder,
     group_choices,
     without_hydra,
 )
+from attention_atlas.config.untrusted import read_run
+from attention_atlas.errors import InputError
+from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.evaluate import evaluate_run
-from attention_atlas.pipeline.loading import load_run
-from attention_atlas.pipeline.rerun import check_evaluation, read_run
+from attention_atlas.pipeline.evaluation_config import check_evaluation
+from attention_atlas.pipeline.load_run import load_run
 from tests.commands import content, run_script
 from tests.security.payload import Payload
 

@@ -11,9 +11,9 @@ from hydra.utils import instantiate as hydra_instantiate
 from lightning.pytorch import callbacks as lightning_callbacks
 from omegaconf import DictConfig, OmegaConf
 
+from attention_atlas.config.allowlist import KINDS, PROFILER, check_targets, find_target
+from attention_atlas.config.instantiate import instantiate
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.instantiate import instantiate
-from attention_atlas.pipeline.targets import KINDS, PROFILER, check_targets, find_target
 from tests.commands import run_script
 
 CALLBACKS = "attention_atlas.pipeline.callbacks"

@@ -7,7 +7,7 @@ even zarr, so that the command answers at once.
 from typing import TYPE_CHECKING, Any
 
 from attention_atlas.atlas.reader import Atlas, find_atlas, open_atlas
-from attention_atlas.atlas.samples import Sample
+from attention_atlas.atlas.sample import Sample
 from attention_atlas.atlas.schema import SCHEMA_VERSION, AtlasAttributes, CapturedSample
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
-from attention_atlas.atlas.files import Files, open_files
-from attention_atlas.atlas.ranks import Rank
-from attention_atlas.atlas.samples import Sample
+from attention_atlas.atlas.iter_maps import BATCH_BYTES, iter_maps
+from attention_atlas.atlas.sample import Sample
 from attention_atlas.atlas.schema import ATLAS_FOLDER, METADATA, SCHEMA_VERSION, AtlasAttributes
-from attention_atlas.atlas.stores import Location, exists, join, local_path, parent
-from attention_atlas.atlas.streaming import BATCH_BYTES, iter_maps
-from attention_atlas.atlas.verification import Verification, verify
+from attention_atlas.atlas.storage.file_reading import Files, open_files
+from attention_atlas.atlas.storage.group_reader import Rank
+from attention_atlas.atlas.storage.locations import Location, exists, join, local_path, parent
+from attention_atlas.atlas.storage.verify import Verification, verify
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ class Atlas:
         It can be written by `.load().to_netcdf(path, engine="h5netcdf")`: netCDF has no float16,
         so that the maps say by their encoding to be written as float32.
         """
-        from attention_atlas.atlas.labelled import to_dataset
+        from attention_atlas.atlas.to_xarray import to_dataset
 
         chosen = self.epochs if epoch == "all" else [epoch]
         samples = [sample for each in chosen for sample in self.samples(each)]

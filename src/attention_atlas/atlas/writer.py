@@ -14,15 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from attention_atlas.atlas.background import Background
-from attention_atlas.atlas.batches import CapturedBatch
-from attention_atlas.atlas.digests import ATTRIBUTE
-from attention_atlas.atlas.file_writing import write_files
-from attention_atlas.atlas.files import open_files
-from attention_atlas.atlas.flushes import Flush
-from attention_atlas.atlas.metadata import group_json
-from attention_atlas.atlas.rank_writing import RankWriting
-from attention_atlas.atlas.resuming import StoredRank, check_same, read_rank
+from attention_atlas.atlas.captured_batch import CapturedBatch
 from attention_atlas.atlas.schema import (
     MAP_DTYPES,
     METADATA,
@@ -30,7 +22,15 @@ from attention_atlas.atlas.schema import (
     CapturedSample,
     array_specs,
 )
-from attention_atlas.atlas.stores import Location
+from attention_atlas.atlas.storage.append import StoredRank, check_same, read_rank
+from attention_atlas.atlas.storage.background_writer import Background
+from attention_atlas.atlas.storage.digests import ATTRIBUTE
+from attention_atlas.atlas.storage.file_reading import open_files
+from attention_atlas.atlas.storage.file_writing import write_files
+from attention_atlas.atlas.storage.group_writer import RankWriting
+from attention_atlas.atlas.storage.locations import Location
+from attention_atlas.atlas.storage.row_buffer import Flush
+from attention_atlas.atlas.storage.zarr_metadata import group_json
 from attention_atlas.errors import InputError
 
 ROWS_PER_FLUSH = 128

@@ -1,9 +1,9 @@
 """The shared attention module. It needs torch and nothing else."""
 
-from attention_atlas.attention.call import Call
 from attention_atlas.attention.functional import attend, attention_map
 from attention_atlas.attention.linear import Hedgehog
 from attention_atlas.attention.module import Attention
+from attention_atlas.attention.recorded_call import Call
 from attention_atlas.attention.recording import Recording, record
 from attention_atlas.attention.scores import (
     SCORES,

@@ -12,7 +12,7 @@ from attention_atlas.attention.differential import Differential, halves
 from attention_atlas.attention.functional import attend_masked
 from attention_atlas.attention.linear import Hedgehog
 from attention_atlas.attention.masks import Mask, merge_masks
-from attention_atlas.attention.observing import Pass, is_observed, show
+from attention_atlas.attention.observers import Pass, is_observed, show
 from attention_atlas.attention.rotary import rotary_angles, rotate
 from attention_atlas.attention.scores import (
     Additive,
@@ -24,7 +24,7 @@ from attention_atlas.attention.scores import (
     build_score,
 )
 from attention_atlas.attention.windows import Grid, Window, check_grid
-from attention_atlas.combinations import find_conflict
+from attention_atlas.attention_options import find_conflict
 
 
 class Attention(nn.Module):

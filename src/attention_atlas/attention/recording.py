@@ -18,8 +18,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attention_atlas.attention.call import Call, Copies
-from attention_atlas.attention.choice import (
+from attention_atlas.attention.huggingface import knowing_sequences
+from attention_atlas.attention.module import Attention
+from attention_atlas.attention.observers import Pass, leave_off, observe
+from attention_atlas.attention.recorded_call import Call, Copies
+from attention_atlas.attention.selection import (
     Layers,
     choose_layers,
     hint,
@@ -28,9 +31,6 @@ from attention_atlas.attention.choice import (
     take,
     take_mask,
 )
-from attention_atlas.attention.interface import knowing_sequences
-from attention_atlas.attention.module import Attention
-from attention_atlas.attention.observing import Pass, leave_off, observe
 from attention_atlas.attention.statistics import Rollout, Statistic, build_statistic
 
 

@@ -21,7 +21,7 @@ from attention_atlas.attention.compiled_additive import (
     compiled_additive_attention,
 )
 from attention_atlas.attention.kernels import fused_attention
-from attention_atlas.attention.lengths import of_length
+from attention_atlas.attention.l2_normalize import of_length
 from attention_atlas.attention.masks import Mask
 from attention_atlas.attention.workspace import Workspace
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attention_atlas.attention.rows import Rows
+from attention_atlas.attention.row_blocks import Rows
 from attention_atlas.attention.windows import Grid, places
 
 

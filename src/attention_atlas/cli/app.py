@@ -19,7 +19,7 @@ from attention_atlas.cli.commands.record import record
 from attention_atlas.cli.commands.show import show
 from attention_atlas.cli.commands.stats import stats
 from attention_atlas.cli.commands.sweep import sweep
-from attention_atlas.cli.shown import Shown
+from attention_atlas.cli.safe_output import Shown
 from attention_atlas.errors import InputError
 
 BAD_INPUT = 2  # exit code

@@ -9,7 +9,7 @@ from attention_atlas.cli.runs import choose_sample, local_run, open_run
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:
-    from attention_atlas.analysis.views import View
+    from attention_atlas.analysis.token_weights import View
     from attention_atlas.atlas import Atlas, Sample
 
 
@@ -67,7 +67,7 @@ def _attribute(
 ) -> dict[str, "View"]:
     """Return the weights of each method, and words for them."""
     from attention_atlas.analysis.attributions import find_method
-    from attention_atlas.analysis.views import View
+    from attention_atlas.analysis.token_weights import View
     from attention_atlas.pipeline.faithfulness import attribute_sample
 
     found = {method: find_method(method) for method in methods}

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from attention_atlas.cli.shown import Shown
-from attention_atlas.data.given import Given, gather, left_out
+from attention_atlas.cli.safe_output import Shown
+from attention_atlas.config.untrusted import read_run
+from attention_atlas.data.user_inputs import Given, gather, left_out
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.rerun import read_run
 
 
 def inputs_of_run(

@@ -1,6 +1,7 @@
 """Find runs, open their atlas, and choose a sample; each mistake names what would be right."""
 
 import difflib
+import json
 import os
 import shutil
 import sys
@@ -33,7 +34,7 @@ def find_runs(folder: Path) -> list[Path]:
 def open_run(run: str) -> "Atlas":
     """Open the atlas of a run; if there is none, name the closest run."""
     from attention_atlas.atlas import open_atlas
-    from attention_atlas.atlas.stores import is_url
+    from attention_atlas.atlas.storage.locations import is_url
 
     if not is_url(run):
         must_exist(run)
@@ -46,7 +47,7 @@ def local_run(run: str) -> Path:
     Raises:
         InputError: If it is a URL, an atlas alone, or there is no such run.
     """
-    from attention_atlas.atlas.stores import is_url
+    from attention_atlas.atlas.storage.locations import is_url
 
     if is_url(run):
         raise InputError(f"{run!r} is a URL: a folder is needed, because its model is run.")
@@ -146,3 +147,11 @@ def must_have_maps(atlas: "Atlas", sample: "Sample", run: str) -> None:
         f"Sample {sample.sample_id!r} keeps its readout row only, no full maps. Samples that keep "
         f"them: {', '.join(mapped[:FEW])} (`atlas info {run} --mapped` lists all {len(mapped)})."
     )
+
+
+def read_accuracy(atlas: "Atlas") -> float | None:
+    """Read the accuracy that the run of an atlas reported, if it got that far."""
+    try:
+        return float(json.loads(atlas.read_beside("result.json") or b"")["test/accuracy"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

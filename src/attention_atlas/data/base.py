@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
-from attention_atlas.data.given import Given
 from attention_atlas.data.loader import (
     Batch,
     BatchDataset,
@@ -18,6 +17,7 @@ from attention_atlas.data.loader import (
     ResumableLoader,
 )
 from attention_atlas.data.splits import stable_hash
+from attention_atlas.data.user_inputs import Given
 
 Drawable = dict[str, list[str] | np.ndarray]
 

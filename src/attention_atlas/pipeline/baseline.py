@@ -15,11 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from attention_atlas.analysis.files import write_json
+from attention_atlas.config.instantiate import instantiate
 from attention_atlas.data.base import AtlasDataModule
-from attention_atlas.pipeline.instantiate import instantiate
-from attention_atlas.pipeline.known_baselines import keep_baseline
-from attention_atlas.pipeline.summary import accuracy_table
+from attention_atlas.output_files import write_json
+from attention_atlas.pipeline.baseline_cache import keep_baseline
+from attention_atlas.pipeline.runs.summary import accuracy_table
 
 STRENGTHS = (1.0, 10.0)  # inverse regularisation, chosen on the validation split
 VARIANCE = 0.9  # share of it that the principal components of images keep

@@ -1,16 +1,23 @@
 """Config nodes to the objects that they describe."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.config.env_vars import kept_config
+from attention_atlas.config.instantiate import instantiate, plain
+from attention_atlas.config.validation import is_pretrained
+from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule
+from attention_atlas.devices import precision_of
+from attention_atlas.errors import InputError
 from attention_atlas.pipeline.callbacks import (
     Cost,
     EndsOnSignal,
@@ -19,16 +26,11 @@ from attention_atlas.pipeline.callbacks import (
     StaysStopped,
     StopsOnNonFinite,
 )
-from attention_atlas.pipeline.checkpoints import AtomicCheckpoints
-from attention_atlas.pipeline.checks import is_pretrained
-from attention_atlas.pipeline.devices import precision_of
-from attention_atlas.pipeline.environment import kept_config
-from attention_atlas.pipeline.instantiate import instantiate
-from attention_atlas.pipeline.launched import launched
-from attention_atlas.pipeline.pretrained import build_classifier, name_of
-from attention_atlas.pipeline.quiet import quiet_libraries
-from attention_atlas.pipeline.ranks import is_first
-from attention_atlas.pipeline.sharding import ShardedStrategy
+from attention_atlas.pipeline.distributed.cluster import launched
+from attention_atlas.pipeline.distributed.fsdp import ShardedStrategy
+from attention_atlas.pipeline.distributed.rank import is_first
+from attention_atlas.pipeline.process import quiet_libraries
+from attention_atlas.pipeline.runs.checkpoints import AtomicCheckpoints
 from attention_atlas.tasks import ClassificationTask
 
 
@@ -80,13 +82,28 @@ def build_task(
     task_class = DictConfig({"_target_": task["_target_"], "_partial_": True})
     built: ClassificationTask = instantiate(task_class)(
         datamodule=datamodule,
-        optimizer=instantiate(config.optimizer),
+        optimizer=_build_optimizer(config),
         schedule=instantiate(config.schedule),
         weight_decay=config.optimizer.weight_decay,
         label_smoothing=task["label_smoothing"],
         **model,
     )
     return built
+
+
+def _build_optimizer(config: DictConfig) -> partial[Any]:
+    """The optimizer, still without parameters.
+
+    Raises:
+        InputError: It refuses its options, as a trial over one parameter shows.
+    """
+    optimizer: partial[Any] = instantiate(config.optimizer)
+    try:
+        optimizer([torch.zeros(1, requires_grad=True)])
+    except (RuntimeError, TypeError, ValueError) as error:
+        name = config.optimizer._target_
+        raise InputError(f"The optimizer {name} cannot be built: {error}") from error
+    return optimizer
 
 
 def build_callbacks(config: DictConfig) -> list[Callback]:
@@ -145,8 +162,69 @@ def build_trainer(
     return trainer
 
 
-def plain(node: DictConfig) -> dict[str, Any]:
-    """A config node as a plain dict, interpolations resolved."""
-    container = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
+def name_of(config: DictConfig, run_folder: Path | None = None) -> str:
+    """Where the encoder comes from: a finished run keeps all but the weights.
+
+    Raises:
+        InputError: The run does not. It is looked for nowhere else: a run may be someone else's.
+    """
+    if run_folder is None:
+        return str(config.encoder.name)
+    kept = run_folder / PRETRAINED_FOLDER
+    if not (kept / "config.json").is_file():
+        raise InputError(f"{kept} does not tell of the pretrained encoder of the run.")
+    return str(kept)
+
+
+def build_classifier(
+    options: dict[str, Any],
+    attention: dict[str, Any],
+    datamodule: AtlasDataModule,
+    with_weights: bool,
+) -> tuple[Any, dict[str, float]]:
+    """A classifier around the pretrained encoder, and the learning rates of its parameters.
+
+    Args:
+        options: The encoder of the config.
+        attention: Of the readout.
+        datamodule: Set up, with the inputs of the encoder.
+        with_weights: Whether to load the pretrained weights; a checkpoint brings its own.
+
+    Raises:
+        InputError: The encoder cannot be loaded, or does not fit the task.
+    """
+    # Loading transformers takes a while, which other encoders need not wait for.
+    from attention_atlas.encoder.pretrained import PretrainedClassifier, PretrainedEncoder
+    from attention_atlas.encoder.pretrained_inputs import build_inputs, has_cls
+    from attention_atlas.encoder.readout import make_readout
+    from attention_atlas.pretrained.source import load_model
+
+    name = datamodule.pretrained_name
+    assert name is not None
+    model = load_model(name, datamodule.modality, with_weights)
+    example = datamodule.prepare(datamodule.example(), training=False)
+    seconds = datamodule.clip_seconds
+    backbone, inputs = build_inputs(model, datamodule.modality, example, seconds)
+    if options["readout"] == "cls" and not has_cls(backbone, inputs, example):
+        raise InputError(
+            f"encoder.readout=cls needs a first token that stands for the whole input, and "
+            f"{type(model).__name__} has none. Take encoder.readout=attention or mean."
+        )
+    if options["readout"] == "attention" and backbone.width % options["num_heads"]:
+        fitting = [str(heads) for heads in range(1, 17) if backbone.width % heads == 0]
+        raise InputError(
+            f"encoder.num_heads={options['num_heads']} of the readout does not fit the encoder's "
+            f"width of {backbone.width}: take one of {', '.join(fitting)}."
+        )
+    encoder = PretrainedEncoder(backbone, inputs, options["freeze"], options["lora"])
+    try:
+        readout = make_readout(
+            options["readout"], backbone.width, options["num_heads"], attention, has_cls=True
+        )
+    except ValueError as error:
+        raise InputError(f"The readout does not fit the encoder's width: {error}") from error
+    classifier = PretrainedClassifier(
+        encoder, readout, len(datamodule.classes), options["head_dropout"]
+    )
+    rates = encoder.learning_rates(options["lr"], options["layer_decay"])
+    return classifier, {f"encoder.{name}": rate for name, rate in rates.items()}

@@ -7,16 +7,18 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig
 
-from attention_atlas.analysis.files import write_json
+from attention_atlas.config.untrusted import read_run
 from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.build import build_trainer
 from attention_atlas.pipeline.callbacks import EndsOnSignal
-from attention_atlas.pipeline.capture import build_capture
-from attention_atlas.pipeline.cpu_time import cpu_seconds
-from attention_atlas.pipeline.loading import load_run, load_weights
-from attention_atlas.pipeline.rerun import best_checkpoint, evaluation_config, read_run
-from attention_atlas.pipeline.result import describe_run
-from attention_atlas.pipeline.summary import print_evaluation
+from attention_atlas.pipeline.evaluation_config import evaluation_config
+from attention_atlas.pipeline.load_run import load_run, load_weights
+from attention_atlas.pipeline.process import cpu_seconds
+from attention_atlas.pipeline.recording.capture import build_capture
+from attention_atlas.pipeline.runs.result import describe_run
+from attention_atlas.pipeline.runs.summary import print_evaluation
+from attention_atlas.run_folder import best_checkpoint
 from attention_atlas.tasks import ClassificationTask
 
 

@@ -14,12 +14,13 @@ from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.analysis.faithfulness.figures import faithfulness_figure
 from attention_atlas.analysis.faithfulness.measure import measure
 from attention_atlas.analysis.faithfulness.removal import build_removal
+from attention_atlas.analysis.faithfulness.verdict import verdict
 from attention_atlas.analysis.figures import save_figure
-from attention_atlas.analysis.files import draft, write_json
 from attention_atlas.analysis.heads.importance import HeadImportance, head_importance
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.capture import choose_samples
-from attention_atlas.pipeline.loading import LoadedRun, load_run
+from attention_atlas.output_files import draft, write_json
+from attention_atlas.pipeline.load_run import LoadedRun, load_run
+from attention_atlas.pipeline.recording.describe import choose_samples
 
 BATCH_SIZE = 32
 
@@ -66,7 +67,8 @@ def measure_run(
     save_figure(faithfulness_figure(measured), folder / "faithfulness.png")
     with draft(folder / "faithfulness.csv") as unfinished:
         unfinished.write_text(_as_csv(measured.rows()), encoding="utf-8")
-    content = measured.to_json() | {"num_samples_asked_for": num_samples}
+    content = {"verdict": verdict(measured), "num_samples_asked_for": num_samples}
+    content |= measured.to_json()
     write_json(folder / "faithfulness.json", content)
     return measured
 

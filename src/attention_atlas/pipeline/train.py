@@ -9,10 +9,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig
 
-from attention_atlas.analysis.files import write_json
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.splits import stable_hash
 from attention_atlas.errors import InputError
+from attention_atlas.output_files import write_json
+from attention_atlas.pipeline.baseline_cache import known_baseline
 from attention_atlas.pipeline.build import (
     build_callbacks,
     build_datamodule,
@@ -22,19 +23,18 @@ from attention_atlas.pipeline.build import (
     close_loggers,
 )
 from attention_atlas.pipeline.callbacks import Cost, MedianPruning
-from attention_atlas.pipeline.capture import build_epoch_capture
-from attention_atlas.pipeline.checkpoints import latest_checkpoint
-from attention_atlas.pipeline.cpu_time import reset_cpu_seconds
-from attention_atlas.pipeline.endings import TO_GO_ON
+from attention_atlas.pipeline.distributed.launcher import other_ranks
+from attention_atlas.pipeline.distributed.rank import is_first, rank
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint
-from attention_atlas.pipeline.known_baselines import known_baseline
-from attention_atlas.pipeline.learning_rate import find_learning_rate
-from attention_atlas.pipeline.loading import load_weights, read_checkpoint, start_from
-from attention_atlas.pipeline.metrics_file import continue_metrics
-from attention_atlas.pipeline.process import prepare_process
-from attention_atlas.pipeline.ranks import is_first, other_ranks, rank
-from attention_atlas.pipeline.result import describe_run
-from attention_atlas.pipeline.summary import print_summary
+from attention_atlas.pipeline.exits import TO_GO_ON
+from attention_atlas.pipeline.load_run import load_weights, start_from
+from attention_atlas.pipeline.lr_finder import find_learning_rate
+from attention_atlas.pipeline.process import prepare_process, reset_cpu_seconds
+from attention_atlas.pipeline.recording.capture import build_epoch_capture
+from attention_atlas.pipeline.runs.checkpoints import latest_checkpoint, read_checkpoint
+from attention_atlas.pipeline.runs.metrics_csv import continue_metrics
+from attention_atlas.pipeline.runs.result import describe_run
+from attention_atlas.pipeline.runs.summary import print_summary
 from attention_atlas.tasks import ClassificationTask
 
 

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from attention_atlas.attention import record
-from attention_atlas.attention.choice import attention_modules
-from attention_atlas.attention.observing import Pass, leave_off, observe
+from attention_atlas.attention.observers import Pass, leave_off, observe
+from attention_atlas.attention.selection import attention_modules
 from attention_atlas.errors import InputError
 
 Inputs = dict[str, Tensor]

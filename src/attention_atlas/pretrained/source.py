@@ -11,7 +11,7 @@ from huggingface_hub.utils import logging as hub_logging
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from attention_atlas.attention.interface import NAME
+from attention_atlas.attention.huggingface import NAME
 from attention_atlas.errors import InputError
 from attention_atlas.pretrained.wiring import wire
 

@@ -6,8 +6,8 @@ from typing import TypeVar
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
-from attention_atlas.attention.choice import attention_modules, why_none
-from attention_atlas.attention.interface import NAME, implementation_of, interface_attention
+from attention_atlas.attention.huggingface import NAME, implementation_of, interface_attention
+from attention_atlas.attention.selection import attention_modules, why_none
 from attention_atlas.errors import InputError
 
 Model = TypeVar("Model", bound=PreTrainedModel)

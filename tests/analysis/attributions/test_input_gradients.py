@@ -9,8 +9,8 @@ from torch import Tensor
 
 from attention_atlas.analysis.attributions import attribute
 from attention_atlas.analysis.attributions.input_gradients import integrated_gradients
-from attention_atlas.analysis.attributions.question import ask
-from attention_atlas.analysis.attributions.recorded import record_pass
+from attention_atlas.analysis.attributions.recorded_pass import record_pass
+from attention_atlas.analysis.attributions.target import ask
 from attention_atlas.encoder import Classifier, Tokens
 from tests.analysis.attributions.eager import build, one, removed, sound, text
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attention_atlas.analysis.comparison.pieces import common_pieces, same_boxes, spread
+from attention_atlas.analysis.comparison.token_alignment import common_pieces, same_boxes, spread
 from attention_atlas.analysis.heads.similarity import jensen_shannon
 
 

@@ -18,7 +18,7 @@ from attention_atlas.analysis.comparison import (
 )
 from attention_atlas.analysis.comparison.figure import compare_figure
 from attention_atlas.analysis.comparison.markdown import interval_in_words
-from attention_atlas.analysis.comparison.quantities import Quantity
+from attention_atlas.analysis.comparison.metrics import Quantity
 from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.analysis.heads import head_statistics
 from attention_atlas.atlas import AtlasWriter, open_atlas

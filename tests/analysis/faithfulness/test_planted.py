@@ -25,7 +25,7 @@ from attention_atlas.analysis.faithfulness.measure import measure
 from attention_atlas.analysis.faithfulness.probe import Probe
 from attention_atlas.analysis.faithfulness.removal import build_removal
 from attention_atlas.encoder import Classifier
-from attention_atlas.pipeline.loading import LoadedRun, load_run
+from attention_atlas.pipeline.load_run import LoadedRun, load_run
 from tests.analysis.faithfulness import planted
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from attention_atlas.analysis.faithfulness.removal import REMOVALS, build_remova
 from attention_atlas.data.text.tokenizer import MASK, PAD
 from attention_atlas.encoder import ClsReadout, SpectrogramEmbedding, TokenLayout, make_readout
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.loading import LoadedRun, load_run
+from attention_atlas.pipeline.load_run import LoadedRun, load_run
 
 TASKS = {"nlp": "text", "vision": "image", "speech": "audio"}
 ALL = [(task, name) for task, modality in TASKS.items() for name in REMOVALS[modality]]

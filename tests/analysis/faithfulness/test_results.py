@@ -17,6 +17,7 @@ from attention_atlas.analysis.faithfulness.measure import measure
 from attention_atlas.analysis.faithfulness.randomisation import cascade
 from attention_atlas.analysis.faithfulness.removal.text import MaskRemoval
 from attention_atlas.analysis.faithfulness.result import bootstrap
+from attention_atlas.analysis.faithfulness.verdict import verdict
 from attention_atlas.atlas import open_atlas
 from attention_atlas.encoder import Classifier
 from attention_atlas.errors import InputError
@@ -76,7 +77,7 @@ def test_a_result_comes_back_from_strict_json(measured: Faithfulness) -> None:
     assert again == measured
     assert again.estimates == measured.estimates
     assert again.to_json() == content
-    assert content["verdict"] == measured.verdict
+    assert content["verdict"] == verdict(measured)
     missing = measured.values["raw"]["gradient_correlation"]
     assert None in missing, "no sample of one token, so nothing was proven about missing numbers"
 
@@ -163,7 +164,7 @@ def gain(found: Faithfulness, method: str) -> str:
 
 def test_the_sentence_where_all_beat_random() -> None:
     found = made({"raw": 0.1, "readout": 0.3, "rollout": 0.2})
-    assert found.verdict == (
+    assert verdict(found) == (
         f"Readout rows beat random by {gain(found, 'readout')} on comprehensiveness, and so do "
         "rollout and raw."
     )
@@ -174,7 +175,7 @@ def test_the_sentence_where_one_does_and_another_does_not() -> None:
     found = made({"readout": 0.3, "rollout": -0.1})
     assert found.better_than_random("readout", "comprehensiveness") is True
     assert found.better_than_random("rollout", "comprehensiveness") is False
-    assert found.verdict == (
+    assert verdict(found) == (
         f"Readout rows beat random by {gain(found, 'readout')} on comprehensiveness; rollout "
         f"({gain(found, 'rollout')}) does not."
     )
@@ -183,7 +184,7 @@ def test_the_sentence_where_one_does_and_another_does_not() -> None:
 def test_the_sentence_where_none_does() -> None:
     found = made({"readout": 0.0, "raw": -0.2})
     assert found.better_than_random("readout", "comprehensiveness") is None
-    assert found.verdict == (
+    assert verdict(found) == (
         f"On comprehensiveness nothing beats random: readout rows ({gain(found, 'readout')}) and "
         f"raw ({gain(found, 'raw')}). Do not take these for explanations of what the model used."
     )
@@ -198,12 +199,12 @@ def test_the_sentence_where_none_does() -> None:
 )
 def test_the_sentence_of_a_single_method(method: str, sentence: str) -> None:
     found = made({method: 0.3})
-    assert found.verdict == sentence.format(gain(found, method))
+    assert verdict(found) == sentence.format(gain(found, method))
 
 
 def test_the_sentence_of_baselines_alone() -> None:
     found = made({"uniform": 0.1, "leave_one_out": 0.4})
-    assert found.verdict == (
+    assert verdict(found) == (
         "No method was compared with random attributions on comprehensiveness."
     )
 
@@ -211,7 +212,7 @@ def test_the_sentence_of_baselines_alone() -> None:
 def test_the_sentence_names_what_was_refused() -> None:
     reason = "Rollout does not apply to windows."
     found = made({"raw": 0.3}, refused={"rollout": reason, "flow": "Flow neither."})
-    assert found.verdict == (
+    assert verdict(found) == (
         f"Raw beats random by {gain(found, 'raw')} on comprehensiveness. Not measured: Rollout "
         "does not apply to windows; Flow neither."
     )

@@ -15,7 +15,7 @@ from attention_atlas.atlas import open_atlas
 from attention_atlas.attention import record
 from attention_atlas.encoder import Classifier, TextEmbedding, TransformerEncoder, make_readout
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.loading import load_run
+from attention_atlas.pipeline.load_run import load_run
 
 D, H, C = 16, 4, 3
 VARIANTS: list[dict[str, Any]] = [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attention_atlas.analysis.heads.of_maps import (
+from attention_atlas.analysis.heads.per_sample import (
     as_shares,
     distance,
     entropy,
@@ -11,12 +11,12 @@ from attention_atlas.analysis.heads.of_maps import (
     maximum,
     sink_score,
 )
-from attention_atlas.analysis.heads.places import (
+from attention_atlas.analysis.heads.token_positions import (
     between,
     input_places,
     token_places,
 )
-from attention_atlas.atlas.boxes import stands_in_input
+from attention_atlas.atlas.token_boxes import stands_in_input
 
 CLS = [np.nan] * 4
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from attention_atlas.analysis.attributions.raw import pool_rows
-from attention_atlas.analysis.attributions.recorded import Recorded
+from attention_atlas.analysis.attributions.recorded_pass import Recorded
 
 
 def attention_gradient(recorded: Recorded) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from attention_atlas.analysis.attributions.methods import Method, find_method
-from attention_atlas.analysis.attributions.question import Question, ask
-from attention_atlas.analysis.attributions.recorded import record_pass
+from attention_atlas.analysis.attributions.recorded_pass import record_pass
+from attention_atlas.analysis.attributions.target import Question, ask
 from attention_atlas.encoder import Classifier
 from attention_atlas.encoder.tokens import Batch
 from attention_atlas.errors import InputError

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attention_atlas.analysis.attributions.recorded import Recorded, mean_weights
+from attention_atlas.analysis.attributions.recorded_pass import Recorded, mean_weights
 from attention_atlas.data.splits import stable_hash
 from attention_atlas.errors import InputError
 

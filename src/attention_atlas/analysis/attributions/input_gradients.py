@@ -5,7 +5,7 @@ from captum.attr import InputXGradient, IntegratedGradients
 from torch import Tensor
 from torch.nn import functional as F
 
-from attention_atlas.analysis.attributions.recorded import Recorded
+from attention_atlas.analysis.attributions.recorded_pass import Recorded
 from attention_atlas.encoder import Tokens
 
 # How far the attributions of a sample miss the change of the logit depends on the model. Measured

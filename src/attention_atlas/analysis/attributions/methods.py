@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor
 
-from attention_atlas.analysis.attributions import applies
+from attention_atlas.analysis.attributions import applicability
 from attention_atlas.analysis.attributions.attention_gradient import attention_gradient
 from attention_atlas.analysis.attributions.baselines import random, uniform
 from attention_atlas.analysis.attributions.flow import flow
@@ -17,7 +17,7 @@ from attention_atlas.analysis.attributions.input_gradients import (
     integrated_gradients,
 )
 from attention_atlas.analysis.attributions.raw import raw, readout
-from attention_atlas.analysis.attributions.recorded import Recorded
+from attention_atlas.analysis.attributions.recorded_pass import Recorded
 from attention_atlas.analysis.attributions.rollout import rollout
 from attention_atlas.analysis.attributions.value_norms import value_norms
 from attention_atlas.encoder import Classifier
@@ -49,13 +49,29 @@ class Method:
 
 
 _LISTED = [
-    Method("readout", "readout row", "Lee 2019", False, False, readout, applies.needs_readout_row),
-    Method("raw", "raw attention", "Jain & Wallace 2019", False, False, raw, applies.needs_layers),
     Method(
-        "rollout", "rollout", "Abnar & Zuidema 2020", False, False, rollout, applies.needs_paths
+        "readout", "readout row", "Lee 2019", False, False, readout, applicability.needs_readout_row
     ),
     Method(
-        "flow", "attention flow", "Abnar & Zuidema 2020", False, False, flow, applies.needs_paths
+        "raw", "raw attention", "Jain & Wallace 2019", False, False, raw, applicability.needs_layers
+    ),
+    Method(
+        "rollout",
+        "rollout",
+        "Abnar & Zuidema 2020",
+        False,
+        False,
+        rollout,
+        applicability.needs_paths,
+    ),
+    Method(
+        "flow",
+        "attention flow",
+        "Abnar & Zuidema 2020",
+        False,
+        False,
+        flow,
+        applicability.needs_paths,
     ),
     Method(
         "gradient_rollout",
@@ -64,7 +80,7 @@ _LISTED = [
         False,
         True,
         gradient_rollout,
-        applies.needs_positive_relevance,
+        applicability.needs_positive_relevance,
     ),
     Method(
         "attention_gradient",
@@ -73,7 +89,7 @@ _LISTED = [
         True,
         True,
         attention_gradient,
-        applies.needs_leading_map,
+        applicability.needs_leading_map,
     ),
     Method(
         "value_norms",
@@ -82,7 +98,7 @@ _LISTED = [
         False,
         False,
         value_norms,
-        applies.needs_linear_values,
+        applicability.needs_linear_values,
     ),
     Method(
         "input_gradient",
@@ -91,7 +107,7 @@ _LISTED = [
         True,
         False,
         input_gradient,
-        applies.needs_length,
+        applicability.needs_length,
     ),
     Method(
         "integrated_gradients",
@@ -100,10 +116,10 @@ _LISTED = [
         True,
         False,
         integrated_gradients,
-        applies.always,
+        applicability.always,
     ),
-    Method("random", "random", "", False, False, random, applies.always),
-    Method("uniform", "uniform", "", False, False, uniform, applies.always),
+    Method("random", "random", "", False, False, random, applicability.always),
+    Method("uniform", "uniform", "", False, False, uniform, applicability.always),
 ]
 
 METHODS: dict[str, Method] = {method.name: method for method in _LISTED}

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from attention_atlas.analysis.attributions.recorded import Recorded
+from attention_atlas.analysis.attributions.recorded_pass import Recorded
 
 
 def pool_rows(maps: Tensor, weights: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from attention_atlas.analysis.attributions.raw import pool_rows
-from attention_atlas.analysis.attributions.recorded import Recorded
+from attention_atlas.analysis.attributions.recorded_pass import Recorded
 from attention_atlas.encoder import AttentionReadout
 
 

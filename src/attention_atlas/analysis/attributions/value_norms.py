@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attention_atlas.analysis.attributions.recorded import Recorded
+from attention_atlas.analysis.attributions.recorded_pass import Recorded
 from attention_atlas.attention import Attention
 from attention_atlas.attention.heads import share_heads
 

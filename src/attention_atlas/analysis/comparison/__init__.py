@@ -3,22 +3,22 @@
 `comparison.figure`, which needs matplotlib, is imported by itself.
 """
 
-from attention_atlas.analysis.comparison.groups import (
+from attention_atlas.analysis.comparison.compare_runs import (
     Comparison,
     Difference,
     Group,
     compare_runs,
 )
-from attention_atlas.analysis.comparison.intervals import Interval
-from attention_atlas.analysis.comparison.markdown import comparison_markdown
-from attention_atlas.analysis.comparison.quantities import describe_quantity
-from attention_atlas.analysis.comparison.runs import ComparedRun, read_run
-from attention_atlas.analysis.comparison.samples import (
+from attention_atlas.analysis.comparison.compare_samples import (
     SampleComparison,
     SampleDifference,
     compare_samples,
     why_not_samples,
 )
+from attention_atlas.analysis.comparison.intervals import Interval
+from attention_atlas.analysis.comparison.markdown import comparison_markdown
+from attention_atlas.analysis.comparison.metrics import describe_quantity
+from attention_atlas.analysis.comparison.runs import ComparedRun, read_run
 
 __all__ = [
     "ComparedRun",

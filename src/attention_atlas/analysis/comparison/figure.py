@@ -10,13 +10,13 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from attention_atlas.analysis.comparison.groups import Comparison, Group
+from attention_atlas.analysis.comparison.compare_runs import Comparison, Group
 from attention_atlas.analysis.comparison.markdown import (
     DEFAULT_METRIC,
     default_quantities,
     is_faithfulness,
 )
-from attention_atlas.analysis.comparison.quantities import (
+from attention_atlas.analysis.comparison.metrics import (
     OVER_RANDOM,
     describe_quantity,
     metric_title,

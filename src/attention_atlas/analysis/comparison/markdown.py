@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from attention_atlas.analysis.comparison.groups import Comparison, Group
+from attention_atlas.analysis.comparison.compare_runs import Comparison, Group
 from attention_atlas.analysis.comparison.intervals import Interval
-from attention_atlas.analysis.comparison.quantities import (
+from attention_atlas.analysis.comparison.metrics import (
     FAITHFULNESS,
     HEADS,
     READOUT,

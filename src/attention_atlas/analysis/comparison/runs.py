@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attention_atlas.analysis.comparison.intervals import Interval, of_accuracy
-from attention_atlas.analysis.comparison.quantities import (
+from attention_atlas.analysis.comparison.metrics import (
     FAITHFULNESS,
     HEADS,
     OVER_RANDOM,
@@ -15,9 +15,9 @@ from attention_atlas.analysis.comparison.quantities import (
 from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.analysis.heads import head_statistics
 from attention_atlas.atlas import Atlas, find_atlas, open_atlas
-from attention_atlas.atlas.files import read_file
 from attention_atlas.atlas.schema import plain_json
-from attention_atlas.atlas.stores import Location, exists, join
+from attention_atlas.atlas.storage.file_reading import read_file
+from attention_atlas.atlas.storage.locations import Location, exists, join
 from attention_atlas.errors import InputError
 
 RESULT, FAITHFULNESS_FILE = "result.json", "faithfulness.json"

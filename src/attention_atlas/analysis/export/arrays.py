@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attention_atlas.analysis.files import draft
 from attention_atlas.atlas import Atlas, Sample
-from attention_atlas.atlas.labelled import to_dataset
 from attention_atlas.atlas.schema import TOKEN_LAYOUTS
+from attention_atlas.atlas.to_xarray import to_dataset
+from attention_atlas.output_files import draft
 
 
 def write_arrays(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from attention_atlas.analysis.files import draft
-from attention_atlas.analysis.views import name_of
+from attention_atlas.analysis.token_weights import name_of
 from attention_atlas.atlas import Sample
 from attention_atlas.errors import InputError
+from attention_atlas.output_files import draft
 
 
 def write_bertviz(sample: Sample, path: Path) -> None:

@@ -17,7 +17,7 @@ from attention_atlas.analysis.colours import (
     is_dark,
     palette_of,
 )
-from attention_atlas.analysis.views import (
+from attention_atlas.analysis.token_weights import (
     View,
     darkest_of,
     name_of,

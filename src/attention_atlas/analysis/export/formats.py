@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from attention_atlas.analysis.files import check_output
 from attention_atlas.atlas import Atlas, Sample
 from attention_atlas.errors import InputError
+from attention_atlas.output_files import check_output
 
 WHATS = ("tokens", "readout", "maps", "statistics")
 """What a table of comma-separated values may hold."""

@@ -8,9 +8,9 @@ import numpy as np
 import xarray
 
 from attention_atlas.analysis.export.keeping import Keeping
-from attention_atlas.analysis.files import draft
 from attention_atlas.atlas import Atlas, Sample
-from attention_atlas.atlas.labelled import to_dataset
+from attention_atlas.atlas.to_xarray import to_dataset
+from attention_atlas.output_files import draft
 
 COMPRESSION = 4  # of gzip, from 1 to 9
 

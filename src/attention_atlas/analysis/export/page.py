@@ -11,10 +11,10 @@ from pathlib import Path
 
 from attention_atlas.analysis.colours import palette_of
 from attention_atlas.analysis.export.drawings import draw_input, draw_map, draw_weights
-from attention_atlas.analysis.files import draft
-from attention_atlas.analysis.views import View, name_of, pick
+from attention_atlas.analysis.token_weights import View, name_of, pick
 from attention_atlas.atlas import Atlas, Sample
-from attention_atlas.combinations import describe_mechanism
+from attention_atlas.attention_options import describe_mechanism
+from attention_atlas.output_files import draft
 
 STYLE = """
 :root { color-scheme: light; }

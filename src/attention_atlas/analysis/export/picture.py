@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from attention_atlas.analysis.figures import sample_figure, save_figure
-from attention_atlas.analysis.views import pick
+from attention_atlas.analysis.token_weights import pick
 from attention_atlas.atlas import Atlas, Sample
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from attention_atlas.analysis.files import draft
 from attention_atlas.atlas import Atlas, Sample
 from attention_atlas.atlas.schema import TOKEN_LAYOUTS
 from attention_atlas.errors import InputError
+from attention_atlas.output_files import draft
 
 Row = Iterable[Any]
 READOUT = "readout"  # stands where another row has the number of its layer

@@ -14,7 +14,6 @@ from scipy.stats import norm as normal
 from scipy.stats import t as student
 
 from attention_atlas.analysis.faithfulness.metrics import METRICS
-from attention_atlas.analysis.faithfulness.verdict import verdict
 from attention_atlas.errors import InputError
 
 FORMAT = 1
@@ -132,11 +131,6 @@ class Faithfulness:
             return None
         return (difference.mean > 0) == METRICS[metric].higher_is_better
 
-    @property
-    def verdict(self) -> str:
-        """What a reader should know, in one or two sentences."""
-        return verdict(self)
-
     def rows(self) -> list[dict[str, Any]]:
         """One row per method and metric, for a table."""
         return [
@@ -163,10 +157,9 @@ class Faithfulness:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Plain containers: all that was measured, and the estimates and the verdict to read."""
+        """Plain containers: all that was measured, and the estimates to read."""
         return {
             "format": FORMAT,
-            "verdict": self.verdict,
             "summary": self.rows(),
             **asdict(self),
         }

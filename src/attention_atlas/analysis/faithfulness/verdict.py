@@ -1,14 +1,9 @@
 """Say in one or two sentences which attributions tell something about the model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from attention_atlas.analysis.faithfulness.metrics import METRICS
-
-if TYPE_CHECKING:
-    from attention_atlas.analysis.faithfulness.result import Faithfulness
+from attention_atlas.analysis.faithfulness.result import Faithfulness
 
 JUDGED = "comprehensiveness"
 NOT_JUDGED = ("random", "uniform", "leave_one_out")

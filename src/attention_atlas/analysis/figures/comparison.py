@@ -6,7 +6,7 @@ from matplotlib.figure import Figure, FigureBase
 
 from attention_atlas.analysis.figures.image import draw_image_weights, draw_pixels
 from attention_atlas.analysis.figures.scale import few_ticks, scale_of_rows
-from attention_atlas.analysis.views import pick
+from attention_atlas.analysis.token_weights import pick
 from attention_atlas.atlas import Atlas, Sample
 
 PANEL_SIZE = (3.5, 1.9)  # inches of a run

@@ -17,7 +17,7 @@ from attention_atlas.analysis.figures.text import (
     lines_per_panel,
     pieces_of,
 )
-from attention_atlas.analysis.views import pick
+from attention_atlas.analysis.token_weights import pick
 from attention_atlas.atlas import Atlas, Sample
 
 WIDTHS = {"character_span": 3.9, "patch_box": 5.1, "time_frequency_box": 4.1}  # inches

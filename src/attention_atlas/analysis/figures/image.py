@@ -6,7 +6,7 @@ from matplotlib.image import AxesImage
 
 from attention_atlas.analysis.figures.marks import frame_box, outline
 from attention_atlas.analysis.figures.scale import scale_of_view
-from attention_atlas.analysis.views import View, over_image
+from attention_atlas.analysis.token_weights import View, over_image
 from attention_atlas.atlas import Sample
 
 

@@ -14,7 +14,7 @@ from attention_atlas.analysis.figures.sound import (
     label_sound,
 )
 from attention_atlas.analysis.figures.text import draw_text, letters_per_line, lines_per_panel
-from attention_atlas.analysis.views import OUTSIDE, View
+from attention_atlas.analysis.token_weights import OUTSIDE, View
 from attention_atlas.atlas import AtlasAttributes, Sample
 
 MOST_NAMES = 3  # of tokens outside the input, in a title

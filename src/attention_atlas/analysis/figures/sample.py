@@ -18,7 +18,7 @@ from attention_atlas.analysis.figures.text import (
     pieces_of,
     width_of_lines,
 )
-from attention_atlas.analysis.views import View
+from attention_atlas.analysis.token_weights import View
 from attention_atlas.atlas import AtlasAttributes, Sample
 
 SIZES = {"patch_box": (7.2, 3.6), "time_frequency_box": (7.2, 4.4)}  # inches

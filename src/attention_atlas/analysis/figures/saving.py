@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from attention_atlas.analysis.figures.fonts import add_fonts
-from attention_atlas.analysis.files import check_output, draft
+from attention_atlas.output_files import check_output, draft
 
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 MOST_NAMED = 8  # signs of a warning

@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.image import AxesImage
 
-from attention_atlas.analysis.views import View, darkest_of
+from attention_atlas.analysis.token_weights import View, darkest_of
 
 COLOURS = "YlGnBu"
 SIGNED_COLOURS = "RdBu"  # much weight is dark blue in both

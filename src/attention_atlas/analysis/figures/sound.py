@@ -7,7 +7,7 @@ from matplotlib.image import AxesImage
 
 from attention_atlas.analysis.figures.marks import frame_box, outline
 from attention_atlas.analysis.figures.scale import scale_of_view
-from attention_atlas.analysis.views import View, over_spectrogram
+from attention_atlas.analysis.token_weights import View, over_spectrogram
 from attention_atlas.atlas import AtlasAttributes, Sample
 
 HERTZ_TICKS = (0, 250, 500, 1000, 2000, 4000, 8000, 16000)

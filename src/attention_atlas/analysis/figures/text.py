@@ -7,7 +7,7 @@ from matplotlib.cm import ScalarMappable
 from rich.cells import cell_len
 
 from attention_atlas.analysis.figures.scale import FRAME, scale_of_view
-from attention_atlas.analysis.views import View, shown_text
+from attention_atlas.analysis.token_weights import View, shown_text
 from attention_atlas.atlas import Sample
 
 TEXT_SIZE = 10.0  # points

@@ -4,8 +4,7 @@ What is imported here reads an atlas, without torch. `heads.figure`, which needs
 `heads.importance`, which runs the model, are imported by themselves.
 """
 
-from attention_atlas.analysis.heads.agreement import layer_agreement
-from attention_atlas.analysis.heads.similarity import MEASURES, head_similarity
+from attention_atlas.analysis.heads.similarity import MEASURES, head_similarity, layer_agreement
 from attention_atlas.analysis.heads.statistics import (
     STATISTICS,
     Described,

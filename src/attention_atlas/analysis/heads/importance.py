@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from attention_atlas.attention import Attention
-from attention_atlas.attention.choice import attention_modules
-from attention_atlas.attention.observing import Pass, leave_off, observe
+from attention_atlas.attention.observers import Pass, leave_off, observe
+from attention_atlas.attention.selection import attention_modules
 from attention_atlas.encoder import Classifier
 from attention_atlas.encoder.tokens import Batch
 from attention_atlas.errors import InputError

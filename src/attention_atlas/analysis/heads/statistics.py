@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attention_atlas.analysis.heads import of_maps
+from attention_atlas.analysis.heads import per_sample
 from attention_atlas.analysis.heads.moments import Moments
-from attention_atlas.analysis.heads.places import (
+from attention_atlas.analysis.heads.token_positions import (
     INPUT_UNITS,
     between,
     input_places,
@@ -164,7 +164,7 @@ def head_statistics(
     distances = _Distances(atlas.attributes.token_layout)
     for batch, maps in atlas.iter_maps(epoch) if has_layers else ():
         for sample, own in zip(batch, maps, strict=True):
-            shares = of_maps.as_shares(own, sample.signed)
+            shares = per_sample.as_shares(own, sample.signed)
             _add(of_heads, _from_maps(shares, sample, distances, has_null_key))
         done += len(batch)
         if progress is not None:
@@ -201,11 +201,11 @@ def _kept(sample: Sample) -> dict[str, npt.NDArray[Any]]:
 
 def _of_readout(sample: Sample) -> dict[str, npt.NDArray[Any]]:
     """The statistics of the readout row, [R]."""
-    rows = of_maps.as_shares(sample.readout, sample.signed)
+    rows = per_sample.as_shares(sample.readout, sample.signed)
     if not len(rows):
         return {}
     entropy, null_share = sample.readout_entropy, sample.readout_null_share
-    of_others = entropy if null_share is None else of_maps.entropy_of_shares(rows)
+    of_others = entropy if null_share is None else per_sample.entropy_of_shares(rows)
     found = {
         "entropy": entropy,
         "relative_entropy": _relative(of_others, sample.length),
@@ -235,18 +235,18 @@ class _Distances:
 
 
 def _from_maps(
-    maps: of_maps.Maps, sample: Sample, distances: _Distances, has_null_key: bool
+    maps: per_sample.Maps, sample: Sample, distances: _Distances, has_null_key: bool
 ) -> dict[str, npt.NDArray[Any]]:
     """The statistics that need the maps, [L, H]."""
-    score = of_maps.sink_score(maps)
-    found = {name: of_maps.distance(maps, d) for name, d in distances.of(sample.boxes).items()}
+    score = per_sample.sink_score(maps)
+    found = {name: per_sample.distance(maps, d) for name, d in distances.of(sample.boxes).items()}
     found |= {
-        "maximum": of_maps.maximum(maps),
+        "maximum": per_sample.maximum(maps),
         "sink_score": score,
         "sink_rate": (score > SINK_THRESHOLD).astype(np.float32),
     }
     if has_null_key:
-        found["relative_entropy"] = _relative(of_maps.entropy(maps), sample.length)
+        found["relative_entropy"] = _relative(per_sample.entropy(maps), sample.length)
     return found
 
 

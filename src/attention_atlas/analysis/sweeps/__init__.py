@@ -7,7 +7,7 @@ from attention_atlas.analysis.sweeps.importance import Importance
 from attention_atlas.analysis.sweeps.jobs import State
 from attention_atlas.analysis.sweeps.metric import Metric, higher_is_better
 from attention_atlas.analysis.sweeps.seeds import Seeds, Setting
-from attention_atlas.analysis.sweeps.sweep import Sweep, Trial, read_sweep
+from attention_atlas.analysis.sweeps.sweep import Sweep, read_sweep
 from attention_atlas.analysis.sweeps.tables import (
     SweepTable,
     print_sweep,
@@ -15,6 +15,7 @@ from attention_atlas.analysis.sweeps.tables import (
     sweep_problems,
     sweep_tables,
 )
+from attention_atlas.analysis.sweeps.trial import Trial
 from attention_atlas.analysis.sweeps.writing import describe_sweep, write_csv, write_sweep
 
 __all__ = [

@@ -14,8 +14,9 @@ from matplotlib.ticker import MaxNLocator
 from attention_atlas.analysis.sweeps.importance import Importance
 from attention_atlas.analysis.sweeps.jobs import State
 from attention_atlas.analysis.sweeps.scales import scale_parameter, scale_values, shortened
-from attention_atlas.analysis.sweeps.sweep import Sweep, Trial
+from attention_atlas.analysis.sweeps.sweep import Sweep
 from attention_atlas.analysis.sweeps.tables import count_in_words
+from attention_atlas.analysis.sweeps.trial import Trial
 from attention_atlas.errors import InputError
 
 PANEL = (2.7, 2.3)  # inches

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attention_atlas.analysis.sweeps.jobs import Value
-from attention_atlas.analysis.sweeps.sweep import Trial
+from attention_atlas.analysis.sweeps.trial import Trial
 
 LEAST_TRIALS, LEAST_PARAMETERS = 10, 2
 FOLDS, TREES, REPEATS = 5, 100, 5

@@ -7,7 +7,7 @@ import numpy as np
 
 from attention_atlas.analysis.sweeps.jobs import Value
 from attention_atlas.analysis.sweeps.metric import Metric
-from attention_atlas.analysis.sweeps.sweep import SEED, Trial
+from attention_atlas.analysis.sweeps.trial import SEED, Trial
 
 
 @dataclass(frozen=True)

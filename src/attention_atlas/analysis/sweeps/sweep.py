@@ -7,47 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attention_atlas.analysis.sweeps.jobs import Job, State, Value, find_jobs, is_job, read_job
+from attention_atlas.analysis.sweeps.jobs import Job, State, find_jobs, is_job, read_job
 from attention_atlas.analysis.sweeps.metric import Metric, choose_metric, numbers_of
+from attention_atlas.analysis.sweeps.trial import SEED, Trial
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.sweeps.importance import Importance
     from attention_atlas.analysis.sweeps.seeds import Seeds
 
-SEED = "seed"
 MULTIRUN = "multirun.yaml"  # Hydra writes it into the folder of a sweep
 ORDER = (State.FINISHED, State.PRUNED, State.UNFINISHED, State.FAILED)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A job of a sweep.
-
-    Attributes:
-        folder: Of the job.
-        state: How far it came.
-        value: Of the metric; None where there is none.
-        parameters: What differs between jobs; None where this one has no such override.
-        seed: None where the job does not say.
-        cpu_seconds: None before it finished.
-        failure: Why it failed, or cannot be ranked; None where nothing is wrong.
-        ended: When it finished or failed, in seconds since 1970; None before that.
-    """
-
-    folder: Path
-    state: State
-    value: float | None
-    parameters: dict[str, Value | None]
-    seed: int | None = None
-    cpu_seconds: float | None = None
-    failure: str | None = None
-    ended: float | None = None
-
-    @property
-    def name(self) -> str:
-        """Name of its folder."""
-        return self.folder.name
 
 
 @dataclass(frozen=True)

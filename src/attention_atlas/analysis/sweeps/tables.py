@@ -10,7 +10,8 @@ from rich.text import Text
 from attention_atlas.analysis.sweeps.importance import Importance
 from attention_atlas.analysis.sweeps.jobs import State, Value
 from attention_atlas.analysis.sweeps.seeds import Seeds
-from attention_atlas.analysis.sweeps.sweep import Sweep, Trial
+from attention_atlas.analysis.sweeps.sweep import Sweep
+from attention_atlas.analysis.sweeps.trial import Trial
 
 GAP = "  "  # between two columns of a table
 MOST_NAMED = 5  # unfinished trials

@@ -4,8 +4,9 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from attention_atlas.analysis.files import draft, write_json
-from attention_atlas.analysis.sweeps.sweep import SEED, Sweep, Trial, read_sweep
+from attention_atlas.analysis.sweeps.sweep import Sweep, read_sweep
+from attention_atlas.analysis.sweeps.trial import SEED, Trial
+from attention_atlas.output_files import draft, write_json
 
 CSV_FILE, JSON_FILE, FIGURE_FILE = "sweep.csv", "sweep.json", "sweep.png"
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attention_atlas.cli.console import fixed_width, print_json, print_prose, progress_bar
+from attention_atlas.cli.formatting import p_in_words
 from attention_atlas.cli.options import AsJson, complete_run
 from attention_atlas.cli.runs import must_exist, open_run
-from attention_atlas.cli.words import p_in_words
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def compare(
     row with an interval. Differences within the interval are ties.
     """
     from attention_atlas.analysis.comparison import compare_runs
-    from attention_atlas.analysis.files import check_output
-    from attention_atlas.atlas.stores import is_url
+    from attention_atlas.atlas.storage.locations import is_url
+    from attention_atlas.output_files import check_output
 
     if len(runs) < 2:
         raise InputError("There is one run only: give two or more to compare.")
@@ -98,7 +98,7 @@ def _compare_samples(runs: list[str]) -> "list[SampleComparison | str]":
 def _save(comparison: "Comparison", path: Path) -> None:
     if path.suffix.lower() == ".md":
         from attention_atlas.analysis.comparison import comparison_markdown
-        from attention_atlas.analysis.files import draft
+        from attention_atlas.output_files import draft
 
         with draft(path) as unfinished:
             unfinished.write_text(comparison_markdown(comparison), encoding="utf-8")
@@ -132,7 +132,7 @@ def _print_task(comparison: "Comparison", task: str, data: str) -> None:
         default_quantities,
         is_faithfulness,
     )
-    from attention_atlas.analysis.comparison.quantities import metric_title
+    from attention_atlas.analysis.comparison.metrics import metric_title
     from attention_atlas.cli.tables import print_table
 
     groups = comparison.of_task(task, data)

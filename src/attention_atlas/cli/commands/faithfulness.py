@@ -61,7 +61,7 @@ def faithfulness(
     measured = _faithfulness(content)
     is_new = measured is None
     if measured is None:
-        from attention_atlas.analysis.files import check_output
+        from attention_atlas.output_files import check_output
 
         check_output(folder / FILE, (".json",))
         from attention_atlas.pipeline.faithfulness import measure_run
@@ -143,7 +143,7 @@ def _check_same(
 def _print(measured: "Faithfulness", methods: list[str] | None) -> None:
     from attention_atlas.analysis.faithfulness import METRICS
     from attention_atlas.analysis.faithfulness.result import BASELINE
-    from attention_atlas.analysis.faithfulness.verdict import JUDGED
+    from attention_atlas.analysis.faithfulness.verdict import JUDGED, verdict
     from attention_atlas.cli.tables import print_table
 
     metrics = [
@@ -178,4 +178,4 @@ def _print(measured: "Faithfulness", methods: list[str] | None) -> None:
     for note in measured.notes:
         print_prose(note)
     print()
-    print_prose(measured.verdict)
+    print_prose(verdict(measured))

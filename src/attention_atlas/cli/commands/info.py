@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.cli.console import fixed_width, print_json
+from attention_atlas.cli.formatting import in_words, percent, size_in_words
 from attention_atlas.cli.options import AsJson, Run
-from attention_atlas.cli.results import read_accuracy
-from attention_atlas.cli.runs import FEW, open_run
-from attention_atlas.cli.words import in_words, percent, size_in_words
-from attention_atlas.combinations import describe_mechanism
+from attention_atlas.cli.runs import FEW, open_run, read_accuracy
 
 if TYPE_CHECKING:
     from attention_atlas.atlas import Atlas

@@ -7,12 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.cli.console import print_json
+from attention_atlas.cli.formatting import age_in_words, percent, size_in_words
 from attention_atlas.cli.options import AsJson
-from attention_atlas.cli.results import read_accuracy
-from attention_atlas.cli.runs import ATLAS_FOLDER, OUTPUTS, find_runs
-from attention_atlas.cli.words import age_in_words, percent, size_in_words
-from attention_atlas.combinations import describe_mechanism
+from attention_atlas.cli.runs import ATLAS_FOLDER, OUTPUTS, find_runs, read_accuracy
 from attention_atlas.errors import InputError
 
 HEADINGS = ("run", "task", "data", "attention", "accuracy", "samples", "size", "age")

@@ -21,7 +21,7 @@ from attention_atlas.cli.options import (
 from attention_atlas.cli.runs import ATLAS_FOLDER, local_run, new_atlas
 
 if TYPE_CHECKING:
-    from attention_atlas.analysis.views import View
+    from attention_atlas.analysis.token_weights import View
     from attention_atlas.atlas import Atlas, Sample
 
 MOST_DRAWN = 3  # inputs; of more there is a table
@@ -69,7 +69,7 @@ def predict(
             place = stack.enter_context(new_atlas(out))
         from attention_atlas.analysis.attributions import find_method
         from attention_atlas.atlas import open_atlas
-        from attention_atlas.pipeline.given import reader_of_run, record_given
+        from attention_atlas.pipeline.predict import reader_of_run, record_given
 
         methods = [] if method is None else [find_method(method).name]
         reader = reader_of_run(folder)
@@ -101,7 +101,7 @@ def predict(
 
 def _view(sample: "Sample", weights: dict[str, list[float]], method: str | None) -> "View":
     """The weights of the tokens by the method, or as the atlas has them."""
-    from attention_atlas.analysis.views import View, pick
+    from attention_atlas.analysis.token_weights import View, pick
 
     if method is None:
         return pick(sample, None, None, None)
@@ -124,7 +124,7 @@ def _described(
     max_tokens: int | None,
 ) -> dict[str, Any]:
     from attention_atlas.cli.attributions import describe_sample
-    from attention_atlas.cli.cut_texts import characters_read
+    from attention_atlas.cli.truncation import characters_read
 
     chances = sample.probabilities
     return {
@@ -149,7 +149,7 @@ def _draw(
     max_tokens: int | None,
 ) -> None:
     from attention_atlas.analysis.terminal import draw_weights
-    from attention_atlas.cli.cut_texts import NO_MORE, characters_read, is_cut
+    from attention_atlas.cli.truncation import NO_MORE, characters_read, is_cut
 
     console = make_console()
     for sample, view in views:
@@ -170,8 +170,8 @@ def _tabulate(
     views: list[tuple["Sample", "View"]],
     max_tokens: int | None,
 ) -> None:
-    from attention_atlas.cli.cut_texts import NO_MORE, is_cut
     from attention_atlas.cli.tables import print_table
+    from attention_atlas.cli.truncation import NO_MORE, is_cut
 
     is_text = atlas.attributes.token_layout == "character_span"
     folder = "" if is_text else _common_folder(names.values())

@@ -51,7 +51,7 @@ def record(
     if dtype not in ("float16", "float32"):
         raise InputError(f"--dtype {dtype} is not possible: take float16 or float32.")
     from attention_atlas.cli.inputs import inputs_of, inputs_of_run
-    from attention_atlas.data.given import modality_of_data
+    from attention_atlas.data.user_inputs import modality_of_data
 
     run = Path(model) if (Path(model) / ".hydra" / "config.yaml").is_file() else None
     found = modality or modality_of_data(data)
@@ -61,8 +61,8 @@ def record(
         given = inputs_of_run(run, [str(data)], text_column, label_column)
     with new_atlas(out) as place:
         from attention_atlas.atlas import open_atlas
-        from attention_atlas.cli.cut_texts import NO_MORE, is_cut
-        from attention_atlas.pipeline.given import reader_of_model, reader_of_run, record_given
+        from attention_atlas.cli.truncation import NO_MORE, is_cut
+        from attention_atlas.pipeline.predict import reader_of_model, reader_of_run, record_given
 
         reader = reader_of_model(model, found, clip_seconds) if run is None else reader_of_run(run)
         with progress_bar("samples") as progress:

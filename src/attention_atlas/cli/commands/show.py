@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from attention_atlas.analysis.files import check_output
 from attention_atlas.cli.attributions import describe_sample, show_attributions
 from attention_atlas.cli.console import make_console, print_json, print_parts
 from attention_atlas.cli.options import AsJson, Epoch, Run, SampleName
 from attention_atlas.cli.runs import choose_sample, must_have_maps, open_run
 from attention_atlas.errors import InputError
+from attention_atlas.output_files import check_output
 
 
 def show(
@@ -55,7 +55,7 @@ def show(
             )
         show_attributions(run, sample, method, save, as_json)
         return
-    from attention_atlas.analysis.views import pick
+    from attention_atlas.analysis.token_weights import pick
 
     atlas = open_run(run)
     chosen = choose_sample(atlas, sample, epoch)

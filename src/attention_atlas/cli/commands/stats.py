@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attention_atlas.cli.console import print_json, print_prose, progress_bar
-from attention_atlas.cli.head_numbers import (
+from attention_atlas.cli.head_table import (
     list_numbers,
     table_by_head,
     table_by_layer,
@@ -78,8 +78,8 @@ def stats(
     Entropy, also relative to the uniform, distance, sink score; how alike heads are; how much the
     loss depends on each.
     """
-    from attention_atlas.analysis.files import check_output
     from attention_atlas.analysis.heads import head_statistics
+    from attention_atlas.output_files import check_output
 
     if csv_path is not None:
         check_output(csv_path, (".csv",))

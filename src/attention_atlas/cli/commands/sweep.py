@@ -41,8 +41,8 @@ def sweep(
     Means over seeds where the seed was swept; how much each parameter matters; what has failed,
     and why. Nothing is written into the folder.
     """
-    from attention_atlas.analysis.files import check_output
     from attention_atlas.analysis.sweeps import describe_sweep, read_sweep, write_csv
+    from attention_atlas.output_files import check_output
 
     if csv_path is not None:
         check_output(csv_path, (".csv",))

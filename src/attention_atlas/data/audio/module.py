@@ -22,8 +22,8 @@ from attention_atlas.data.audio.speech_commands import speech_commands
 from attention_atlas.data.audio.spoken_commands import spoken_commands
 from attention_atlas.data.audio.waveforms import cut_noise, mix, place, start_of
 from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, Drawable
-from attention_atlas.data.given import Given, labels_of
 from attention_atlas.data.loader import Batch, BatchDataset
+from attention_atlas.data.user_inputs import Given, labels_of
 
 if TYPE_CHECKING:
     from attention_atlas.data.audio.pretrained_extractor import PretrainedExtractor

@@ -14,7 +14,6 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, Drawable
-from attention_atlas.data.given import Given, labels_of
 from attention_atlas.data.image.augmentation import ImageAugmentation
 from attention_atlas.data.image.check import image_source
 from attention_atlas.data.image.corpora import ImageCorpus, content_hashes, read_corpus
@@ -22,6 +21,7 @@ from attention_atlas.data.image.options import ImageSource, augmentation_options
 from attention_atlas.data.image.reading import read_image
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.splits import stable_hash, stratified_split
+from attention_atlas.data.user_inputs import Given, labels_of
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, Drawable
 from attention_atlas.data.cache import cached
-from attention_atlas.data.given import Given, labels_of
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.text.cooccurrence import cooccurrence_vectors, frequent_pairs
 from attention_atlas.data.text.corpora import TextCorpus, TextSource
@@ -32,6 +31,7 @@ from attention_atlas.data.text.tokenizer import (
     load_tokenizer,
     train_tokenizer,
 )
+from attention_atlas.data.user_inputs import Given, labels_of
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:

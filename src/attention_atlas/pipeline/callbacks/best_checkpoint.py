@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from attention_atlas.pipeline.checkpoints import is_whole
+from attention_atlas.pipeline.runs.checkpoints import is_whole
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from attention_atlas.analysis.figures.text import (
     pieces_of,
     width_of_lines,
 )
-from attention_atlas.analysis.views import View
+from attention_atlas.analysis.token_weights import View
 from attention_atlas.atlas import AtlasAttributes, Sample
 
 _TEXT_WIDTH, _TEXT_LINES, _TEXT_SIZE = 7.2, 8, 8.0  # most inches and lines, points of a text

@@ -1,0 +1,327 @@
+"""Lay runs side by side: runs that differ in their seed alone make a group, with intervals."""
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from attention_atlas.analysis.comparison.intervals import (
+    Interval,
+    difference_of_intervals,
+    difference_over_seeds,
+    over_seeds,
+)
+from attention_atlas.analysis.comparison.labels import label_groups, options_of
+from attention_atlas.analysis.comparison.metrics import FAITHFULNESS, describe_quantity
+from attention_atlas.analysis.comparison.runs import ComparedRun, read_run
+from attention_atlas.atlas.schema import plain_json
+from attention_atlas.atlas.storage.locations import Location, local_path
+from attention_atlas.errors import InputError
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone.
+
+    Attributes:
+        label: The mechanism, and what else tells it from other groups of its data.
+        task: Of all its runs.
+        data: Of all its runs.
+        runs: In the order given.
+        intervals: Mean and interval of each quantity, over the runs that have it, cut at the ends
+            of what the quantity can be.
+    """
+
+    label: str
+    task: str
+    data: str
+    runs: list[ComparedRun]
+    intervals: dict[str, Interval]
+
+    @property
+    def repeated(self) -> list[ComparedRun]:
+        """Runs of a seed that another run has already, which are counted no second time."""
+        seeds = [run.seed for run in self.runs]
+        return [
+            run
+            for number, run in enumerate(self.runs)
+            if run.seed is not None and run.seed in seeds[:number]
+        ]
+
+    @property
+    def num_runs(self) -> int:
+        """How many runs count."""
+        return len(self.runs) - len(self.repeated)
+
+    def values(self, quantity: str) -> list[float]:
+        """Return a quantity of each seed that has it."""
+        return _of_seeds(self.runs, quantity)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more of a quantity the second of two groups has, on the same task and data.
+
+    Attributes:
+        task: Of both.
+        data: Of both.
+        quantity: Its name.
+        first: Label of a group.
+        second: Label of a group.
+        interval: Second less first.
+    """
+
+    task: str
+    data: str
+    quantity: str
+    first: str
+    second: str
+    interval: Interval
+
+    @property
+    def is_tie(self) -> bool:
+        """Whether the interval includes 0, so that the data do not tell the two apart."""
+        low, high = self.interval.low, self.interval.high
+        return low is not None and high is not None and low <= 0 <= high
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    Attributes:
+        groups: In the order in which their first runs were given.
+        differences: Of each pair of groups on the same task and data, for each quantity that both
+            have with an interval. With m groups there are m (m - 1) / 2 pairs, and of every 20
+            intervals one misses the truth: they are not corrected for that.
+        notes: Sentences on what the numbers do not say.
+    """
+
+    groups: list[Group]
+    differences: list[Difference]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def runs(self) -> list[ComparedRun]:
+        """All runs, group by group."""
+        return [run for group in self.groups for run in group.runs]
+
+    @property
+    def quantities(self) -> list[str]:
+        """Names of all quantities that a run has, in the order of tables."""
+        return list(dict.fromkeys(name for group in self.groups for name in group.intervals))
+
+    @property
+    def tasks(self) -> list[tuple[str, str]]:
+        """Task and data of the groups, each pair once."""
+        return list(dict.fromkeys((group.task, group.data) for group in self.groups))
+
+    def of_task(self, task: str, data: str) -> list[Group]:
+        """Return the groups of a task and data."""
+        return [group for group in self.groups if (group.task, group.data) == (task, data)]
+
+    def difference(self, first: Group, second: Group, quantity: str) -> Difference | None:
+        """Return second less first; None where it has no interval."""
+        same = (first.task, first.data) == (second.task, second.data)
+        return _difference(first, second, quantity) if same else None
+
+    def best(self, task: str, data: str, quantity: str) -> list[str]:
+        """Return the label of the best group of a task and data, and of those that tie with it.
+
+        The best comes first. Nobody is best where neither way is better, where there is one group
+        only, or where a difference to the best cannot be judged, for want of an interval.
+        """
+        higher = describe_quantity(quantity).higher_is_better
+        groups = [group for group in self.of_task(task, data) if quantity in group.intervals]
+        if higher is None or len(groups) < 2:
+            return []
+        sign = -1 if higher else 1
+        groups.sort(key=lambda group: sign * group.intervals[quantity].mean)
+        differences = [_difference(groups[0], other, quantity) for other in groups[1:]]
+        ties = [
+            other.label
+            for other, difference in zip(groups[1:], differences, strict=True)
+            if difference is not None and difference.is_tie
+        ]
+        return [groups[0].label, *ties] if None not in differences else []
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        groups = [
+            {
+                "label": group.label,
+                "task": group.task,
+                "data": group.data,
+                "num_runs": group.num_runs,
+                "intervals": {name: asdict(value) for name, value in group.intervals.items()},
+                "runs": [_run_to_json(run) for run in group.runs],
+            }
+            for group in self.groups
+        ]
+        differences = [
+            {**asdict(difference), "is_tie": difference.is_tie} for difference in self.differences
+        ]
+        content = {"groups": groups, "differences": differences, "notes": self.notes}
+        return dict(plain_json(content))
+
+
+def compare_runs(
+    runs: Sequence[Location], progress: Callable[[int, int], None] | None = None
+) -> Comparison:
+    """Read runs and lay them side by side.
+
+    Runs whose configs differ in the seed alone make a group; an option that is off is the same as
+    one that an older config lacks, and a seed that is repeated counts once. Of a group of two runs
+    or more, each quantity has its mean and the t interval over the runs; of one run, the accuracy
+    has Wilson's interval and faithfulness that of its bootstrap, both over samples. The difference
+    of two groups has Welch's interval where both have two runs or more, else one made of the
+    intervals of the two (see `intervals`). An interval that includes 0 is a tie. All intervals are
+    of 95 %, and cut at the ends of what their quantity can be. Runs of different tasks or data are
+    listed, and no differences are taken between them.
+
+    Args:
+        runs: Their folders, paths or URLs, each once.
+        progress: Called with runs done, and all.
+
+    Raises:
+        InputError: If no run is given, one is given twice, or one cannot be read.
+    """
+    _check(runs)
+    found = []
+    for done, run in enumerate(runs, start=1):
+        found.append(read_run(run))
+        if progress is not None:
+            progress(done, len(runs))
+    groups = _groups(found)
+    differences = [
+        difference
+        for first, second in itertools.combinations(groups, 2)
+        if (first.task, first.data) == (second.task, second.data)
+        for quantity in first.intervals
+        if quantity in second.intervals
+        and (difference := _difference(first, second, quantity)) is not None
+    ]
+    return Comparison(groups, differences, _notes(groups))
+
+
+def _check(runs: Sequence[Location]) -> None:
+    if not runs:
+        raise InputError("There is no run to compare: give the folders of two or more.")
+    places = [_place(run) for run in runs]
+    for run, place in zip(runs, places, strict=True):
+        if places.count(place) > 1:
+            raise InputError(f"The run {str(run)!r} is given twice: give each run once.")
+
+
+def _place(run: Location) -> str:
+    """Where a run lies, written in one way."""
+    path = local_path(run)
+    return str(run).rstrip("/") if path is None else str(path.resolve())
+
+
+def _groups(runs: list[ComparedRun]) -> list[Group]:
+    by_key: dict[str, list[ComparedRun]] = {}
+    for run in runs:
+        by_key.setdefault(_key(run), []).append(run)
+    members = list(by_key.values())
+    labels = label_groups([group[0] for group in members])
+    return [
+        Group(label, group[0].task, group[0].data, group, _intervals(group))
+        for label, group in zip(labels, members, strict=True)
+    ]
+
+
+def _key(run: ComparedRun) -> str:
+    """What runs that differ in their seed alone have in common; a repeated seed stays one run."""
+    if run.config is None:
+        return _place(run.run)
+    options = options_of(run.config)
+    return json.dumps([run.task, run.data, run.split, options], sort_keys=True, default=str)
+
+
+def _intervals(runs: list[ComparedRun]) -> dict[str, Interval]:
+    intervals = {}
+    for name in dict.fromkeys(name for run in runs for name in run.values):
+        described = describe_quantity(name)
+        intervals[name] = _uncut(runs, name).within(described.least, described.most)
+    return intervals
+
+
+def _uncut(runs: list[ComparedRun], quantity: str) -> Interval:
+    """The interval of a quantity as it is computed, which may go beyond what there can be."""
+    values = _of_seeds(runs, quantity)
+    first = next(run for run in runs if quantity in run.values)
+    if len(values) == 1 and quantity in first.intervals:
+        return first.intervals[quantity]
+    return over_seeds(values)
+
+
+def _of_seeds(runs: list[ComparedRun], quantity: str) -> list[float]:
+    """A quantity of the first run of each seed: another of the same seed says nothing more."""
+    having = [run for run in runs if quantity in run.values]
+    seeds = [run.seed for run in having]
+    return [
+        run.values[quantity]
+        for number, run in enumerate(having)
+        if run.seed is None or run.seed not in seeds[:number]
+    ]
+
+
+def _difference(first: Group, second: Group, quantity: str) -> Difference | None:
+    if quantity.startswith(f"{FAITHFULNESS}.") and len(_settings([first, second])) > 1:
+        return None  # measured in another way: their difference says nothing
+    one, other = first.values(quantity), second.values(quantity)
+    interval: Interval | None
+    if len(one) > 1 and len(other) > 1:
+        interval = difference_over_seeds(one, other)
+    elif one and other:
+        interval = difference_of_intervals(
+            _uncut(first.runs, quantity), _uncut(second.runs, quantity)
+        )
+    else:
+        interval = None
+    if interval is None:
+        return None
+    interval = interval.within(*describe_quantity(quantity).range_of_differences)
+    return Difference(first.task, first.data, quantity, first.label, second.label, interval)
+
+
+def _settings(groups: list[Group]) -> set[str]:
+    """In which ways faithfulness was measured."""
+    return {run.settings for group in groups for run in group.runs if run.settings is not None}
+
+
+def _run_to_json(run: ComparedRun) -> dict[str, Any]:
+    kept = asdict(run)
+    del kept["config"]
+    return {**kept, "run": str(run.run)}
+
+
+def _notes(groups: list[Group]) -> list[str]:
+    runs = [run for group in groups for run in group.runs]
+    notes = [f"{run.run}: {note}" for run in runs for note in run.notes]
+    if len({(group.task, group.data) for group in groups}) > 1:
+        notes.append(
+            "These runs are of different tasks or data: they are listed side by side, and "
+            "differences are taken within the same task and data only."
+        )
+    for group in groups:
+        if group.repeated:
+            repeated = ", ".join(str(run.run) for run in group.repeated)
+            notes.append(
+                f"{repeated}: of the same seed and config as a run before, so it counts once."
+            )
+    for task, data in dict.fromkeys((group.task, group.data) for group in groups):
+        ways = _settings([g for g in groups if (g.task, g.data) == (task, data)])
+        if len(ways) > 1:
+            notes.append(
+                f"Faithfulness on {data} was measured in different ways ({'; '.join(sorted(ways))}"
+                "), so it is not compared: measure the runs again with the same options."
+            )
+    if any(group.num_runs == 1 for group in groups):
+        notes.append(
+            "Where a run stands alone, intervals are over its test samples: they say nothing about "
+            "another seed."
+        )
+    return notes

@@ -1,0 +1,363 @@
+"""Compare two runs sample by sample: how far their maps differ, and where predictions changed."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import binomtest
+
+from attention_atlas.analysis.comparison.token_alignment import (
+    Pieces,
+    common_pieces,
+    same_boxes,
+    spread,
+)
+from attention_atlas.analysis.heads.similarity import MAX_ROWS, distributions, jensen_shannon
+from attention_atlas.atlas import Atlas, Sample
+from attention_atlas.atlas.schema import plain_json
+from attention_atlas.errors import InputError
+
+CHANGES = ("same", "fixed", "broken", "changed")
+
+
+@dataclass(frozen=True)
+class SampleDifference:
+    """One sample in two runs.
+
+    Attributes:
+        sample_id: In both.
+        label: Name of the true class.
+        first: Name of the class that the first run predicts.
+        second: Name of the class that the second run predicts.
+        change: `same` prediction; `fixed`: the first was wrong and the second is right; `broken`:
+            the other way round; `changed`: from one wrong class to another.
+        readout: Divergence of the readout rows, mean of heads, in bits; None where one has none.
+        layers: Divergence of the maps of each layer, mean of heads; None without maps in both.
+    """
+
+    sample_id: str
+    label: str
+    first: str
+    second: str
+    change: str
+    readout: float | None = None
+    layers: list[float] | None = None
+
+    @property
+    def divergence(self) -> float | None:
+        """That of the readout rows, or else of the maps, mean of layers; None without either."""
+        if self.readout is not None:
+            return self.readout
+        return float(np.mean(self.layers)) if self.layers else None
+
+
+@dataclass(frozen=True)
+class HeadMatch:
+    """A head of the first run, the head of the second that is matched with it, and how far."""
+
+    first: int
+    second: int
+    divergence: float
+
+
+@dataclass(frozen=True)
+class SampleComparison:
+    """Two runs, sample by sample. All divergences are Jensen-Shannon, in bits.
+
+    Attributes:
+        first: Location of an atlas.
+        second: Location of the other.
+        samples: Those in both, in the order of the first.
+        only_first: Samples that the second does not hold.
+        only_second: Samples that the first does not hold.
+        layers: Mean divergence of each layer; empty where maps could not be compared.
+        num_mapped: Samples that it is of.
+        matches: Of each layer, the heads that are matched with one another.
+        notes: Sentences on what was not compared, and why.
+    """
+
+    first: str
+    second: str
+    samples: list[SampleDifference]
+    only_first: int
+    only_second: int
+    layers: list[float]
+    num_mapped: int
+    matches: list[list[HeadMatch]]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def readout(self) -> float | None:
+        """Mean divergence of the readout rows; None where there is none."""
+        known = [sample.readout for sample in self.samples if sample.readout is not None]
+        return float(np.mean(known)) if known else None
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """How many samples have each of `CHANGES`."""
+        counts = Counter(sample.change for sample in self.samples)
+        return {change: counts[change] for change in CHANGES}
+
+    @property
+    def p_value(self) -> float:
+        """Exact McNemar test: how likely so uneven a split of fixed and broken is by chance."""
+        fixed, broken = self.changes["fixed"], self.changes["broken"]
+        return float(binomtest(fixed, fixed + broken).pvalue) if fixed + broken else 1.0
+
+    def changed(self, *changes: str) -> list[SampleDifference]:
+        """Return the samples of these changes, by default all but `same`."""
+        wanted = changes or CHANGES[1:]
+        return [sample for sample in self.samples if sample.change in wanted]
+
+    def most_different(self, count: int = 10) -> list[SampleDifference]:
+        """Return the samples whose readout rows differ most, or whose maps do without readouts."""
+        known = [(each.divergence, each) for each in self.samples if each.divergence is not None]
+        known.sort(key=lambda pair: (-pair[0], pair[1].sample_id))
+        return [sample for _, sample in known[:count]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        found = {"readout": self.readout, "changes": self.changes, "p_value": self.p_value}
+        return dict(plain_json(asdict(self) | found))
+
+
+def why_not_samples(first: Atlas, second: Atlas) -> str | None:
+    """Say why two atlases cannot be compared sample by sample; None where they can."""
+    for what in ("task", "data", "classes"):
+        one, other = getattr(first, what), getattr(second, what)
+        if one != other:
+            return (
+                f"Samples are not compared, because the {what} of the runs "
+                f"{'differ' if what == 'classes' else 'differs'}: "
+                f"{_listed(one)} and {_listed(other)}."
+            )
+    if first.attributes.token_layout != second.attributes.token_layout:
+        return (
+            "Samples are not compared, because tokens stand for different things in the two runs."
+        )
+    if not set(first.sample_ids) & set(second.sample_ids):
+        return "Samples are not compared, because no sample is in both runs."
+    return None
+
+
+def compare_samples(
+    first: Atlas,
+    second: Atlas,
+    max_rows: int | None = MAX_ROWS,
+    progress: Callable[[int, int], None] | None = None,
+) -> SampleComparison:
+    """Compare the last epochs of two atlases sample by sample, where ids agree.
+
+    Rows are compared by the Jensen-Shannon divergence in bits (0 alike, 1 no key shared), with the
+    share of a null key as a key of its own, and abs(A) / sum abs(A) of signed weights. Heads of two
+    runs do not correspond, so of a layer and of the readout the mean of the heads is compared; and
+    apart from that the heads of each layer are matched by the Hungarian method (Kuhn 1955), so that
+    the sum of the divergences of the pairs, mean over rows and samples, is least.
+
+    Where the two cut a sample into other tokens, both are spread over the pieces that the edges of
+    all tokens cut the input into (see `pieces`), and rows are those of queries that cover the same
+    place; so a weight that only moved from a word to its syllables is no difference. Texts that are
+    not the same in both, and images of another size, have no place in common and are left out.
+
+    Args:
+        first: An atlas.
+        second: Of the same task, data and classes.
+        max_rows: Evenly spaced rows of each map that are compared, None for all.
+        progress: Called with samples done, and all.
+
+    Raises:
+        InputError: If the two cannot be compared (the sentence of `why_not_samples`), or a sample
+            has another label in the two.
+    """
+    reason = why_not_samples(first, second)
+    if reason is not None:
+        raise InputError(reason)
+    comparing = _Comparing(first, second, max_rows)
+    others = {sample.sample_id: _Kept.of(sample) for sample in second}
+    samples = []
+    for done, sample in enumerate(first, start=1):
+        if sample.sample_id in others:
+            samples.append(comparing.sample(sample, others[sample.sample_id]))
+        if progress is not None:
+            progress(done, len(first))
+    return SampleComparison(
+        first=str(first.location),
+        second=str(second.location),
+        samples=samples,
+        only_first=len(first) - len(samples),
+        only_second=len(second) - len(samples),
+        layers=comparing.layers(),
+        num_mapped=comparing.num_mapped,
+        matches=comparing.matches(),
+        notes=comparing.notes(),
+    )
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is kept in memory of each sample of the second atlas, which may stand in any order."""
+
+    sample: Sample
+    label: int
+    prediction: int
+    boxes: npt.NDArray[Any]
+    readout: npt.NDArray[np.float32] | None
+    has_maps: bool
+
+    @classmethod
+    def of(cls, sample: Sample) -> "_Kept":
+        return cls(
+            sample,
+            sample.label,
+            sample.prediction,
+            sample.boxes,
+            _readout(sample),
+            sample.has_maps,
+        )
+
+
+class _Comparing:
+    """Goes through the samples of two atlases and sums up what it finds."""
+
+    def __init__(self, first: Atlas, second: Atlas, max_rows: int | None) -> None:
+        self.classes = first.classes
+        self.layout = first.attributes.token_layout
+        self.max_rows = max_rows
+        self.depths = len(first.layers), len(second.layers)
+        self.same_image_size = self.layout != "patch_box" or (
+            first[0].image.shape[:2] == second[0].image.shape[:2]
+        )
+        self.num_mapped = self.num_cut_differently = self.num_other_input = 0
+        self.total: npt.NDArray[np.float64] | None = None  # [L, H, H] over samples
+        self.total_layers = np.zeros(self.depths[0])
+
+    def sample(self, sample: Sample, other: _Kept) -> SampleDifference:
+        """Compare one sample."""
+        if sample.label != other.label:
+            raise InputError(
+                f"The sample {sample.sample_id!r} is labelled {self.classes[sample.label]!r} in "
+                f"one run and {self.classes[other.label]!r} in the other: they are of other data."
+            )
+        readout = layers = None
+        pieces = self._pieces(sample, other)
+        if pieces is not None:
+            readout = _readout_divergence(_readout(sample), other.readout, pieces)
+            if sample.has_maps and other.has_maps and self.depths[0] == self.depths[1] > 0:
+                layers = self._layers(sample, other.sample, pieces)
+        prediction = sample.prediction
+        return SampleDifference(
+            sample.sample_id,
+            self.classes[sample.label],
+            self.classes[prediction],
+            self.classes[other.prediction],
+            _change(sample.label, prediction, other.prediction),
+            readout,
+            layers,
+        )
+
+    def _pieces(self, sample: Sample, other: _Kept) -> Pieces | None:
+        """How the two are compared; None where they have no place in common."""
+        boxes = sample.boxes
+        if same_boxes(boxes, other.boxes):
+            return Pieces(None, None)
+        is_same_input = self.same_image_size
+        if self.layout == "character_span":
+            is_same_input = sample.text == other.sample.text
+        if not is_same_input:
+            self.num_other_input += 1
+            return None
+        self.num_cut_differently += 1
+        return common_pieces(boxes, other.boxes)
+
+    def _layers(self, sample: Sample, other: Sample, pieces: Pieces) -> list[float] | None:
+        queries = pieces.queries(sample.length, self.max_rows)
+        if not len(queries[0]):
+            return None
+        rows = [
+            spread(distributions(one, one.view_maps()[:, :, chosen]), shares)
+            for one, chosen, shares in zip(
+                (sample, other), queries, (pieces.first, pieces.second), strict=True
+            )
+        ]
+        by_layer = jensen_shannon(rows[0].mean(axis=1), rows[1].mean(axis=1)).mean(axis=-1)
+        by_head = np.stack(
+            [
+                jensen_shannon(rows[0][:, head, None], rows[1]).mean(axis=-1)
+                for head in range(rows[0].shape[1])
+            ],
+            axis=1,
+        )
+        self.num_mapped += 1
+        self.total_layers += by_layer
+        self.total = by_head.astype(np.float64) if self.total is None else self.total + by_head
+        return [float(divergence) for divergence in by_layer]
+
+    def layers(self) -> list[float]:
+        """Mean divergence of each layer."""
+        return (self.total_layers / self.num_mapped).tolist() if self.num_mapped else []
+
+    def matches(self) -> list[list[HeadMatch]]:
+        """The heads of each layer that are nearest to one another."""
+        if self.total is None:
+            return []
+        mean = self.total / self.num_mapped
+        return [
+            [
+                HeadMatch(int(one), int(other), float(layer[one, other]))
+                for one, other in zip(*linear_sum_assignment(layer), strict=True)
+            ]
+            for layer in mean
+        ]
+
+    def notes(self) -> list[str]:
+        """What was not compared, and why."""
+        notes = []
+        if self.num_cut_differently:
+            notes.append(
+                f"{self.num_cut_differently} samples are cut into other tokens: their weights are "
+                "compared over the pieces of the input that the tokens of both make."
+            )
+        if self.num_other_input:
+            what = "images have another size" if self.layout == "patch_box" else "texts differ"
+            notes.append(
+                f"The maps of {self.num_other_input} samples are not compared: their {what}."
+            )
+        if self.depths[0] != self.depths[1]:
+            notes.append(
+                f"Layers are not compared: the runs have {self.depths[0]} and {self.depths[1]}."
+            )
+        elif not self.num_mapped:
+            notes.append("Layers are not compared: no sample keeps its full maps in both runs.")
+        return notes
+
+
+def _readout(sample: Sample) -> npt.NDArray[np.float32] | None:
+    """Return the readout row as a distribution [K + 1], mean of heads."""
+    if not len(sample.readout) or not sample.length:
+        return None
+    mean: npt.NDArray[np.float32] = distributions(sample, sample.readout).mean(axis=0)
+    return mean
+
+
+def _readout_divergence(
+    first: npt.NDArray[np.float32] | None, second: npt.NDArray[np.float32] | None, pieces: Pieces
+) -> float | None:
+    if first is None or second is None:
+        return None
+    return float(jensen_shannon(spread(first, pieces.first), spread(second, pieces.second)))
+
+
+def _change(label: int, first: int, second: int) -> str:
+    if first == second:
+        return "same"
+    if second == label:
+        return "fixed"
+    return "broken" if first == label else "changed"
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else repr(value)

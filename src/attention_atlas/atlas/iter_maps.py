@@ -1,0 +1,55 @@
+"""Go through the full maps of many samples, one batch in memory and the next on its way."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.atlas.sample import Sample
+
+BATCH_BYTES = 4 * 2**20  # of float16; its float32 is about as large as a cache
+
+Batch = tuple[list[Sample], npt.NDArray[Any]]
+
+
+def iter_maps(samples: Sequence[Sample], batch_bytes: int) -> Iterator[Batch]:
+    """Yield samples of one length with their maps [N, L, H, K, K], the shortest first.
+
+    Args:
+        samples: All with maps.
+        batch_bytes: Most bytes of the maps of a batch; a larger sample comes alone.
+    """
+    batches = _batches(samples, batch_bytes)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead = None
+        for batch in batches:
+            following = pool.submit(_read, batch)
+            if ahead is not None:
+                yield ahead.result()
+            ahead = following
+        if ahead is not None:
+            yield ahead.result()
+
+
+def _batches(samples: Sequence[Sample], batch_bytes: int) -> Iterator[list[Sample]]:
+    """Cut the samples, in order of length, into batches of one length that are small enough."""
+    batch: list[Sample] = []
+    for sample in sorted(samples, key=lambda each: each.length):
+        most = max(1, batch_bytes // max(1, sample.num_map_bytes))
+        if batch and (sample.length != batch[0].length or len(batch) >= most):
+            yield batch
+            batch = []
+        batch.append(sample)
+    if batch:
+        yield batch
+
+
+def _read(samples: list[Sample]) -> Batch:
+    first = samples[0].view_maps()
+    maps = np.empty((len(samples), *first.shape), first.dtype)
+    maps[0] = first
+    for row, sample in zip(maps[1:], samples[1:], strict=True):
+        row[:] = sample.view_maps()
+    return samples, maps

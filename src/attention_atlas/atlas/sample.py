@@ -1,0 +1,220 @@
+"""One committed sample of an atlas; what it holds is read when it is asked for."""
+
+import json
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.atlas.schema import TOKEN_LAYOUTS, AtlasAttributes
+from attention_atlas.atlas.storage.group_reader import Rank
+from attention_atlas.atlas.token_boxes import box_in_words, stands_in_input
+from attention_atlas.errors import InputError
+
+
+class Sample:
+    """One committed sample; arrays are read when they are asked for, and trimmed to its length.
+
+    Letters of shapes: L layers, H heads, R heads of the readout, Q queries, K keys, C classes.
+
+    Every property raises `InputError` if the part of the atlas that holds it is damaged.
+    """
+
+    def __init__(self, attributes: AtlasAttributes, rank: Rank, row: int) -> None:
+        self._attributes = attributes
+        self._rank = rank
+        self._row = row
+        self.sample_id = rank.sample_ids[row]
+        self.length = int(rank.lengths[row])
+        self.epoch = int(rank.epochs[row])
+
+    def __repr__(self) -> str:
+        return f"Sample({self.sample_id!r}, epoch={self.epoch}, length={self.length})"
+
+    def _read(self, name: str) -> Any:
+        return self._rank.read(name, self._row)
+
+    @property
+    def split(self) -> str:
+        """Split that the sample belongs to."""
+        return str(self._read("split"))
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Groups that it counts in, such as `{"source": "imdb"}`."""
+        groups: dict[str, str] = json.loads(self._read("groups"))
+        return groups
+
+    @property
+    def label(self) -> int:
+        """True class; -1 where it is not known."""
+        return int(self._read("label"))
+
+    @property
+    def prediction(self) -> int:
+        """Predicted class; -1 of a model that predicts none."""
+        return int(self._read("prediction"))
+
+    @property
+    def label_name(self) -> str:
+        """Name of the true class."""
+        return _name(self._attributes.classes, self.label, "not labelled")
+
+    @property
+    def prediction_name(self) -> str:
+        """Name of the predicted class."""
+        return _name(self._attributes.classes, self.prediction, "not predicted")
+
+    @property
+    def verdict(self) -> str:
+        """What it is and what it was taken for, in words: `label good, predicted bad`."""
+        known = [f"label {self.label_name}"] if self.label >= 0 else ["no label"]
+        known += [f"predicted {self.prediction_name}"] if self.prediction >= 0 else []
+        return ", ".join(known)
+
+    @property
+    def logits(self) -> npt.NDArray[np.float32]:
+        """[C] scores before the softmax."""
+        return self._array("logits")
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """[C] softmax of the logits."""
+        logits = self.logits.astype(np.float64)
+        chances = np.exp(logits - logits.max(initial=-np.inf))
+        shares: npt.NDArray[np.float64] = chances / chances.sum()
+        return shares
+
+    @property
+    def boxes(self) -> npt.NDArray[Any]:
+        """[K, 2] character spans, or [K, 4] patch or time-frequency boxes."""
+        return self._array("boxes")
+
+    @property
+    def readout(self) -> npt.NDArray[np.float32]:
+        """[R, K] weights of the readout's query."""
+        return self._array("readout")
+
+    @property
+    def readout_entropy(self) -> npt.NDArray[np.float32]:
+        """[R] entropy of the readout row, in nats."""
+        return self._array("readout_entropy")
+
+    @property
+    def entropy(self) -> npt.NDArray[np.float32]:
+        """[L, H] entropy in nats, mean over the queries."""
+        return self._array("entropy")
+
+    @property
+    def null_share(self) -> npt.NDArray[np.float32] | None:
+        """[L, H] share of the null key, mean over the queries; None without a null key."""
+        return self._array("null_share") if self._attributes.has_null_key else None
+
+    @property
+    def readout_null_share(self) -> npt.NDArray[np.float32] | None:
+        """[R] share of the null key in the readout row; None without a null key."""
+        return self._array("readout_null_share") if self._attributes.has_null_key else None
+
+    @property
+    def signed(self) -> bool:
+        """Whether its weights may be negative."""
+        return self._attributes.signed
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether its full maps are kept."""
+        return bool(self._read("has_maps"))
+
+    @cached_property
+    def maps(self) -> npt.NDArray[Any]:
+        """[L, H, Q, K] attention weights, as float16 or float32.
+
+        A row sums to 1; with a null key to 1 minus its share. Where `signed`, weights may be
+        negative and a row sums to 1 - lambda of its layer (differential attention).
+
+        Raises:
+            InputError: If the sample keeps its readout row only.
+        """
+        return self.read_maps()
+
+    def read_maps(self) -> npt.NDArray[Any]:
+        """Read the maps [L, H, Q, K] from the store, without keeping them."""
+        if not self.has_maps:
+            raise InputError(
+                f"Sample {self.sample_id!r} keeps its readout row only, no full maps: choose one "
+                "of Atlas.mapped_sample_ids, or record with capture=full."
+            )
+        return self._array("maps")
+
+    def view_maps(self) -> npt.NDArray[Any]:
+        """Read the maps [L, H, Q, K] of a sample that has them, for reading only."""
+        maps: npt.NDArray[Any] = self._read("maps")
+        return maps
+
+    @property
+    def num_map_bytes(self) -> int:
+        """Bytes that its full maps take in memory, whether they are kept or not."""
+        array = self._rank.array("maps")
+        if array is None:
+            return 0
+        layers, heads = array.shape[1:3]
+        return layers * heads * self.length**2 * array.dtype.itemsize
+
+    @property
+    def text(self) -> str:
+        """The text; only for character spans."""
+        self._must_draw("text")
+        return str(self._read("text"))
+
+    @property
+    def image(self) -> npt.NDArray[np.uint8]:
+        """[height, width, channels]; only for patch boxes."""
+        self._must_draw("image")
+        return self._array("image")
+
+    @property
+    def spectrogram(self) -> npt.NDArray[Any]:
+        """[mels, frames] log-mel energies; only for time-frequency boxes."""
+        self._must_draw("spectrogram")
+        return self._array("spectrogram")
+
+    @property
+    def tokens(self) -> list[str]:
+        """What each of the K tokens stands for: the text of its span, or its box in words.
+
+        A token that stands for no part of the input is its name, such as [CLS], or the empty
+        string where its name is not known.
+        """
+        attributes, boxes = self._attributes, self.boxes
+        if attributes.token_layout == "character_span":
+            text = self.text
+            tokens = [text[start:end] for start, end in boxes.tolist()]
+        else:
+            tokens = [
+                box_in_words(attributes.token_layout, *box) if is_placed else ""
+                for box, is_placed in zip(boxes.tolist(), stands_in_input(boxes), strict=True)
+            ]
+        first, last = attributes.leading_tokens, attributes.trailing_tokens
+        return [*first, *tokens[len(first) : len(tokens) - len(last)], *last]
+
+    @property
+    def stands_in_input(self) -> npt.NDArray[np.bool_]:
+        """[K] whether a token stands for a part of the input; of CLS, SEP or silence it is not."""
+        return stands_in_input(self.boxes)
+
+    def _must_draw(self, name: str) -> None:
+        holds = TOKEN_LAYOUTS[self._attributes.token_layout].input_name
+        if holds != name:
+            raise InputError(
+                f"The atlas {self._rank.location} holds no {name}: it holds the {holds}."
+            )
+
+    def _array(self, name: str) -> npt.NDArray[Any]:
+        """Return a copy, so that nobody changes the block that the next sample reads from."""
+        values: npt.NDArray[Any] = self._read(name)
+        return values.copy()
+
+
+def _name(classes: list[str], place: int, unknown: str) -> str:
+    return unknown if place < 0 else classes[place]

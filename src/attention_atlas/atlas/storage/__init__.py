@@ -1,0 +1,1 @@
+"""How the bytes of an atlas lie on disk; nothing above `atlas` needs it."""

@@ -1,0 +1,209 @@
+"""The group of one rank: which rows of it are committed, and what each array holds for a row."""
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.atlas.schema import METADATA, NOT_COMMITTED, RAGGED_DIMENSIONS
+from attention_atlas.atlas.storage.array_reader import (
+    MOST_BYTES,
+    DamagedChunkError,
+    Region,
+    StoredArray,
+)
+from attention_atlas.atlas.storage.file_reading import Files
+from attention_atlas.atlas.storage.locations import Location
+from attention_atlas.errors import InputError
+
+# The arrays that are read on opening, `length` first: it is written last, so that what it shows as
+# committed is there in all others, also while a writer is at work.
+_INDEX_FILL = {"length": NOT_COMMITTED, "epoch": -1, "sample_id": ""}
+
+
+class Rank:
+    """The rows of one rank.
+
+    Attributes:
+        location: Of the atlas.
+        name: Of the group, such as `rank-0`.
+        attributes: Of the group.
+        lengths: [n] number of tokens of each row; -1 where none is committed.
+        epochs: [n] epoch of each row.
+        sample_ids: [n] name of the sample of each row.
+        committed_rows: Numbers of the committed rows, in increasing order.
+
+    Raises:
+        InputError: If the index of rows is damaged.
+    """
+
+    def __init__(self, location: Location, files: Files, name: str) -> None:
+        self.location = location
+        self.name = name
+        self._files = files
+        # Read before the index: a group that says that it is finished has its whole index.
+        self.attributes = self._read_attributes()
+        while (error := self._read_rows()) is not None:
+            # A writer that goes on with a finished group rewrites its attributes before it commits,
+            # so what does not fit together is damage only if they are still the same.
+            before, self.attributes = self.attributes, self._read_attributes()
+            if before == self.attributes:
+                raise error
+
+    def _read_rows(self) -> InputError | None:
+        """Read the index of rows; return what is wrong with it."""
+        self._arrays: dict[str, StoredArray | None] = {}
+        self.finished = bool(self.attributes.get("finished", False))
+        self.lengths = self._read_index("length", None)
+        self.epochs = self._read_index("epoch", len(self.lengths))
+        names = self._read_index("sample_id", len(self.lengths))
+        self.sample_ids: list[str] = list(map(str, names))
+        committed = self.lengths != NOT_COMMITTED
+        self.committed_rows: list[int] = np.flatnonzero(committed).tolist()
+        return self._check_index(committed, names)
+
+    def _read_attributes(self) -> dict[str, Any]:
+        content, index = self._files.read(
+            [f"{self.name}/{METADATA}", f"{self.name}/length/{METADATA}"]
+        )
+        if content is None and index is None:
+            return {}  # a writer has just made the folder, or was killed when it had
+        if content is None:  # a writer may have written both between the two looks
+            (content,) = self._files.read([f"{self.name}/{METADATA}"])
+        try:
+            attributes: dict[str, Any] = json.loads(content or b"").get("attributes", {})
+        except (ValueError, AttributeError) as error:
+            raise InputError(
+                f"The atlas {self.location} is damaged: {self.name}/{METADATA} cannot be read."
+            ) from error
+        return attributes
+
+    def array(self, name: str) -> StoredArray | None:
+        """Return an array of the group; None if there is none of this name."""
+        if name not in self._arrays:
+            key = f"{self.name}/{name}"
+            (metadata,) = self._files.read([f"{key}/{METADATA}"])
+            try:
+                found = (
+                    None
+                    if metadata is None
+                    else StoredArray(self._files, key, metadata, keep=name != "maps")
+                )
+            except (ValueError, KeyError, AttributeError) as error:
+                raise InputError(
+                    f"The atlas {self.location} is damaged: {key} cannot be read ({error})."
+                ) from error
+            self._arrays[name] = found
+        return self._arrays[name]
+
+    def _read_index(self, name: str, num_rows: int | None) -> npt.NDArray[Any]:
+        """Return an array of the index; a chunk that is missing holds fill values."""
+        array = self.array(name)
+        if array is None:
+            if num_rows:
+                raise self._damaged_index(name, "is missing")
+            return np.zeros(0, dtype=np.int32)
+        if len(array.shape) != 1:
+            raise self._damaged_index(name, f"has {len(array.shape)} axes")
+        num_rows = array.shape[0] if num_rows is None else num_rows
+        try:
+            needed = array.chunks_of([(0, num_rows)])
+        except DamagedChunkError as error:
+            raise self._damaged_index(name, str(error)) from error
+        if len(needed) * array.chunks[0] * array.dtype.itemsize > MOST_BYTES:
+            raise self._damaged_index(name, f"claims {len(needed)} chunks of {array.chunks[0]}")
+        keys = [array.chunk_key(numbers) for numbers in needed]
+        values = np.full(len(needed) * array.chunks[0], _INDEX_FILL[name], array.dtype)
+        contents = self._read_in_order([f"{array.key}/{key}" for key in keys])
+        for (number,), key, content in zip(needed, keys, contents, strict=True):
+            if content is None:
+                continue
+            first = number * array.chunks[0]
+            try:
+                values[first : first + array.chunks[0]] = array.decode(key, content)
+            except DamagedChunkError as error:
+                raise self._damaged_index(name, str(error)) from error
+        return values[:num_rows]
+
+    def _read_in_order(self, keys: list[str]) -> list[bytes | None]:
+        """Read chunks that are written one after the other, so that none is missed in between.
+
+        A writer may commit two flushes after the chunk of the first was looked for and before that
+        of the second is. So what is missing before a chunk that is there is looked for again: by
+        then it was written, or it is lost.
+        """
+        contents = self._files.read(keys)
+        there = [number for number, content in enumerate(contents) if content is not None]
+        gaps = [number for number in range(max(there, default=0)) if contents[number] is None]
+        for number, content in zip(
+            gaps, self._files.read([keys[number] for number in gaps]), strict=True
+        ):
+            contents[number] = content
+        return contents
+
+    def _damaged_index(self, name: str, what: str) -> InputError:
+        return InputError(
+            f"The atlas {self.location} is damaged: {self.name}/{name} cannot be read, because it "
+            f"{what}. Record the maps again."
+        )
+
+    def _check_index(
+        self, committed: npt.NDArray[np.bool_], names: npt.NDArray[Any]
+    ) -> InputError | None:
+        """Find chunks that are missing from the index; they read as fill values."""
+        last = self.committed_rows[-1] + 1 if self.committed_rows else 0
+        has_name = np.asarray(names[:last] != "", dtype=bool)
+        has_mark, has_epoch = committed[:last], self.epochs[:last] >= 0
+        # Flushes come one after the other, so only the last may stand without its mark.
+        bad = np.flatnonzero(np.where(has_mark, ~(has_name & has_epoch), has_name))
+        if len(bad):
+            row = int(bad[0])
+            lost = "length" if not has_mark[row] else "sample_id" if has_epoch[row] else "epoch"
+            sample = repr(self.sample_ids[row]) if self.sample_ids[row] else f"of row {row}"
+            return InputError(
+                f"The atlas {self.location} is damaged: a chunk of {self.name}/{lost} with the "
+                f"sample {sample} is missing. Record the maps again."
+            )
+        count = self.attributes.get("committed")
+        if self.finished and count is not None and count != len(self.committed_rows):
+            return InputError(
+                f"The atlas {self.location} is damaged: {self.name} committed {count} samples and "
+                f"shows {len(self.committed_rows)}. Record the maps again."
+            )
+        return None
+
+    def read(self, name: str, row: int) -> Any:
+        """Return what an array holds for a row, trimmed to the sizes of the sample.
+
+        It may be a view of what the next row is read from, so it must not be changed.
+
+        Raises:
+            InputError: If the chunk that holds it is missing or damaged; it names the sample.
+        """
+        array = self.array(name)
+        if array is None:
+            raise self.damaged(name, row, "is missing")
+        try:
+            values = array.read(self.region(array, row))
+        except (DamagedChunkError, OSError) as error:
+            raise self.damaged(name, row, str(error)) from error
+        return values[0]
+
+    def region(self, array: StoredArray, row: int) -> Region:
+        """Return where an array holds a row."""
+        sizes = zip(array.dimensions[1:], array.shape[1:], strict=True)
+        return [(row, row + 1), *((0, self._size(name, size, row)) for name, size in sizes)]
+
+    def _size(self, dimension: str, size: int, row: int) -> int:
+        """Return the size of a sample along a dimension."""
+        if dimension not in RAGGED_DIMENSIONS:
+            return size
+        return int(self.read("frames", row) if dimension == "frame" else self.lengths[row])
+
+    def damaged(self, name: str, row: int, what: str) -> InputError:
+        """Return the error of a damaged part of a sample."""
+        return InputError(
+            f"The atlas {self.location} is damaged: {self.name}/{name} of the sample "
+            f"{self.sample_ids[row]!r} {what}. Record the maps again."
+        )

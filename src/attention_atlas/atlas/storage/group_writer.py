@@ -1,0 +1,167 @@
+"""The group of one rank while it is written: its arrays, their chunks and their digests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.atlas.schema import COMMIT_ARRAYS, DRAFT, METADATA, ArraySpec
+from attention_atlas.atlas.storage import digests
+from attention_atlas.atlas.storage.array_reader import StoredArray
+from attention_atlas.atlas.storage.codecs import cut, encode
+from attention_atlas.atlas.storage.file_reading import Files
+from attention_atlas.atlas.storage.file_writing import FileWriter
+from attention_atlas.atlas.storage.row_buffer import Flush
+from attention_atlas.atlas.storage.zarr_metadata import SEPARATOR, array_json, group_json
+from attention_atlas.errors import InputError
+
+LARGEST_MAP_CHUNK = 4 * 2**20  # bytes; the maps of a larger sample are cut into layers
+
+
+@dataclass
+class _Array:
+    """An array that is written."""
+
+    spec: ArraySpec
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+
+
+class RankWriting:
+    """Writes the files of one rank's group, all of them from one thread at a time.
+
+    Attributes:
+        committed: Samples whose commit mark is written.
+
+    Args:
+        writer: Of the files below the root of the atlas.
+        name: Of the group, such as `rank-0`.
+        keep_digests: Whether the digests of the chunks are gathered.
+    """
+
+    def __init__(self, writer: FileWriter, name: str, keep_digests: bool) -> None:
+        self.name = name
+        self.committed = 0
+        self._writer = writer
+        self._arrays: dict[str, _Array] = {}
+        self._digests: dict[str, dict[str, str]] | None = {} if keep_digests else None
+
+    def write_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Write the attributes of the group, in the place of those that are there."""
+        self._writer.write(f"{self.name}/{METADATA}", group_json(attributes))
+
+    def create(
+        self, specs: Mapping[str, ArraySpec], sizes: Mapping[str, int], steps: Mapping[str, int]
+    ) -> None:
+        """Write the metadata of all arrays."""
+        # The commit mark is created last as well: without it a group holds nothing.
+        names = [name for name in specs if name not in COMMIT_ARRAYS]
+        for name in (*names, *COMMIT_ARRAYS):
+            spec = specs[name]
+            shape = tuple(sizes[dimension] for dimension in spec.dimensions)
+            self._arrays[name] = _Array(spec, shape, _chunks_of(name, spec, steps))
+            self._write_metadata(name)
+
+    def take_over(self, specs: Mapping[str, ArraySpec], arrays: Mapping[str, StoredArray]) -> None:
+        """Go on with the arrays that are there."""
+        for name, array in arrays.items():
+            self._arrays[name] = _Array(specs[name], array.shape, array.chunks)
+
+    def clean_up(self, files: Files, first_row: int) -> None:
+        """Remove the chunks from a row on, of a flush that was never committed, and drafts.
+
+        Of the chunks that stay the digests are gathered, if any are.
+
+        Raises:
+            InputError: If the digests that the group kept are none of these chunks.
+        """
+        for name, array in self._arrays.items():
+            folder = f"{self.name}/{name}"
+            for key in files.names(folder):
+                is_draft = key.endswith(DRAFT)
+                if not is_draft and not key.startswith(f"c{SEPARATOR}"):
+                    continue  # the metadata, or no file of the atlas
+                number = key.removesuffix(DRAFT).split(SEPARATOR)[1]
+                if is_draft or int(number) * array.chunks[0] >= first_row:
+                    self._writer.remove(f"{folder}/{key}")
+                elif self._digests is not None:
+                    (content,) = files.read([f"{folder}/{key}"])
+                    self._keep_digest(name, key, content or b"")
+
+    def check_digests(self, kept: Mapping[str, str], location: object) -> None:
+        """Check that the chunks that are there are those of the digests that were kept.
+
+        Raises:
+            InputError: They are not.
+        """
+        found = self.digests() or {}
+        for name, digest in kept.items():
+            if found.get(name) != digest:
+                raise InputError(
+                    f"The atlas {location} is damaged: {self.name}/{name} is not as it was "
+                    "written. Record the maps again."
+                )
+
+    def resize(self, sizes: Mapping[str, int]) -> None:
+        """Give the arrays these sizes along these dimensions."""
+        for name, array in self._arrays.items():
+            old = zip(array.spec.dimensions, array.shape, strict=True)
+            shape = tuple(sizes.get(dimension, size) for dimension, size in old)
+            if shape != array.shape:
+                array.shape = shape
+                self._write_metadata(name)
+
+    def write_maps(self, maps: Mapping[int, npt.NDArray[Any]]) -> None:
+        """Write maps [L, H, Q, K] by their row; they count once the row is committed."""
+        array = self._arrays["maps"]
+        for row, of_row in maps.items():
+            queries, keys = (
+                -(-size // step) * step
+                for size, step in zip(of_row.shape[2:], array.chunks[3:], strict=True)
+            )
+            padded = np.zeros((1, *of_row.shape[:2], queries, keys), dtype=array.spec.dtype)
+            padded[0, :, :, : of_row.shape[2], : of_row.shape[3]] = of_row
+            self._write_block("maps", row, padded)
+
+    def commit(self, flush: Flush) -> None:
+        """Write the rows of a flush, the commit mark last."""
+        flush.finish()
+        names = [name for name in flush.blocks if name not in COMMIT_ARRAYS]
+        for name in (*names, *COMMIT_ARRAYS):
+            self._write_block(name, flush.first_row, flush.blocks[name])
+        self.committed += flush.num_rows
+
+    def digests(self) -> dict[str, str] | None:
+        """Return the digest of every array, or None if they are not kept."""
+        if self._digests is None:
+            return None
+        return {name: digests.array_digest(self._digests.get(name, {})) for name in self._arrays}
+
+    def _write_metadata(self, name: str) -> None:
+        array = self._arrays[name]
+        content = array_json(array.spec, array.shape, array.chunks)
+        self._writer.write(f"{self.name}/{name}/{METADATA}", content)
+
+    def _write_block(self, name: str, first_row: int, block: npt.NDArray[Any]) -> None:
+        array = self._arrays[name]
+        first = first_row // array.chunks[0]
+        for numbers, chunk in cut(block, array.chunks):
+            key = SEPARATOR.join(("c", str(first + numbers[0]), *map(str, numbers[1:])))
+            content = encode(chunk)
+            self._writer.write(f"{self.name}/{name}/{key}", content)
+            self._keep_digest(name, key, content)
+
+    def _keep_digest(self, name: str, key: str, content: bytes) -> None:
+        if self._digests is not None:
+            self._digests.setdefault(name, {})[key] = digests.chunk_digest(content)
+
+
+def _chunks_of(name: str, spec: ArraySpec, steps: Mapping[str, int]) -> tuple[int, ...]:
+    chunks = [steps.get(dimension, 1) for dimension in spec.dimensions]
+    if name == "maps":
+        chunks[0] = 1
+        if np.prod(chunks) * np.dtype(spec.dtype).itemsize > LARGEST_MAP_CHUNK:
+            chunks[1] = 1
+    return tuple(chunks)

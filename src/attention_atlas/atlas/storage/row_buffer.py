@@ -1,0 +1,92 @@
+"""The rows that are committed together, gathered as whole chunks of every array."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attention_atlas.atlas.captured_batch import CapturedBatch
+from attention_atlas.atlas.schema import GROWING_DIMENSIONS, RAGGED_DIMENSIONS, ArraySpec
+
+
+class Flush:
+    """One block of whole chunks for each array but `maps`.
+
+    Args:
+        specs: Of all arrays.
+        sizes: Along the dimensions in which all samples are alike.
+        steps: Size of a chunk along the others, and rows of a flush as that along `sample`.
+        first_row: Of the flush.
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[str, ArraySpec],
+        sizes: Mapping[str, int],
+        steps: Mapping[str, int],
+        first_row: int,
+    ) -> None:
+        self.first_row = first_row
+        self.num_rows = 0
+        self.num_free = steps["sample"]
+        self._steps = steps
+        self._specs = {name: spec for name, spec in specs.items() if name != "maps"}
+        lengths = {**sizes, **{name: steps[name] for name in GROWING_DIMENSIONS if name in steps}}
+        self.blocks: dict[str, npt.NDArray[Any]] = {}
+        for name, spec in self._specs.items():
+            shape = [lengths[dimension] for dimension in spec.dimensions]
+            self.blocks[name] = np.zeros(shape, object if spec.dtype == "str" else spec.dtype)
+
+    def add(self, batch: CapturedBatch, columns: Mapping[str, Any], rows: slice) -> None:
+        """Copy some samples of a batch, as many as there is room for."""
+        first, last = self.num_rows, self.num_rows + rows.stop - rows.start
+        for name, spec in self._specs.items():
+            values = columns[name][rows]
+            ragged = next((d for d in spec.dimensions if d in RAGGED_DIMENSIONS), None)
+            if ragged is None:
+                self.blocks[name][first:last] = values
+                continue
+            valid = columns["frames" if ragged == "frame" else "length"][rows]
+            self._copy(name, spec.dimensions.index(ragged), slice(first, last), values, valid)
+        self.num_rows, self.num_free = last, self.num_free - (last - first)
+
+    def _copy(
+        self,
+        name: str,
+        axis: int,
+        rows: slice,
+        values: npt.NDArray[Any],
+        valid: npt.NDArray[Any],
+    ) -> None:
+        """Copy the valid part of samples that differ in size along an axis."""
+        longest = int(valid.max(initial=0))
+        values = values[(*[slice(None)] * axis, slice(longest))]
+        self._widen(name, axis, longest)
+        region = (rows, *(slice(size) for size in values.shape[1:]))
+        if valid.min(initial=longest) == longest:
+            self.blocks[name][region] = values
+            return
+        sizes = (longest if index == axis else 1 for index in range(1, values.ndim))
+        mask = (np.arange(longest) < valid[:, None]).reshape(len(valid), *sizes)
+        # The part behind the end stays 0.
+        np.copyto(self.blocks[name][region], values, where=mask, casting="unsafe")
+
+    def _widen(self, name: str, axis: int, size: int) -> None:
+        """Grow a block by whole chunks until this size fits along an axis."""
+        block = self.blocks[name]
+        step = self._steps[self._specs[name].dimensions[axis]]
+        missing = -(-size // step) * step - block.shape[axis]
+        if missing > 0:
+            widths = [(0, missing if i == axis else 0) for i in range(block.ndim)]
+            self.blocks[name] = np.pad(block, widths)
+
+    def finish(self) -> None:
+        """Put the fill values into the rows that are left."""
+        for name, block in self.blocks.items():
+            block[self.num_rows :] = self._specs[name].fill_value
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the blocks take, without the texts."""
+        return sum(block.nbytes for block in self.blocks.values())

@@ -1,0 +1,128 @@
+"""Look at every chunk of an atlas: whether it is there, can be decoded, and is as written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from attention_atlas.atlas.schema import DRAFT, MAP_DTYPES, METADATA, AtlasAttributes, array_specs
+from attention_atlas.atlas.storage.array_reader import DamagedChunkError, Numbers, StoredArray
+from attention_atlas.atlas.storage.digests import ATTRIBUTE, array_digest, chunk_digest
+from attention_atlas.atlas.storage.file_reading import Files
+from attention_atlas.atlas.storage.group_reader import Rank
+from attention_atlas.atlas.storage.locations import Location
+from attention_atlas.errors import InputError
+
+
+@dataclass
+class Verification:
+    """What was found; `str()` says it in words.
+
+    Attributes:
+        location: Of the atlas.
+        num_chunks: Chunks that were looked at.
+        damages: One sentence for each damaged chunk or array, which names a sample.
+        without_digests: Groups of ranks that keep no digests, so that chunks that were replaced
+            by others that can be decoded are not noticed there.
+    """
+
+    location: Location
+    num_chunks: int = 0
+    damages: list[str] = field(default_factory=list)
+    without_digests: list[str] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no damage was found."""
+        return not self.damages
+
+    def __str__(self) -> str:
+        if self.damages:
+            lines = [f"The atlas {self.location} is damaged:", *self.damages]
+        else:
+            lines = [f"All {self.num_chunks} chunks of {self.location} are there and decode."]
+            if not self.without_digests:
+                lines = [f"All {self.num_chunks} chunks of {self.location} are as written."]
+        if self.without_digests:
+            lines.append(
+                f"{', '.join(self.without_digests)} keeps no digests, so that only missing chunks "
+                "and those that cannot be decoded are found."
+            )
+        return "\n".join(lines)
+
+
+def verify(
+    location: Location, files: Files, ranks: list[Rank], attributes: AtlasAttributes
+) -> Verification:
+    """Look at every chunk of all ranks.
+
+    Arrays that are not known, as those of a later version, are not looked at, nor is what other
+    programs put into the folders.
+    """
+    found = Verification(location)
+    names = sorted(array_specs(attributes, MAP_DTYPES[0]))
+    for rank in ranks:
+        kept = rank.attributes.get(ATTRIBUTE)
+        digests = kept if isinstance(kept, dict) else {}
+        if not digests:
+            found.without_digests.append(rank.name)
+        for name in names if rank.committed_rows else ():
+            _verify_array(found, files, rank, name, digests.get(name))
+    return found
+
+
+def _verify_array(
+    found: Verification, files: Files, rank: Rank, name: str, digest: str | None
+) -> None:
+    """Look at every chunk of an array."""
+    try:
+        array = rank.array(name)
+    except InputError:
+        found.damages.append(
+            f"{rank.name}/{name} cannot be read, because its {METADATA} is broken."
+        )
+        return
+    if array is None:
+        found.damages.append(f"{rank.name}/{name} is missing.")
+        return
+    wanted = dict(_wanted(rank, array))
+    stored = set(_stored_keys(files, array.key)) if digest else set()
+    digests: dict[str, str] = {}
+    is_damaged = False
+    for key in sorted(wanted.keys() | stored):
+        (content,) = files.read([f"{array.key}/{key}"])
+        found.num_chunks += 1
+        if content is not None and digest:
+            digests[key] = chunk_digest(content)
+        try:
+            array.decode(key, content)
+        except DamagedChunkError as error:
+            is_damaged = True
+            of_sample = f" of the sample {wanted[key]!r}" if key in wanted else ""
+            found.damages.append(f"{rank.name}/{name}{of_sample} {error}.")
+    if digest and not is_damaged and array_digest(digests) != digest:
+        found.damages.append(
+            f"{rank.name}/{name} is not as it was written, though all of its chunks can be "
+            "decoded: its digest differs, so that any sample may be changed."
+        )
+
+
+def _wanted(rank: Rank, array: StoredArray) -> Iterator[tuple[str, str]]:
+    """Yield the key of each chunk that a committed row needs, with the first such sample."""
+    seen: set[Numbers] = set()
+    name = array.key.rpartition("/")[2]
+    for row in rank.committed_rows:
+        try:
+            if name == "maps" and not rank.read("has_maps", row):
+                continue
+            region = rank.region(array, row)
+        except InputError:  # the array that tells of the size is damaged, and told of itself
+            continue
+        for numbers in array.chunks_of(region):
+            if numbers not in seen:
+                seen.add(numbers)
+                yield array.chunk_key(numbers), rank.sample_ids[row]
+
+
+def _stored_keys(files: Files, folder: str) -> list[str]:
+    """Return the keys of all chunks in the folder of an array."""
+    names = files.names(folder)
+    return [name for name in names if name.startswith("c.") and not name.endswith(DRAFT)]

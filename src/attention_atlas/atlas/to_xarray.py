@@ -1,0 +1,183 @@
+"""Turn the samples of an atlas into one xarray dataset with named dimensions and coordinates."""
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from attention_atlas.atlas.sample import Sample
+from attention_atlas.atlas.schema import (
+    NULL_KEY_ARRAYS,
+    SCHEMA_VERSION,
+    TOKEN_LAYOUTS,
+    AtlasAttributes,
+    array_specs,
+)
+
+_UNITS = {
+    "entropy": "nat",
+    "readout_entropy": "nat",
+    "mel": "Hz",
+    "frame": "s",
+    "height": "pixel",
+    "width": "pixel",
+}
+_BOX_UNITS = {
+    "character_span": "character",
+    "patch_box": "pixel",
+    "time_frequency_box": "s, Hz, s, Hz",
+}
+
+
+def to_dataset(attributes: AtlasAttributes, samples: list[Sample]) -> xarray.Dataset:
+    """Return a dataset of these samples; `maps` is read from the store when it is used.
+
+    netCDF has no float16: what is kept so says by its encoding to be written as float32.
+    """
+    mapped = [sample for sample in samples if sample.has_maps]
+    variables = _per_sample(attributes, samples)
+    if mapped:
+        # As wide as the longest sample of all, because the dimension `key` is shared.
+        maps = _Maps(mapped, longest=max(sample.length for sample in samples))
+        variables["maps"] = (
+            ("mapped_sample", "layer", "head", "query", "key"),
+            indexing.LazilyIndexedArray(maps),
+        )
+    dataset = xarray.Dataset(variables, attrs=_attributes(attributes))
+    dataset = dataset.assign_coords(_coordinates(attributes, samples, mapped, dict(dataset.sizes)))
+    specs = array_specs(attributes, "float16")
+    for name, variable in dataset.variables.items():
+        if name in specs:
+            variable.attrs["meaning"] = specs[str(name)].meaning
+        if name in _UNITS:
+            variable.attrs["units"] = _UNITS[str(name)]
+        if variable.dtype == np.float16:
+            variable.encoding["dtype"] = "float32"
+    dataset["boxes"].attrs["units"] = _BOX_UNITS[attributes.token_layout]
+    return dataset
+
+
+def _per_sample(attributes: AtlasAttributes, samples: list[Sample]) -> dict[str, Any]:
+    """Return the variables that every sample has, by name with their dimensions."""
+    layout = TOKEN_LAYOUTS[attributes.token_layout]
+    variables: dict[str, Any] = {
+        "logits": (("sample", "class"), np.stack([sample.logits for sample in samples])),
+        "entropy": (("sample", "layer", "head"), np.stack([s.entropy for s in samples])),
+        "readout_entropy": (
+            ("sample", "readout_head"),
+            np.stack([sample.readout_entropy for sample in samples]),
+        ),
+        "readout": (("sample", "readout_head", "key"), _pad([s.readout for s in samples])),
+        "boxes": (("sample", "key", "box"), _pad([sample.boxes for sample in samples])),
+    }
+    if attributes.has_null_key:
+        for name, spec in NULL_KEY_ARRAYS.items():
+            shares = np.stack([getattr(sample, name) for sample in samples])
+            variables[name] = (spec.dimensions, shares)
+    if layout.input_name == "text":
+        variables["text"] = ("sample", _texts([sample.text for sample in samples]))
+    elif layout.input_name == "image":
+        images = np.stack([sample.image for sample in samples])
+        variables["image"] = (("sample", "height", "width", "channel"), images)
+    else:
+        spectrograms = _pad([sample.spectrogram for sample in samples])
+        variables["spectrogram"] = (("sample", "mel", "frame"), spectrograms)
+    return variables
+
+
+def _coordinates(
+    attributes: AtlasAttributes,
+    samples: list[Sample],
+    mapped: list[Sample],
+    sizes: dict[Any, int],
+) -> dict[str, Any]:
+    names = sorted({name for sample in samples for name in sample.groups})
+    coordinates: dict[str, Any] = {
+        "sample": _texts([sample.sample_id for sample in samples]),
+        "label": ("sample", [sample.label for sample in samples]),
+        "prediction": ("sample", [sample.prediction for sample in samples]),
+        "length": ("sample", [sample.length for sample in samples]),
+        "split": ("sample", _texts([sample.split for sample in samples])),
+        "epoch": ("sample", [sample.epoch for sample in samples]),
+        "class": _texts(attributes.classes),
+        "layer": _texts(attributes.layers),
+        "box": _texts(list(TOKEN_LAYOUTS[attributes.token_layout].box_names)),
+    }
+    for name in ("head", "readout_head", "query", "key", "height", "width", "channel"):
+        if name in sizes:
+            coordinates[name] = np.arange(sizes[name])
+    for name in names:
+        coordinates[f"group_{name}"] = (
+            "sample",
+            _texts([sample.groups.get(name, "") for sample in samples]),
+        )
+    if mapped:
+        coordinates["mapped_sample"] = _texts([sample.sample_id for sample in mapped])
+        coordinates["mapped_epoch"] = ("mapped_sample", [sample.epoch for sample in mapped])
+    if "frame" in sizes:
+        coordinates["mel"] = attributes.mel_frequencies
+        coordinates["frame"] = np.arange(sizes["frame"]) * (attributes.frame_seconds or 0.0)
+    return coordinates
+
+
+def _attributes(attributes: AtlasAttributes) -> dict[str, Any]:
+    """Return what holds for all samples, as texts and numbers, which netCDF can hold too."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": attributes.task,
+        "data": attributes.data,
+        "token_layout": attributes.token_layout,
+        "mechanism": json.dumps(attributes.mechanism, ensure_ascii=False),
+        "signed": int(attributes.signed),
+        "checkpoint_digest": attributes.checkpoint_digest or "",
+    }
+
+
+class _Maps(BackendArray):
+    """The maps of some samples as one array [N, L, H, K, K] that reads what is indexed."""
+
+    def __init__(self, samples: list[Sample], longest: int) -> None:
+        self._samples = samples
+        self._longest = longest
+        first = samples[0].view_maps()
+        self.shape = (len(samples), *first.shape[:2], longest, longest)
+        self.dtype = first.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.BASIC, self._select
+        )
+
+    def _select(self, key: tuple[int | slice, ...]) -> npt.NDArray[Any]:
+        which, rest = key[0], key[1:]
+        if not isinstance(which, slice):
+            return self._padded(self._samples[which])[rest]
+        chosen = [self._padded(sample)[rest] for sample in self._samples[which]]
+        empty = np.empty((0, *self.shape[1:]), dtype=self.dtype)[(slice(None), *rest)]
+        return np.stack(chosen) if chosen else empty
+
+    def _padded(self, sample: Sample) -> npt.NDArray[Any]:
+        padded = np.full(self.shape[1:], np.nan, dtype=self.dtype)
+        padded[:, :, : sample.length, : sample.length] = sample.view_maps()
+        return padded
+
+
+def _pad(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Stack arrays that differ in size, filled up with NaN; whole numbers become float64."""
+    shape = np.max([array.shape for array in arrays], axis=0)
+    ragged = any(array.shape != tuple(shape) for array in arrays)
+    dtype = np.result_type(arrays[0], np.float16) if ragged else arrays[0].dtype
+    stacked = np.full((len(arrays), *shape), np.nan if ragged else 0, dtype=dtype)
+    for row, array in zip(stacked, arrays, strict=True):
+        row[tuple(slice(0, size) for size in array.shape)] = array
+    return stacked
+
+
+def _texts(values: list[str]) -> npt.NDArray[np.object_]:
+    texts = np.empty(len(values), dtype=object)
+    texts[:] = values
+    return texts

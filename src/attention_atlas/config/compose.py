@@ -1,0 +1,86 @@
+"""Compose configs, and say in plain sentences why one cannot be composed. Never imports torch."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
+from hydra.errors import (
+    HydraException,
+)
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from attention_atlas.config.messages import _sentence
+from attention_atlas.config.overrides import parse
+from attention_atlas.errors import InputError
+
+OVERLAYS = ("experiment", "debug", "local")
+"""Groups whose options change values of the others, and so tell nothing of what is accepted."""
+
+
+@contextmanager
+def config_folder(conf: Path) -> Iterator[None]:
+    """Compose from this folder as long as the context lasts."""
+    with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+        yield
+
+
+def compose_config(name: str, overrides: list[str]) -> DictConfig:
+    """Compose a config, its `hydra` node included.
+
+    Raises:
+        InputError: An override cannot be read, or names something that does not exist.
+    """
+    _check_group_values(parse(overrides))
+    try:
+        return compose(name, overrides, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise InputError(_sentence(error, name, overrides)) from error
+
+
+def compose_reference(name: str, choices: Mapping[str, str | None]) -> DictConfig:
+    """Compose the same choice of group options with no value changed: what is there by default."""
+    overrides = [
+        f"{group}={option}"
+        for group, option in choices.items()
+        if option is not None and not group.startswith("hydra/") and group not in OVERLAYS
+    ]
+    return compose(name, overrides)
+
+
+def group_choices(config: DictConfig) -> dict[str, str | None]:
+    """The option that was taken of each config group."""
+    return {str(group): option for group, option in config.hydra.runtime.choices.items()}
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """What a job gets of a composed config."""
+    job_config = config.copy()
+    with open_dict(job_config):
+        del job_config["hydra"]
+    return job_config
+
+
+def group_options(conf: Path) -> dict[str, list[str]]:
+    """The options of each config group, read from the folder: Hydra takes seconds for this."""
+    return {
+        folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
+        for folder in sorted(conf.iterdir())
+        if folder.is_dir() and any(folder.glob("*.yaml"))
+    }
+
+
+def _check_group_values(overrides: list[Override]) -> None:
+    loader = GlobalHydra.instance().config_loader()
+    groups = set(loader.list_groups("")) - {"hydra"}
+    for override in overrides:
+        if override.key_or_group not in groups or override.is_delete():
+            continue
+        if not override.is_sweep_override() and not isinstance(override.value(), str):
+            options = ", ".join(loader.get_group_options(override.key_or_group))
+            or_take = f" or take one of {options}" if options else ""
+            raise InputError(f"{override.input_line} is not possible: leave it out{or_take}.")

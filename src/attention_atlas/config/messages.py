@@ -1,0 +1,109 @@
+"""Error messages about configs that cannot be composed."""
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import (
+    ConfigCompositionException,
+    MissingConfigException,
+)
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from attention_atlas.config.overrides import parse
+
+LAUNCHER_EXTRAS = {
+    "joblib": "joblib",
+    "submitit_local": "submitit",
+    "submitit_slurm": "submitit",
+    "ray": "ray",
+}
+"""Launcher -> the extra of this project that installs it."""
+
+
+OF_THE_MODEL = ("attention", "encoder", "embedding")
+"""Groups that an evaluation takes from the run, whatever is typed."""
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """The closest of the known names as a question, and all of them."""
+    known = sorted(known)
+    close = get_close_matches(wrong, known, n=1)
+    return (f"Did you mean {close[0]}? " if close else "") + f"Known are {', '.join(known)}."
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """Say that a key is unknown, with the closest one and what stands beside it."""
+    known = list(known)
+    parent, _, last = key.rpartition(".")
+    siblings = [name.removeprefix(f"{parent}.") for name in known if name.startswith(f"{parent}.")]
+    siblings = sorted({name.split(".")[0] for name in (siblings if parent else known)})
+    same_name = [name for name in known if name.rpartition(".")[2] == last]
+    close = same_name or get_close_matches(key, known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    taken = f" {parent or 'The config'} has {', '.join(siblings)}." if siblings else ""
+    return f"{key} is no key of the config.{hint}{taken}"
+
+
+def flat(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of a plain config by dotted key, groups included; `_target_` and its like not."""
+    values: dict[str, Any] = {}
+    for key, value in node.items():
+        if not str(key).startswith("_"):
+            values[f"{prefix}{key}"] = value
+            if isinstance(value, Mapping):
+                values |= flat(value, f"{prefix}{key}.")
+    return values
+
+
+def unresolved(config: DictConfig) -> dict[Any, Any]:
+    """A config as a plain dict, with its interpolations as they are written."""
+    plain = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _sentence(error: Exception, name: str, overrides: list[str]) -> str:
+    message = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        if not group:
+            return f"There is no config {option}.yaml in the config folder."
+        if option in LAUNCHER_EXTRAS and group == "hydra/launcher":
+            return (
+                f'{group}={option} needs: pip install "attention-atlas[{LAUNCHER_EXTRAS[option]}]".'
+            )
+        if not error.options:
+            return f"{group}={option} does not exist; no option of {group} does."
+        return f"{group}={option} does not exist. {did_you_mean(option, error.options)}"
+    sweep = re.search(r"(?:for argument|Sweep parameters) '(.*?)'(?:$| requires)", message, re.M)
+    if sweep:
+        return (
+            f"{sweep[1]} holds several values: add -m to run each of them, write "
+            "key=[a,b] for a list, or put text with commas into quotes twice: key='\"a,b\"'."
+        )
+    unknown = re.search(r"Could not override '([^'@]*)'\.\nTo append", message)
+    if unknown and name == "evaluate" and unknown[1].split(".")[0] in OF_THE_MODEL:
+        return f"{unknown[1]} belongs to the trained model of the run: train another to change it."
+    if unknown:
+        return unknown_key(unknown[1], _known_keys(name, overrides))
+    reasons = [message, *([str(error.__cause__)] if error.__cause__ else [])]
+    return (
+        ". ".join(reason.strip().splitlines()[0].rstrip(".") for reason in reasons if reason) + "."
+    )
+
+
+def _known_keys(name: str, overrides: list[str]) -> list[str]:
+    """Keys and groups that there are with the group options among the overrides."""
+    loader = GlobalHydra.instance().config_loader()
+    groups = set(loader.list_groups("")) - {"hydra"}
+    options = [str(o.input_line) for o in parse(overrides) if o.key_or_group in groups]
+    try:
+        keys = list(flat(unresolved(compose(name, options))))
+    except (ConfigCompositionException, OmegaConfBaseException):
+        keys = []
+    return keys + sorted(groups - set(keys))

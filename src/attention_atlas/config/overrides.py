@@ -1,0 +1,77 @@
+"""Overrides of the command line, by Hydra's grammar. Never imports torch."""
+
+import itertools
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.errors import (
+    OverrideParseException,
+)
+from omegaconf import DictConfig
+
+from attention_atlas.errors import InputError
+
+
+def one_per_job(overrides: list[str]) -> list[list[str]]:
+    """The overrides of each job of a sweep, as Hydra's basic sweeper multiplies them out.
+
+    Of two overrides of one key the later one counts.
+
+    Raises:
+        InputError: An override cannot be read.
+    """
+    values = {}
+    for override in parse(overrides):
+        key = override.get_key_element()
+        if override.is_discrete_sweep():
+            values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        elif isinstance(interval := override.value(), IntervalSweep):
+            values[key] = [f"{key}={interval.start}"]  # stands for those that are drawn
+        else:
+            values[key] = [str(override.input_line)]
+    return [list(job) for job in itertools.product(*values.values())]
+
+
+def override_keys(overrides: list[str], swept_only: bool = False) -> list[str]:
+    """The keys of overrides, as they are typed; those of several values only, if so asked."""
+    return [
+        override.get_key_element()
+        for override in parse(overrides)
+        if override.is_sweep_override() or not swept_only
+    ]
+
+
+def quoted(text: str) -> str:
+    """A text as a value of Hydra's grammar, whatever signs it has."""
+    escaped = text.replace("\\", "\\\\") if text.endswith("\\") else text
+    return "'" + escaped.replace("'", "\\'") + "'"
+
+
+def swept_by_config(config: DictConfig) -> list[str]:
+    """What an experiment sweeps by itself, as overrides of the command line would."""
+    params = config.hydra.sweeper.get("params") or {}
+    return [f"{key}={value}" for key, value in params.items()]
+
+
+def parse(overrides: list[str]) -> list[Override]:
+    """Read overrides by Hydra's grammar.
+
+    Raises:
+        InputError: One of them does not follow it.
+    """
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+    try:
+        return parser.parse_overrides(overrides)
+    except OverrideParseException as error:
+        raise InputError(_unreadable(str(error.override))) from error
+
+
+def _unreadable(override: str) -> str:
+    if "=" not in override:
+        return f"'{override}' is no override: write key=value, as in seed=1."
+    key = override.partition("=")[0]
+    return (
+        f"'{override}' cannot be read: a value with quotes, brackets or one of = , : goes into "
+        f"quotes twice, as in {key}='\"the value\"'."
+    )

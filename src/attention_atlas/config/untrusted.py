@@ -1,0 +1,136 @@
+"""The config in a run folder, which may be someone else's: read with care, without torch."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
+
+from attention_atlas.config.allowlist import check_targets
+from attention_atlas.config.env_vars import reading_environment
+from attention_atlas.errors import InputError
+
+MOST_BYTES = 2**20
+MOST_VALUES = 2_000
+MOST_COPIES = 1_000  # that one value can be made of through others
+
+
+def load_run_config(path: Path) -> DictConfig:
+    """Read the composed config of a run.
+
+    Raises:
+        InputError: It cannot be read, is too large, would grow without end, names code that is not
+            allowed, or reads environment variables that it need not know.
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(f"{path} is larger than {MOST_BYTES} bytes: it is no config of a run.")
+        with path.open(encoding="utf-8") as file:
+            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file)):
+                raise InputError(f"{path} repeats values by *names, which no run writes.")
+        run = OmegaConf.load(path)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
+    except RecursionError as error:
+        raise InputError(f"{path} cannot be read: it is nested too deeply.") from error
+    if not isinstance(run, DictConfig):
+        raise InputError(f"{path} is no config of a run: it holds no names with values.")
+    _check_texts(run, path)
+    check_targets(_resolved(run, path))
+    return run
+
+
+def _check_texts(run: DictConfig, path: Path) -> None:
+    """Texts can be shown, and interpolations do not multiply."""
+    texts = list(_texts(OmegaConf.to_container(run, resolve=False)))
+    for text in texts:
+        if not all(sign.isprintable() or sign in "\n\t" for sign in text):
+            raise InputError(f"{path} holds {text!r}, which a terminal would take for commands.")
+    if math.prod(max(text.count("${"), 1) for text in texts) > MOST_COPIES:
+        raise InputError(f"{path} puts values together from too many others.")
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield str(key)
+            yield from _texts(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _texts(value)
+    elif isinstance(node, str):
+        yield node
+
+
+def _resolved(run: DictConfig, path: Path) -> Any:
+    """The values, as far as they can be told outside of the run.
+
+    Those of `data.path` and `logger` may come from environment variables: the first differs from
+    machine to machine, the second may be a secret, and neither is written down (`kept_config`).
+    """
+    key, left = "", MOST_VALUES
+    read_as: dict[str, str] = {}
+
+    def read(name: str, *default: Any) -> str | None:
+        if key != "data.path" and not key.startswith("logger."):
+            read_as.setdefault(name, key)
+        return oc.env(name, *default)
+
+    def plain(node: Any, of: str) -> Any:
+        nonlocal key, left
+        left -= 1
+        if left < 0:
+            raise InputError(f"{path} holds more than {MOST_VALUES} values: it is none of a run.")
+        if isinstance(node, DictConfig) and not OmegaConf.is_interpolation(node):
+            names: list[Any] = list(node)
+        elif isinstance(node, ListConfig):
+            names = list(range(len(node)))
+        else:
+            return node
+        values: dict[str, Any] = {}
+        for name in names:
+            key = f"{of}.{name}" if of else str(name)
+            try:
+                value = node[name]
+            except OmegaConfBaseException:  # as of ${hydra:...}, which only the run itself knew
+                value = None
+            values[str(name)] = plain(value, f"{of}.{name}" if of else str(name))
+        return values if isinstance(node, DictConfig) else list(values.values())
+
+    try:
+        with reading_environment(read):
+            resolved = plain(run, "")
+    except RecursionError as error:
+        raise InputError(f"{path} refers to itself.") from error
+    for name, where in read_as.items():
+        raise InputError(
+            f"{path} reads the environment variable {name} as {where}. Of a run only data.path "
+            "and logger may: write the value into the file."
+        )
+    return resolved
+
+
+def read_run(folder: Path) -> DictConfig:
+    """The composed config of a run.
+
+    Raises:
+        InputError: The folder is none that a run was written to.
+    """
+    path = folder / ".hydra" / "config.yaml"
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise InputError(f"run={folder} {what}; give the folder of a run: outputs/<task>/<time>.")
+    if not path.is_file():
+        runs = [inner.parent.parent.name for inner in sorted(folder.glob("*/.hydra/config.yaml"))]
+        inside = f" It holds runs: take {folder / runs[-1]}, for example." if runs else ""
+        raise InputError(f"run={folder} is no run folder: it has no .hydra/config.yaml.{inside}")
+    run = load_run_config(path)
+    if not all(isinstance(run._get_node(name), DictConfig) for name in ("task", "data", "trainer")):
+        raise InputError(
+            f"run={folder} is no folder of train.py: {path} has no task, data, trainer."
+        )
+    return run

@@ -1,0 +1,94 @@
+"""Check that the parts of a model go together."""
+
+from omegaconf import DictConfig, OmegaConf
+
+from attention_atlas.attention_options import find_conflict
+from attention_atlas.config.validation.schema import RULES
+from attention_atlas.errors import InputError
+
+
+def is_pretrained(config: DictConfig) -> bool:
+    """Whether the encoder is a pretrained one."""
+    return "freeze" in config.encoder
+
+
+def check_attention(config: DictConfig) -> None:
+    """Sizes and options of attention go together, also with the encoder around it."""
+    encoder, embedding = config.encoder, config.embedding
+    if is_pretrained(config):  # its sizes are not known yet
+        _check_pretrained(config)
+        return
+    options = OmegaConf.to_container(config.attention, resolve=True)
+    assert isinstance(options, dict)
+    on_grid = "patch_size" in embedding or embedding.get("patch_mels") is not None
+    conflict = find_conflict(
+        encoder.embed_dim,
+        encoder.num_heads,
+        **{str(name): value for name, value in options.items() if name != "bias"},
+        grid_axes=2 if on_grid else 1,
+        prefix="attention.",
+        size_prefix="encoder.",
+    )
+    if conflict is not None:
+        raise InputError(conflict)
+    if encoder.readout == "cls":
+        _check_cls(config)
+    elif encoder.depth == 0:
+        _check_places(config)
+
+
+def _check_pretrained(config: DictConfig) -> None:
+    """What of a pretrained encoder is trained is one of the words there are."""
+    freeze = config.encoder.freeze
+    if isinstance(freeze, str) and freeze not in ("none", "embeddings", "all"):
+        raise InputError(
+            f"encoder.freeze={freeze} is not possible: take {RULES['encoder.freeze'].words}."
+        )
+
+
+def _check_cls(config: DictConfig) -> None:
+    """The CLS token can read the other tokens."""
+    if config.encoder.depth == 0:
+        raise InputError(
+            "encoder.readout=cls needs a layer that reads the other tokens, and encoder.depth=0 "
+            "has none. Take readout=attention or mean, or a depth of 1 or more."
+        )
+    window = config.attention.get("window")
+    if window is not None:
+        raise InputError(
+            f"encoder.readout=cls does not go with attention.window={window}: the CLS token has "
+            "no place among the others, so that no window would show it any of them. "
+            "Take encoder.readout=attention or mean, or attention.window=null."
+        )
+
+
+def _check_places(config: DictConfig) -> None:
+    """Without a layer nothing asks where a token stands: the query of a readout has no place."""
+    for key, off in (("rotary", False), ("window", None)):
+        value = config.attention.get(key, off)
+        if value != off:
+            raise InputError(
+                f"attention.{key} has no layer to work in: encoder.depth=0. Take "
+                f"encoder.depth=1 or more, or attention.{key}={'null' if off is None else 'false'}."
+            )
+
+
+def check_patches(config: DictConfig) -> None:
+    """Patches fill what they are cut from, and the convolutional stem can halve down to them."""
+    embedding, data = config.embedding, config.data
+    for key, whole_key in (("patch_size", "image_size"), ("patch_mels", "num_mels")):
+        size, total = embedding.get(key), data.get(whole_key)
+        if size is not None and total is not None and total % size:
+            divisors = [str(part) for part in range(1, total + 1) if total % part == 0]
+            raise InputError(
+                f"embedding.{key}={size} does not divide data.{whole_key}={total}. "
+                f"Take one of {', '.join(divisors)}."
+            )
+    for key in ("patch_size", "patch_frames", "patch_mels"):
+        size = embedding.get(key)
+        if size is not None and embedding.stem != "linear" and size & (size - 1):
+            raise InputError(
+                f"embedding.{key}={size} is no power of two, which "
+                f"embedding.stem={embedding.stem} needs. "
+                "Take 1, 2, 4, 8 or another power of two, or embedding.stem=linear."
+            )

@@ -1,0 +1,60 @@
+"""Baselines that were measured once and are remembered by the samples they were measured on."""
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from attention_atlas.config.instantiate import plain
+from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.data.cache import cache_root
+from attention_atlas.output_files import write_json
+
+FORMAT = 2  # counts up when the estimators change, so that older figures are not found any more
+
+NOT_SEEN = {"path", "batch_size", "eval_batch_size", "num_workers", "augmentation", "seed"}
+NOT_SEEN |= {"_target_", "tokenizer_path", "vocab_size", "max_length", "max_memory_mib"}
+"""Options of `data` that a baseline does not depend on beside the samples themselves."""
+
+
+def keep_baseline(config: DictConfig, datamodule: AtlasDataModule, result: dict[str, Any]) -> None:
+    """Remember what was measured, in the cache folder."""
+    kept = _kept(split_digest(config, datamodule))
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_json(kept, result)
+
+
+def known_baseline(config: DictConfig, datamodule: AtlasDataModule) -> dict[str, Any] | None:
+    """The baseline of exactly these samples in exactly this split, if it was measured.
+
+    `python baseline.py` keeps its figures in the cache folder; those of the embedded data sets
+    come with the package.
+    """
+    digest = split_digest(config, datamodule)
+    kept = _kept(digest)
+    if kept.is_file():
+        content: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return content
+    shipped = files("attention_atlas.pipeline").joinpath("baselines.json")
+    known: dict[str, dict[str, Any]] = json.loads(shipped.read_text(encoding="utf-8"))
+    return known.get(digest)
+
+
+def split_digest(config: DictConfig, datamodule: AtlasDataModule) -> str:
+    """A short name of the samples, their labels and splits, and what is made of them."""
+    seen = {key: value for key, value in plain(config.data).items() if key not in NOT_SEEN}
+    digest = hashlib.blake2b(json.dumps([FORMAT, seen], sort_keys=True).encode(), digest_size=10)
+    for split in ("train", "val", "test"):
+        dataset = datamodule.datasets[split]
+        rows = zip(dataset.sample_ids, dataset.labels, strict=True)
+        digest.update(
+            "\n".join([split, *sorted(f"{name}\t{label}" for name, label in rows)]).encode()
+        )
+    return digest.hexdigest()
+
+
+def _kept(digest: str) -> Path:
+    return cache_root() / "baselines" / f"{digest}.json"

@@ -1,0 +1,1 @@
+"""One run as several processes: on one machine, by torchrun or by SLURM."""

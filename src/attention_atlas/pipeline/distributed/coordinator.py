@@ -1,0 +1,111 @@
+"""Ranks that torchrun or srun started: the first runs the command, the others do its trainings.
+
+So a sweep draws its values once, whatever the sweeper, and one process alone writes folders and
+logs. What goes from rank to rank is text: nothing is unpickled.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as distributed
+from omegaconf import DictConfig, OmegaConf
+
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.exits import SavedAndEnded, sentence_of
+
+LONGEST_WAIT = timedelta(days=30)  # for the next job of a sweep
+
+_texts: distributed.ProcessGroup | None = None
+
+
+def join() -> None:
+    """Meet all ranks.
+
+    Raises:
+        InputError: They cannot be reached.
+    """
+    global _texts
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        backend = "cpu:gloo,cuda:nccl"
+    try:
+        distributed.init_process_group(backend)
+    except (RuntimeError, ValueError) as error:
+        address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise InputError(
+            f"The other processes cannot be reached at {address}: {str(error).splitlines()[0]}"
+        ) from error
+    texts = distributed.new_group(backend="gloo", timeout=LONGEST_WAIT)
+    assert isinstance(texts, distributed.ProcessGroup)
+    _texts = texts
+
+
+def have_met() -> bool:
+    """Whether this process has met the others."""
+    return _texts is not None
+
+
+def lead(config: DictConfig, folder: Path) -> None:
+    """Tell the others to train with this config."""
+    _broadcast(json.dumps({"config": OmegaConf.to_yaml(config, resolve=True), "at": str(folder)}))
+
+
+def dismiss() -> None:
+    """Tell the others that the command is done."""
+    if _texts is not None:
+        _broadcast("")
+        distributed.destroy_process_group()
+
+
+def follow(train: Callable[[DictConfig, Path], object]) -> None:
+    """Train whenever the first rank does, until it ends; then exit."""
+    rank = distributed.get_rank()
+    try:
+        while text := _broadcast():
+            job = json.loads(text)
+            config = OmegaConf.create(job["config"])
+            assert isinstance(config, DictConfig)
+            train(config, Path(job["at"]))
+    except SavedAndEnded as end:
+        _exit(end.exit_code)
+    except Exception as error:
+        if not _is_lost(error):
+            print(f"error: rank {rank}: {sentence_of(error) or repr(error)}", file=sys.stderr)
+        _exit(1)
+    _exit(0)
+
+
+def lost_rank(error: BaseException) -> InputError | None:
+    """What to say where an error means that another rank is gone."""
+    if _texts is None or not _is_lost(error):
+        return None
+    return InputError("Another rank has ended, and with it all; what it said tells why.")
+
+
+def _is_lost(error: BaseException) -> bool:
+    words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out")
+    return isinstance(error, RuntimeError) and any(each in str(error) for each in words)
+
+
+def _broadcast(text: str = "") -> str:
+    """Give the text of the first rank to all."""
+    own = torch.frombuffer(bytearray(text.encode()) or bytearray(1), dtype=torch.uint8)
+    size = torch.tensor([len(text.encode())])
+    distributed.broadcast(size, 0, group=_texts)
+    if size == 0:
+        return ""
+    content = own if distributed.get_rank() == 0 else torch.empty(int(size), dtype=torch.uint8)
+    distributed.broadcast(content, 0, group=_texts)
+    return bytes(content.tolist()).decode()
+
+
+def _exit(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # without waiting for the others, which may be gone

@@ -1,0 +1,159 @@
+"""The processes of a run on one machine: this one is rank 0, and starts the others.
+
+Lightning would start them by running the command line again, and a sweep would begin anew in each:
+in its place every rank gets the composed config of this very job, through a pipe.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from attention_atlas.devices import num_processes
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.distributed.cluster import STARTED_HERE, launched
+from attention_atlas.pipeline.distributed.rank import GRACE_SECONDS, is_first
+
+
+@contextmanager
+def other_ranks(config: DictConfig, folder: Path) -> Iterator[None]:
+    """Run the block as rank 0 of as many processes as the config asks for.
+
+    They end with this one, and if one of them fails, all end. Where torchrun or srun has started
+    them, they are told what to do.
+    """
+    if launched() is not None:
+        with _with_those_that_follow(config, folder):
+            yield
+        return
+    count = num_processes(config)
+    if count == 1 or STARTED_HERE in os.environ:
+        yield
+        return
+    group = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(count),
+        "NODE_RANK": "0",
+    }
+    processes = [_start(config, folder, group, number) for number in range(1, count)]
+    os.environ.update(group | _numbered(0))
+    ended = threading.Event()
+    threading.Thread(target=_watch, args=(processes, ended), daemon=True).start()
+    try:
+        yield
+        ended.set()
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=30)
+    except InputError:
+        ended.set()
+        raise
+    except Exception as error:
+        ended.set()
+        # What this rank says of a lost connection is of no use: another one knows why.
+        reason = _reason(processes)
+        if reason is None:
+            raise
+        raise reason from error
+    finally:
+        ended.set()
+        for process in processes:
+            process.kill()
+            process.wait()
+        for name in group | _numbered(0):
+            os.environ.pop(name, None)
+        _leave_group()
+
+
+def _numbered(number: int) -> dict[str, str]:
+    return {STARTED_HERE: str(number), "LOCAL_RANK": str(number)}
+
+
+@contextmanager
+def _with_those_that_follow(config: DictConfig, folder: Path) -> Iterator[None]:
+    from attention_atlas.pipeline.distributed import coordinator
+
+    if not coordinator.have_met():
+        raise InputError(
+            "A job of a sweep takes one task of SLURM: set hydra.launcher.nodes=1 and "
+            "hydra.launcher.tasks_per_node=1; with trainer=ddp it starts a process for each GPU."
+        )
+    if is_first():
+        coordinator.lead(config, folder)
+    try:
+        yield
+    except Exception as error:
+        lost = coordinator.lost_rank(error)
+        if lost is None or not is_first():
+            raise
+        raise lost from error
+
+
+def _start(
+    config: DictConfig, folder: Path, group: dict[str, str], number: int
+) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-m", "attention_atlas.pipeline.rank_worker", str(folder)],
+        stdin=subprocess.PIPE,
+        env=os.environ | group | _numbered(number),
+        text=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(OmegaConf.to_yaml(config, resolve=True))
+    process.stdin.close()
+    return process
+
+
+def _reason(processes: "list[subprocess.Popen[str]]") -> BaseException | None:
+    """What to raise where another rank failed before this one; None where none did."""
+    deadline = time.monotonic() + GRACE_SECONDS + 2
+    while time.monotonic() < deadline:
+        for number, process in enumerate(processes, start=1):
+            code = process.poll()
+            if code:
+                return InputError(_ended(number, code))
+        time.sleep(0.1)
+    return None
+
+
+def _ended(number: int, code: int) -> str:
+    if code < 0:
+        return f"rank {number} was ended by signal {-code}, and all others with it."
+    return f"rank {number} failed, and all others with it; what it said tells why."
+
+
+def _watch(processes: "list[subprocess.Popen[str]]", ended: threading.Event) -> None:
+    """End this process when another fails: it would wait for that one for ever."""
+    while not ended.wait(0.2):
+        for number, process in enumerate(processes, start=1):
+            code = process.poll()
+            if code:
+                for other in processes:
+                    other.kill()
+                if ended.wait(GRACE_SECONDS + 5):  # the connection told this process too
+                    return
+                print(f"error: {_ended(number, code)}", file=sys.stderr)
+                sys.stdout.flush()
+                os._exit(code if code > 0 else 1)
+
+
+def _leave_group() -> None:
+    """Leave the process group, so that the next job of a sweep can make its own."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,101 @@
+"""A finished run, read back from its folder; never imports torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from attention_atlas.config.messages import flat, unknown_key, unresolved
+from attention_atlas.config.untrusted import read_run
+from attention_atlas.config.validation import check_checkpoint, check_config, check_rule
+from attention_atlas.data.check import modality_of
+from attention_atlas.errors import InputError
+from attention_atlas.run_folder import best_checkpoint
+
+NODES = ("data", "capture", "trainer")
+"""What an evaluation may change of a run."""
+
+MODEL_INPUT = ("max_length", "image_size", "channels", "clip_seconds", "num_mels")
+"""Options of `data` that the model was built for: other data is brought into the same form."""
+
+
+NOT_OF_A_RUN = ("profiler", "plugins", "callbacks", "logger", "default_root_dir", "model_registry")
+"""Options of `trainer` that an evaluation does not take from a run: they write where they like."""
+
+
+def check_evaluation(
+    config: DictConfig, reference: DictConfig, choices: Mapping[str, str | None]
+) -> None:
+    """Check the config of an evaluation, and that the run can be rebuilt.
+
+    Raises:
+        InputError: `run` is no run folder, or the evaluation does not fit it.
+    """
+    if config.run is None:
+        raise InputError("run is missing; give a run folder: run=outputs/<task>/<time>.")
+    check_rule("run", config.run)
+    check_rule("split", config.split)
+    folder = Path(config.run)
+    capture = config.get("capture") or {}  # there is none unless it was chosen
+    if capture.get("every_n_epochs") is not None:
+        raise InputError(
+            "capture.every_n_epochs is for training: an evaluation records one epoch. Leave it out."
+        )
+    run = read_run(folder)
+    _check_own(folder / "evaluations")
+    check_checkpoint(best_checkpoint(folder), "The run's checkpoint")
+    evaluation = evaluation_config(run, config, choices)
+    defaults = evaluation_config(run, reference, choices)
+    evaluation.run_folder = defaults.run_folder = str(folder)
+    given = modality_of(evaluation.data)
+    if given != run.task.modality:
+        raise InputError(
+            f"data={evaluation.data.name} holds {given}, and {folder} was trained on "
+            f"{run.task.modality}. Take data of the same kind."
+        )
+    for key in evaluation.data:
+        if key not in defaults.data:
+            raise InputError(unknown_key(f"data.{key}", flat(unresolved(defaults))))
+    if evaluation.trainer.strategy != "auto":
+        raise InputError(
+            f"trainer.strategy={evaluation.trainer.strategy} is not possible: an evaluation takes "
+            "one process. Leave it out."
+        )
+    check_config(evaluation, defaults, {})
+
+
+def _check_own(folder: Path) -> None:
+    """What is written into a run folder stays there, whoever made the folder."""
+    if folder.is_symlink():
+        raise InputError(f"{folder} is a link to {folder.readlink()}: remove it, or name that one.")
+
+
+def evaluation_config(
+    run: DictConfig, config: DictConfig, choices: Mapping[str, str | None]
+) -> DictConfig:
+    """The config of a run with what an evaluation changes of it.
+
+    Args:
+        run: As `read_run` gives it; stays as it is.
+        config: Of the evaluation: a whole node where an option of the group was chosen, or single
+            values.
+        choices: The option of each group, None where the run's own is kept.
+    """
+    merged = run.copy()
+    merged.ckpt_path = merged.init = None  # what the run began from need not be there any more
+    merged.trainer.update(strategy="auto", devices=1)  # one process tests, however many trained
+    for name in NOT_OF_A_RUN:
+        merged.trainer.pop(name, None)
+    for name in NODES:
+        if name not in config or config[name] is None:
+            continue
+        given: dict[Any, Any] = unresolved(config[name])
+        if choices.get(name) is None:
+            merged[name] = OmegaConf.merge(merged[name], given)
+            continue
+        merged[name] = given
+        if name == "data":
+            kept = {key: run.data[key] for key in MODEL_INPUT if key in run.data and key in given}
+            merged.data = OmegaConf.merge(merged.data, kept)
+    return merged

@@ -1,0 +1,177 @@
+"""A finished run, rebuilt from its folder: its config, its data and its best weights."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from attention_atlas.config.untrusted import read_run
+from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.data.loader import Batch
+from attention_atlas.data.splits import stable_hash
+from attention_atlas.encoder import Classifier, TextEmbedding
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.build import build_datamodule, build_task
+from attention_atlas.pipeline.process import prepare_process
+from attention_atlas.pipeline.runs.checkpoints import read_checkpoint
+from attention_atlas.run_folder import best_checkpoint
+from attention_atlas.tasks import ClassificationTask
+
+HEAD = "model.head."
+"""Where the names of the head's weights begin."""
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """What a run was trained with, and what came of it.
+
+    Attributes:
+        folder: The run folder.
+        config: As the run was composed, or as an evaluation changed it.
+        datamodule: Set up, with what it learned from the training data of the run.
+        task: With the weights that were best on the validation split, in evaluation mode.
+    """
+
+    folder: Path
+    config: DictConfig
+    datamodule: AtlasDataModule
+    task: ClassificationTask
+
+    @property
+    def model(self) -> Classifier:
+        """The classifier of the task."""
+        return self.task.model
+
+    def batches(
+        self, sample_ids: Sequence[str], batch_size: int, split: str = "test"
+    ) -> Iterator[Batch]:
+        """Prepared batches of some samples of a split, samples of like length together.
+
+        Raises:
+            InputError: The split has no sample of such an id.
+        """
+        dataset = self.datamodule.datasets[split]
+        places = {sample_id: index for index, sample_id in enumerate(dataset.sample_ids)}
+        for sample_id in sample_ids:
+            if sample_id not in places:
+                raise InputError(f"The {split} split of {self.folder} has no sample {sample_id!r}.")
+        order = [places[sample_id] for sample_id in sample_ids]
+        if dataset.lengths is not None:
+            order.sort(key=dataset.lengths.__getitem__)
+        for start in range(0, len(order), batch_size):
+            raw = dataset.__getitems__(order[start : start + batch_size])
+            yield self.datamodule.prepare(raw, training=False)
+
+    def fresh_model(self, seed: int) -> Classifier:
+        """A model of the same config with new random weights.
+
+        They have nothing to do with those that a run of this seed started from. Token vectors that
+        start from the training texts are dealt to other tokens.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stable_hash("fresh model", seed))
+            model = build_task(self.config, self.datamodule, with_weights=False).eval().model
+            if isinstance(model.embedding, TextEmbedding):
+                vectors = model.embedding.token.weight.data
+                vectors[1:] = vectors[1:][torch.randperm(len(vectors) - 1)]
+        return model
+
+
+def load_run(folder: Path, config: DictConfig | None = None, with_data: bool = True) -> LoadedRun:
+    """Rebuild a run from its folder.
+
+    Args:
+        folder: The run folder.
+        config: That of the run with other data or devices; by default the run's own.
+        with_data: Whether to read the data; without it the model sees what it is given.
+
+    Raises:
+        InputError: The folder, its checkpoint or its data cannot be used.
+    """
+    config = read_run(folder) if config is None else config
+    prepare_process(config)
+    content = read_checkpoint(best_checkpoint(folder))
+    if with_data:
+        datamodule = build_datamodule(config, folder)
+        _check_classes(datamodule, folder)
+    else:
+        datamodule = build_datamodule(config, folder, read=False)
+        datamodule.classes = _classes_of(folder)
+        if "init" in config.embedding:  # would be learned from the data, and is in the checkpoint
+            config.embedding.init = "random"
+    # What inputs are normalised by belongs to the model, also where the data is other data.
+    datamodule.load_state_dict(content.get(type(datamodule).__qualname__, {}))
+    task = build_task(config, datamodule, with_weights=False)
+    load_weights(task, best_checkpoint(folder))
+    return LoadedRun(folder, config, datamodule, task.eval())
+
+
+def start_from(task: ClassificationTask, datamodule: AtlasDataModule, init: Path) -> None:
+    """Give a new task the weights of a finished run; its head stays new for other classes.
+
+    Raises:
+        InputError: The run cannot be read, or its weights do not fit the model.
+    """
+    same_classes = datamodule.classes == _classes_of(init)
+    load_weights(task, best_checkpoint(init), with_head=same_classes)
+
+
+def load_weights(task: ClassificationTask, checkpoint: Path, with_head: bool = True) -> None:
+    """Put the weights of a checkpoint into a task.
+
+    Args:
+        task: Gets them.
+        checkpoint: A file of train.py.
+        with_head: Whether to take the head too, which knows the classes.
+
+    Raises:
+        InputError: The file is no checkpoint, or its weights do not fit the model.
+    """
+    weights = read_checkpoint(checkpoint)["state_dict"]
+    own = task.state_dict()
+    if not with_head:
+        weights |= {name: value for name, value in own.items() if name.startswith(HEAD)}
+    for name in sorted(own.keys() | weights.keys()):
+        if name not in weights or name not in own or weights[name].shape != own[name].shape:
+            raise InputError(
+                f"{checkpoint} does not fit the config: {name} is {_shape(weights.get(name))} in "
+                f"the checkpoint and {_shape(own.get(name))} in the model. "
+                "Take the data, embedding, encoder and attention that it was trained with."
+            )
+    task.load_state_dict(weights)
+
+
+def _check_classes(datamodule: AtlasDataModule, run_folder: Path) -> None:
+    """The data has the classes that the run was trained on, in the same order."""
+    if not (run_folder / "result.json").is_file():
+        return  # the run was interrupted; a wrong number of classes is found with the weights
+    classes = _classes_of(run_folder)
+    if datamodule.classes != classes:
+        raise InputError(
+            f"data={datamodule.name} has the classes {_listed(datamodule.classes)}, and "
+            f"{run_folder} was trained on {_listed(classes)}. They must be the same."
+        )
+
+
+def _classes_of(run_folder: Path) -> list[str]:
+    """The classes that a finished run knows, in their order."""
+    path = run_folder / "result.json"
+    try:
+        classes: list[str] = json.loads(path.read_text(encoding="utf-8"))["classes"]
+        if not all(isinstance(name, str) for name in classes):
+            raise ValueError("a class is no text")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} is no result of train.py: {error!r}.") from error
+    return classes
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    listed = ", ".join(name if name.isprintable() else repr(name) for name in names[:most])
+    return listed + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _shape(tensor: torch.Tensor | None) -> str:
+    return "missing" if tensor is None else str(list(tensor.shape))

@@ -1,0 +1,239 @@
+"""Record what a model makes of inputs that are given by hand, and keep it in an atlas."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from lightning.fabric.utilities import move_data_to_device
+from torch import nn
+
+from attention_atlas.analysis.attributions import attribute
+from attention_atlas.analysis.faithfulness.removal import build_removal
+from attention_atlas.atlas import AtlasAttributes, AtlasWriter
+from attention_atlas.atlas.captured_batch import CapturedBatch
+from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.data.loader import Batch
+from attention_atlas.data.text.module import TextDataModule
+from attention_atlas.data.user_inputs import Given
+from attention_atlas.encoder import Classifier
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.load_run import load_run
+from attention_atlas.pipeline.recording.batch_recorder import BatchRecorder
+from attention_atlas.pipeline.recording.describe import (
+    describe_atlas,
+    describe_spectrogram,
+    edge_tokens,
+    most_tokens,
+)
+from attention_atlas.run_folder import best_checkpoint
+
+TASKS = {"text": "nlp", "image": "vision", "audio": "speech"}
+READ_AT_ONCE = 256
+"""Files that are in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A model, and what prepares inputs for it.
+
+    Attributes:
+        model: In evaluation mode; a `Classifier`, or a pretrained model as it is.
+        datamodule: Prepares inputs as those that the model was trained on.
+        attributes: Of the atlases that are made with it.
+        max_tokens: Most tokens of one input; None where that is not known.
+    """
+
+    model: nn.Module
+    datamodule: AtlasDataModule
+    attributes: AtlasAttributes
+    max_tokens: int | None = None
+
+    @property
+    def modality(self) -> str:
+        """`text`, `image` or `audio`."""
+        return self.datamodule.modality
+
+    @property
+    def readout_layer(self) -> str | None:
+        """The module whose row leads to the prediction, if there is one."""
+        layer: str | None = self.model.readout_layer  # type: ignore[assignment]
+        return layer
+
+
+def reader_of_run(folder: Path) -> Reader:
+    """The model of a finished run; the data that it was trained on is not needed.
+
+    Raises:
+        InputError: The run cannot be used.
+    """
+    run = load_run(folder, with_data=False)
+    run.config.run_folder = str(folder)  # which Hydra knew
+    digest = hashlib.sha256(best_checkpoint(folder).read_bytes()).hexdigest()
+    attributes = describe_atlas(run.config, run.task, run.datamodule, digest)
+    return Reader(run.model, run.datamodule, attributes, most_tokens(run.task, run.datamodule))
+
+
+def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Reader:
+    """Any pretrained model, with the head that it was saved with.
+
+    Args:
+        name: A hub id, a folder, or the short name of a package.
+        modality: `text`, `image` or `audio`.
+        clip_seconds: Of sound that the model hears.
+
+    Raises:
+        InputError: The model cannot be loaded, or its maps cannot be recorded.
+    """
+    from attention_atlas.encoder.recordable import RecordableModel  # loads transformers
+
+    datamodule = _datamodule(modality, clip_seconds)
+    datamodule.classes = []
+    datamodule.adopt(name)
+    example = datamodule.prepare(datamodule.example(), training=False)
+    model = RecordableModel(name, modality, example, clip_seconds).eval()
+    if isinstance(datamodule, TextDataModule) and model.model.config.pad_token_id is None:
+        # By it a head of a causal model finds the last token (GPT-2 has none).
+        model.model.config.pad_token_id = datamodule.special.pad
+    datamodule.classes = model.classes
+    attributes = AtlasAttributes(
+        task=TASKS[modality],
+        data="given",
+        classes=model.classes,
+        token_layout=model.inputs.layout_kind,
+        layers=model.attention_layers,
+        **edge_tokens(model, datamodule),
+        mechanism={"score": "scaled_dot"},
+        config={"encoder": {"name": name}},
+        **describe_spectrogram(datamodule),
+    )
+    most = model.inputs.num_tokens or getattr(datamodule, "max_tokens", None)
+    return Reader(model, datamodule, attributes, most)
+
+
+def _datamodule(modality: str, clip_seconds: float) -> AtlasDataModule:
+    if modality == "text":
+        return TextDataModule("csv")
+    if modality == "image":
+        from attention_atlas.data.image.module import ImageDataModule
+
+        return ImageDataModule("image_folder", batch_size=1)
+    from attention_atlas.data.audio.module import AudioDataModule
+
+    return AudioDataModule("audio_folder", batch_size=1, clip_seconds=clip_seconds)
+
+
+def record_given(
+    reader: Reader,
+    given: Sequence[Given],
+    path: Path,
+    *,
+    data: str = "given",
+    batch_size: int = 32,
+    num_samples: int | None = None,
+    dtype: str = "float16",
+    methods: Sequence[str] = (),
+    device: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, dict[str, list[float]]]:
+    """Run a model on inputs and write an atlas of them, in their order.
+
+    Args:
+        reader: The model.
+        given: The inputs.
+        path: Where the atlas is made.
+        data: What the atlas calls the data.
+        batch_size: Inputs that run together.
+        num_samples: How many of the first inputs keep full maps; None keeps all.
+        dtype: Of the maps, `float16` or `float32`.
+        methods: Attributions to compute too; for a `Classifier` alone.
+        device: Where the model runs; None takes a GPU where there is one.
+        progress: Called with the inputs done and all inputs.
+
+    Returns:
+        By sample id and method, the weights of its tokens.
+
+    Raises:
+        InputError: An input cannot be read, the atlas cannot be written, or there is no such
+            device.
+    """
+    place = _find_device(device)
+    reader.model.to(place)
+    whole = {each.name for each in given[:num_samples]}
+    attributes = replace(reader.attributes, data=data)
+    recorder = BatchRecorder(whole, True, attributes.has_null_key, dtype=dtype)
+    weights: dict[str, dict[str, list[float]]] = {}
+    writer = AtlasWriter(
+        path,
+        attributes,
+        max_tokens=reader.max_tokens,
+        num_samples=len(given),
+        maps_dtype=dtype,
+    )
+    done = 0
+    try:
+        for batch in _batches(reader, given, batch_size, place):
+            writer.add_batch(_record(reader, recorder, batch))
+            if methods:
+                weights |= _attribute(reader, batch, methods)
+            done += len(batch["sample_id"])
+            if progress is not None:
+                progress(done, len(given))
+    except BaseException:
+        writer.stop()
+        raise
+    writer.close()
+    return weights
+
+
+def _find_device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # as torch says that it was built without
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"--device {name} is not possible: {reason}.") from error
+    return device
+
+
+def _batches(
+    reader: Reader, given: Sequence[Given], batch_size: int, device: torch.device
+) -> Iterator[Batch]:
+    for first in range(0, len(given), READ_AT_ONCE):
+        dataset = reader.datamodule.dataset_of(given[first : first + READ_AT_ONCE])
+        for start in range(0, len(dataset), batch_size):
+            places = list(range(start, min(start + batch_size, len(dataset))))
+            raw = move_data_to_device(dataset.__getitems__(places), device)
+            yield reader.datamodule.prepare(raw, training=False)
+
+
+@torch.no_grad()
+def _record(reader: Reader, recorder: BatchRecorder, batch: Batch) -> CapturedBatch:
+    model = reader.model
+    recorder.open(model, batch)  # type: ignore[arg-type]
+    try:
+        model(batch)
+    finally:
+        recorder.close()
+    captured = recorder.take(model, batch, reader.datamodule.drawable, "given", 0)  # type: ignore[arg-type]
+    assert captured is not None
+    return captured
+
+
+def _attribute(
+    reader: Reader, batch: Batch, methods: Sequence[str]
+) -> dict[str, dict[str, list[float]]]:
+    if not isinstance(reader.model, Classifier):
+        raise InputError("Attributions are of the runs of train.py; leave --method out.")
+    removal = build_removal(reader.datamodule, "silence" if reader.modality == "audio" else None)
+    layout = reader.model.token_layout(batch)
+    found = attribute(reader.model, batch, methods, reference=removal.all(batch, layout))
+    return {
+        name: {
+            method: values[place][layout.valid[place]].tolist() for method, values in found.items()
+        }
+        for place, name in enumerate(batch["sample_id"])
+    }

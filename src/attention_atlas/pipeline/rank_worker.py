@@ -1,0 +1,42 @@
+"""A worker process of a run with several ranks: trains with the config from standard input."""
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.distributed.rank import GRACE_SECONDS, rank
+
+
+def run_rank() -> None:
+    """Be one of the others: train with the config that comes through standard input."""
+    folder = Path(sys.argv[1])
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    config = OmegaConf.create(sys.stdin.read())
+    assert isinstance(config, DictConfig)
+    from attention_atlas.pipeline.train import train
+
+    try:
+        train(config, folder)
+    except InputError as error:
+        time.sleep(GRACE_SECONDS)
+        print(f"error: rank {rank()}: {error}", file=sys.stderr)
+        os._exit(2)
+    except BaseException:
+        time.sleep(GRACE_SECONDS)
+        raise
+
+
+def _end_with(parent: int) -> None:
+    """End when rank 0 is gone, however it ended."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    run_rank()

@@ -1,0 +1,1 @@
+"""What a run records of its model, and how."""

@@ -1,0 +1,1 @@
+"""The life of a run folder: lock, resume, checkpoints, result, cleanup."""

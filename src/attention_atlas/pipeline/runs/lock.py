@@ -1,0 +1,41 @@
+"""One process at a time in a run folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from attention_atlas.errors import InputError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a run folder for this process; a process that is killed lets go of it.
+
+    Raises:
+        InputError: Another process has it.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if not isinstance(error, Timeout):
+            raise InputError(f"{folder} cannot be written: {error.strerror}.") from error
+        raise InputError(
+            f"Another process is writing {folder}: wait until it ends, or take another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_free(run: Path) -> bool:
+    try:
+        with locked(run):
+            return True
+    except InputError:
+        return False

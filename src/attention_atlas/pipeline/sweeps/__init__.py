@@ -1,0 +1,1 @@
+"""Sweeps: plan, jobs, searches by Optuna, report."""
