@@ -1,12 +1,16 @@
 """Run the commands of this repository as a user does: real processes, in a folder of their own."""
 
 import contextlib
+import io
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -60,6 +64,36 @@ def invoke_atlas(folder: Path, *arguments: str, **environment: str) -> "Result":
 
     with contextlib.chdir(folder):
         return CliRunner().invoke(app, arguments, env=environment)
+
+
+def invoke_script(
+    arguments: list[str], folder: Path, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a script of the repository in this process, in `folder`, up to where its job begins.
+
+    It composes and checks the config as `run_script` does, in a fraction of the time. A config that
+    is accepted ends in an ImportError, since the module of the job cannot be imported here.
+    """
+    script, *rest = arguments
+    path = REPOSITORY / script
+    out, errors = io.StringIO(), io.StringIO()
+    code: Any = 0
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(errors),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [str(path), *rest])
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        for job in ("train", "evaluate", "baseline"):
+            patch.setitem(sys.modules, f"attention_atlas.pipeline.{job}", None)
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
 
 
 def start_command(

@@ -1,7 +1,10 @@
 """What a user may get wrong ends in a sentence, before torch is loaded or a file is written."""
 
+import subprocess
 import wave
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -9,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.commands import content, run_script
+from tests.commands import content, invoke_script, run_script
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @dataclass
@@ -260,8 +265,29 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input_ends_in_a_sentence(name: str, tmp_path: Path) -> None:
+# The same in processes of their own, where importing torch is an error: one for each command, and
+# one for each kind of check.
+AS_PROCESSES = (
+    "unknown task",
+    "fraction",
+    "code in the config",
+    "heads",
+    "bad job of a sweep",
+    "not UTF-8",
+    "no image",
+    "evaluate another model",
+    "baseline key",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [
+        *((name, invoke_script) for name in BAD),
+        *((name, partial(run_script, torch=False)) for name in AS_PROCESSES),
+    ],
+)
+def test_bad_input_ends_in_a_sentence(name: str, run: Run, tmp_path: Path) -> None:
     bad = BAD[name]
     here = tmp_path / "here"
     here.mkdir()
@@ -270,8 +296,7 @@ def test_bad_input_ends_in_a_sentence(name: str, tmp_path: Path) -> None:
         (here / path).write_bytes(data)
     before = content(here)
 
-    cache = str(tmp_path / "cache")
-    done = run_script(bad.arguments, here, torch=False, ATTENTION_ATLAS_CACHE=cache)
+    done = run(bad.arguments, here, ATTENTION_ATLAS_CACHE=str(tmp_path / "cache"))
 
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
