@@ -121,9 +121,9 @@ def test_a_method_is_the_attribution_of_that_name(trained_runs, tmp_path) -> Non
     assert done.exit_code == 0, done.stderr
     (said,) = json.loads(done.stdout)
     run = load_run(trained_runs["nlp"], with_data=False)
-    from attention_atlas.data.user_inputs import gather
+    from attention_atlas.data.user_inputs import collect_inputs
 
-    dataset = run.datamodule.dataset_of(gather("text", [SENTENCE], list))
+    dataset = run.datamodule.make_dataset(collect_inputs("text", [SENTENCE], list))
     batch = run.datamodule.prepare(dataset[0], training=False)
     expected = attribute(run.model, batch, ["gradient_rollout"])["gradient_rollout"][0]
     torch.testing.assert_close(torch.tensor(said["weights"]), expected, rtol=0, atol=1e-5)
@@ -159,7 +159,7 @@ def test_what_a_folder_holds_beside_is_told(trained_runs, pictures, tmp_path) ->
         (tmp_path / "new" / name).touch()
     done = invoke_atlas(tmp_path, "predict", str(trained_runs["vision"]), "new", "")
     assert done.exit_code == 0
-    assert done.stderr == "files of new left out, as they are no image files: 2\n"
+    assert done.stderr == "files of new left out, as they are not image files: 2\n"
 
 
 def test_a_text_that_is_cut_is_told(trained_runs, tmp_path) -> None:

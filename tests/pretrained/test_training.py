@@ -204,7 +204,7 @@ def test_images_are_what_the_models_own_processor_makes(runs, tiny_vit, pictures
     expected = processor(images=list(images), return_tensors="pt").pixel_values
     prepared = run.datamodule.prepare(dataset.__getitems__([0, 1]), training=False)
     torch.testing.assert_close(prepared["inputs"], expected)
-    drawn = run.datamodule.drawable(prepared)["image"]
+    drawn = run.datamodule.display_inputs(prepared)["image"]
     np.testing.assert_array_equal(drawn, images.permute(0, 2, 3, 1).numpy())
     layout = run.model.token_layout(prepared)
     assert layout.boxes[0, 0].isnan().all()  # CLS

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from attention_atlas.cli.safe_output import Shown
 from attention_atlas.config.untrusted import read_run
-from attention_atlas.data.user_inputs import Given, gather, left_out
+from attention_atlas.data.user_inputs import UserInput, collect_inputs, count_skipped_files
 from attention_atlas.errors import InputError
 
 
 def inputs_of_run(
     run: Path, arguments: Sequence[str], text_column: str | None, label_column: str | None
-) -> list[Given]:
+) -> list[UserInput]:
     """The inputs for the model of a run; columns are called as in its data unless they are named.
 
     Raises:
@@ -35,24 +35,24 @@ def inputs_of(
     text_column: str | None,
     label_column: str | None,
     quoted: bool = True,
-) -> list[Given]:
-    """The inputs of a modality; what a folder holds of others is said to be left out.
+) -> list[UserInput]:
+    """The inputs of a modality; other files in a folder are reported as skipped.
 
     Raises:
         InputError: A file cannot be used, or there is no input.
     """
-    given = gather(
+    inputs = collect_inputs(
         modality, arguments, _read_lines, text_column or "text", label_column or "label", quoted
     )
     for argument in arguments:
-        if others := left_out(argument, modality):
-            note = f"files of {argument} left out, as they are no {modality} files: {others}"
+        if others := count_skipped_files(argument, modality):
+            note = f"files of {argument} left out, as they are not {modality} files: {others}"
             print(note, file=Shown(sys.stderr))
-    return given
+    return inputs
 
 
 def _read_lines() -> list[str]:
     try:
         return sys.stdin.read().splitlines()
     except UnicodeDecodeError as error:
-        raise InputError(f"Standard input is no text in UTF-8: {error.reason}.") from error
+        raise InputError(f"Standard input is not UTF-8 text: {error.reason}.") from error

@@ -17,9 +17,9 @@ from attention_atlas.data.loader import (
     ResumableLoader,
 )
 from attention_atlas.data.splits import stable_hash
-from attention_atlas.data.user_inputs import Given
+from attention_atlas.data.user_inputs import UserInput
 
-Drawable = dict[str, list[str] | np.ndarray]
+DisplayInputs = dict[str, list[str] | np.ndarray]
 
 PRETRAINED_FOLDER = "pretrained"
 """Where a run folder keeps what tells of its pretrained encoder, but for the weights."""
@@ -66,7 +66,7 @@ class AtlasDataModule(LightningDataModule):
         self._resume_state: dict[str, int] | None = None
         self.pretrained_name: str | None = None
 
-    def adopt(self, name: str) -> None:
+    def use_pretrained(self, name: str) -> None:
         """Make the inputs of a pretrained model, by what it was trained with; before `setup`.
 
         Args:
@@ -93,7 +93,7 @@ class AtlasDataModule(LightningDataModule):
         """Augment (when training) and turn raw inputs into what the model takes, on its device."""
 
     @abstractmethod
-    def dataset_of(self, given: Sequence[Given]) -> BatchDataset:
+    def make_dataset(self, given: Sequence[UserInput]) -> BatchDataset:
         """A data set of inputs that are given by hand, prepared as those of the data.
 
         What was learned from training data must be there: by `setup`, or by `restore`.
@@ -103,11 +103,11 @@ class AtlasDataModule(LightningDataModule):
         """
 
     @abstractmethod
-    def example(self) -> Batch:
+    def dummy_batch(self) -> Batch:
         """A raw batch of one sample that says nothing, of the shape that all have."""
 
     @abstractmethod
-    def drawable(self, batch: Batch) -> Drawable:
+    def display_inputs(self, batch: Batch) -> DisplayInputs:
         """What the atlas keeps of a prepared batch so that its samples can be drawn."""
 
     @abstractmethod
@@ -129,7 +129,7 @@ class AtlasDataModule(LightningDataModule):
     def restore(self, folder: Path) -> None:
         """Take from a run folder what `save` wrote there; called before `setup`."""
 
-    def take_vocabulary(self, folder: Path) -> None:
+    def restore_vocabulary(self, folder: Path) -> None:
         """Take from a run folder what its embedding counts on, if anything; before `setup`."""
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

@@ -1,7 +1,7 @@
 """Deterministic, stratified splits that do not depend on the order of the samples."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
 from attention_atlas.errors import InputError
@@ -11,6 +11,16 @@ def stable_hash(*parts: object) -> int:
     """A 64-bit number that depends on the parts only: the same in every process and release."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def number_repeats(names: Sequence[str]) -> list[str]:
+    """Make names unique: the second `name` becomes `name-2`."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for name in names:
+        seen[name] += 1
+        numbered.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return numbered
 
 
 def stratified_split(

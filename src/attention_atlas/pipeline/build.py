@@ -50,11 +50,11 @@ def build_datamodule(
     """
     datamodule: AtlasDataModule = instantiate(config.data)
     if is_pretrained(config):
-        datamodule.adopt(name_of(config, run_folder or init))
+        datamodule.use_pretrained(name_of(config, run_folder or init))
     if run_folder is not None:
         datamodule.restore(run_folder)
     if init is not None:
-        datamodule.take_vocabulary(init)
+        datamodule.restore_vocabulary(init)
     if read:
         datamodule.setup()
     return datamodule
@@ -202,7 +202,7 @@ def build_classifier(
     name = datamodule.pretrained_name
     assert name is not None
     model = load_model(name, datamodule.modality, with_weights)
-    example = datamodule.prepare(datamodule.example(), training=False)
+    example = datamodule.prepare(datamodule.dummy_batch(), training=False)
     seconds = datamodule.clip_seconds
     backbone, inputs = build_inputs(model, datamodule.modality, example, seconds)
     if options["readout"] == "cls" and not has_cls(backbone, inputs, example):

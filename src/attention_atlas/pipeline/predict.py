@@ -1,4 +1,4 @@
-"""Record what a model makes of inputs that are given by hand, and keep it in an atlas."""
+"""Record what a model makes of inputs of a user, and keep it in an atlas."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from attention_atlas.atlas.captured_batch import CapturedBatch
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import Batch
 from attention_atlas.data.text.module import TextDataModule
-from attention_atlas.data.user_inputs import Given
+from attention_atlas.data.user_inputs import UserInput
 from attention_atlas.encoder import Classifier
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.load_run import load_run
@@ -90,8 +90,8 @@ def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Read
 
     datamodule = _datamodule(modality, clip_seconds)
     datamodule.classes = []
-    datamodule.adopt(name)
-    example = datamodule.prepare(datamodule.example(), training=False)
+    datamodule.use_pretrained(name)
+    example = datamodule.prepare(datamodule.dummy_batch(), training=False)
     model = RecordableModel(name, modality, example, clip_seconds).eval()
     if isinstance(datamodule, TextDataModule) and model.model.config.pad_token_id is None:
         # By it a head of a causal model finds the last token (GPT-2 has none).
@@ -124,9 +124,9 @@ def _datamodule(modality: str, clip_seconds: float) -> AtlasDataModule:
     return AudioDataModule("audio_folder", batch_size=1, clip_seconds=clip_seconds)
 
 
-def record_given(
+def record_inputs(
     reader: Reader,
-    given: Sequence[Given],
+    inputs: Sequence[UserInput],
     path: Path,
     *,
     data: str = "given",
@@ -141,7 +141,7 @@ def record_given(
 
     Args:
         reader: The model.
-        given: The inputs.
+        inputs: The inputs.
         path: Where the atlas is made.
         data: What the atlas calls the data.
         batch_size: Inputs that run together.
@@ -160,7 +160,7 @@ def record_given(
     """
     place = _find_device(device)
     reader.model.to(place)
-    whole = {each.name for each in given[:num_samples]}
+    whole = {each.name for each in inputs[:num_samples]}
     attributes = replace(reader.attributes, data=data)
     recorder = BatchRecorder(whole, True, attributes.has_null_key, dtype=dtype)
     weights: dict[str, dict[str, list[float]]] = {}
@@ -168,18 +168,18 @@ def record_given(
         path,
         attributes,
         max_tokens=reader.max_tokens,
-        num_samples=len(given),
+        num_samples=len(inputs),
         maps_dtype=dtype,
     )
     done = 0
     try:
-        for batch in _batches(reader, given, batch_size, place):
+        for batch in _batches(reader, inputs, batch_size, place):
             writer.add_batch(_record(reader, recorder, batch))
             if methods:
                 weights |= _attribute(reader, batch, methods)
             done += len(batch["sample_id"])
             if progress is not None:
-                progress(done, len(given))
+                progress(done, len(inputs))
     except BaseException:
         writer.stop()
         raise
@@ -200,10 +200,10 @@ def _find_device(name: str | None) -> torch.device:
 
 
 def _batches(
-    reader: Reader, given: Sequence[Given], batch_size: int, device: torch.device
+    reader: Reader, inputs: Sequence[UserInput], batch_size: int, device: torch.device
 ) -> Iterator[Batch]:
-    for first in range(0, len(given), READ_AT_ONCE):
-        dataset = reader.datamodule.dataset_of(given[first : first + READ_AT_ONCE])
+    for first in range(0, len(inputs), READ_AT_ONCE):
+        dataset = reader.datamodule.make_dataset(inputs[first : first + READ_AT_ONCE])
         for start in range(0, len(dataset), batch_size):
             places = list(range(start, min(start + batch_size, len(dataset))))
             raw = move_data_to_device(dataset.__getitems__(places), device)
@@ -218,7 +218,7 @@ def _record(reader: Reader, recorder: BatchRecorder, batch: Batch) -> CapturedBa
         model(batch)
     finally:
         recorder.close()
-    captured = recorder.take(model, batch, reader.datamodule.drawable, "given", 0)  # type: ignore[arg-type]
+    captured = recorder.take(model, batch, reader.datamodule.display_inputs, "given", 0)  # type: ignore[arg-type]
     assert captured is not None
     return captured
 

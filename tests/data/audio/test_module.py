@@ -193,7 +193,7 @@ def test_batches_have_the_shapes_that_the_model_expects(commands: AudioDataModul
     assert batch["inputs"].dtype == torch.float32
     assert batch["label"].shape == (64,)
     assert set(batch["groups"]) == {"voice", "snr"}
-    spectrogram = commands.drawable(batch)["spectrogram"]
+    spectrogram = commands.display_inputs(batch)["spectrogram"]
     assert isinstance(spectrogram, np.ndarray)
     assert spectrogram.dtype == np.float32
     assert spectrogram.shape == tuple(batch["inputs"].shape)

@@ -78,13 +78,15 @@ def test_training_inputs_have_mean_zero_and_deviation_one(digits: ImageDataModul
 
 def test_what_is_drawn_is_every_pixel_of_the_original(digits: ImageDataModule) -> None:
     raw = digits.datasets["test"].__getitems__(list(range(50)))
-    drawn = digits.drawable(digits.prepare(raw, training=False))["image"]
+    drawn = digits.display_inputs(digits.prepare(raw, training=False))["image"]
     assert isinstance(drawn, np.ndarray)
     assert drawn.dtype == np.uint8
     assert np.array_equal(drawn, raw["image"].permute(0, 2, 3, 1).numpy())
     every_value = torch.arange(256, dtype=torch.uint8).repeat(4)[: 28 * 28].view(1, 1, 28, 28)
     batch = digits.prepare(raw | {"image": every_value}, training=False)
-    assert np.array_equal(digits.drawable(batch)["image"][0, ..., 0], every_value[0, 0].numpy())
+    assert np.array_equal(
+        digits.display_inputs(batch)["image"][0, ..., 0], every_value[0, 0].numpy()
+    )
 
 
 def test_only_training_batches_are_augmented() -> None:

@@ -38,7 +38,7 @@ def test_a_batch_holds_what_the_model_and_the_atlas_need(reviews: Path) -> None:
         assert (batch["spans"][row, valid:] == 0).all()
         pieces = [text[start:end] for start, end in batch["spans"][row, :valid].tolist()]
         assert "".join(pieces) == text.replace(" ", "")
-    assert datamodule.drawable(batch) == {"text": batch["text"]}
+    assert datamodule.display_inputs(batch) == {"text": batch["text"]}
     assert datamodule.classes == ["bad", "good"]
 
 
@@ -199,7 +199,7 @@ def test_groups_follow_the_samples(tmp_path: Path) -> None:
     encoded = EncodedTexts(
         np.arange(3, 9, dtype=np.int32), np.zeros((6, 2), dtype=np.int32), np.array([0, 2, 3, 6])
     )
-    dataset = TextDataset(corpus, encoded, [2, 0], max_length=2, pooled_length=2, drawable=False)
+    dataset = TextDataset(corpus, encoded, [2, 0], max_length=2, pooled_length=2, with_texts=False)
     batch = dataset.__getitems__([1, 0])
     assert batch["groups"] == {"source": ["p", "r"]}
     assert batch["inputs"].tolist() == [[3, 4], [6, 7]]

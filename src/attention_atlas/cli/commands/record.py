@@ -51,24 +51,24 @@ def record(
     if dtype not in ("float16", "float32"):
         raise InputError(f"--dtype {dtype} is not possible: take float16 or float32.")
     from attention_atlas.cli.inputs import inputs_of, inputs_of_run
-    from attention_atlas.data.user_inputs import modality_of_data
+    from attention_atlas.data.file_types import modality_of_data
 
     run = Path(model) if (Path(model) / ".hydra" / "config.yaml").is_file() else None
     found = modality or modality_of_data(data)
     if run is None:
-        given = inputs_of(found, [str(data)], text_column, label_column)
+        inputs = inputs_of(found, [str(data)], text_column, label_column)
     else:
-        given = inputs_of_run(run, [str(data)], text_column, label_column)
+        inputs = inputs_of_run(run, [str(data)], text_column, label_column)
     with new_atlas(out) as place:
         from attention_atlas.atlas import open_atlas
         from attention_atlas.cli.truncation import NO_MORE, is_cut
-        from attention_atlas.pipeline.predict import reader_of_model, reader_of_run, record_given
+        from attention_atlas.pipeline.predict import reader_of_model, reader_of_run, record_inputs
 
         reader = reader_of_model(model, found, clip_seconds) if run is None else reader_of_run(run)
         with progress_bar("samples") as progress:
-            record_given(
+            record_inputs(
                 reader,
-                given,
+                inputs,
                 place,
                 data=data.name,
                 batch_size=batch_size,
@@ -80,11 +80,11 @@ def record(
         most = reader.max_tokens
         cut = sum(is_cut(each, most) for each in open_atlas(place)) if found == "text" else 0
     if as_json:
-        print_json({"atlas": str(place), "samples": len(given), "cut": cut})
+        print_json({"atlas": str(place), "samples": len(inputs), "cut": cut})
         return
-    whole = len(given) if num_samples is None else min(num_samples, len(given))
-    full = "" if whole == len(given) else f", {whole} of them with full maps,"
-    samples = "sample" if len(given) == 1 else "samples"
+    whole = len(inputs) if num_samples is None else min(num_samples, len(inputs))
+    full = "" if whole == len(inputs) else f", {whole} of them with full maps,"
+    samples = "sample" if len(inputs) == 1 else "samples"
     if cut:
         print(f"{cut} of the texts {'was' if cut == 1 else 'were'} cut: {NO_MORE} than {most}.")
-    print(f"{len(given)} {samples}{full} in {out}    next: atlas show {out}")
+    print(f"{len(inputs)} {samples}{full} in {out}    next: atlas show {out}")

@@ -8,7 +8,8 @@ import torch
 from torchaudio.functional import resample
 
 from attention_atlas.data.audio.clips import SAMPLE_RATE
-from attention_atlas.data.audio.headers import EXTRA, check_header
+from attention_atlas.data.audio.headers import check_header
+from attention_atlas.data.file_types import TORCHCODEC_AUDIO
 from attention_atlas.errors import InputError
 
 
@@ -35,7 +36,7 @@ def read_clip(path: Path, max_samples: int) -> np.ndarray:
 
 def _decode(path: Path, seconds: float) -> tuple[np.ndarray, int]:
     """The first seconds as float32 [samples, channels], and the sample rate."""
-    if path.suffix.lower() in EXTRA:
+    if path.suffix.lower() in TORCHCODEC_AUDIO:
         return _decode_with_torchcodec(path, seconds)
     try:
         with soundfile.SoundFile(path) as sound:

@@ -2,20 +2,10 @@
 
 from pathlib import Path
 
+from attention_atlas.data.file_types import TORCHCODEC_AUDIO
 from attention_atlas.errors import InputError
 
 INSTALL = 'pip install "attention-atlas[audio]"'
-
-READABLE = frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3", ".aif", ".aiff", ".au", ".caf"})
-"""What libsndfile reads, which every installation has."""
-
-EXTRA = frozenset({".m4a", ".aac", ".mp4", ".opus", ".wma", ".webm", ".amr"})
-"""What torchcodec reads, which is an extra."""
-
-
-def is_audio_name(path: Path) -> bool:
-    """Whether the name promises audio."""
-    return path.suffix.lower() in READABLE | EXTRA and not path.name.startswith(".")
 
 
 def check_header(path: Path) -> None:
@@ -28,7 +18,7 @@ def check_header(path: Path) -> None:
         raise InputError(f"{path} does not exist.")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty: it has no bytes at all.")
-    if path.suffix.lower() in EXTRA:
+    if path.suffix.lower() in TORCHCODEC_AUDIO:
         _check_decoder(path)
         return
     if path.suffix.lower() == ".wav":

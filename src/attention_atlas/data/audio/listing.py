@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from attention_atlas.data.audio.headers import is_audio_name
+from attention_atlas.data.file_types import has_modality
 from attention_atlas.errors import InputError
 
 _SPLITS = {
@@ -64,7 +64,7 @@ def _folders(root: Path) -> list[Path]:
 def _list_classes(root: Path, parent: Path, split: str | None) -> list[AudioFile]:
     files = []
     for folder in _folders(parent):
-        found = sorted(path for path in folder.rglob("*") if is_audio_name(path))
+        found = sorted(path for path in folder.rglob("*") if has_modality(path, "audio"))
         if not found:
             raise InputError(
                 f"{folder} holds no audio file; remove it or fill it with WAV, FLAC, OGG or MP3."

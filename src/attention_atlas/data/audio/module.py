@@ -21,9 +21,9 @@ from attention_atlas.data.audio.spectrogram import LogMel
 from attention_atlas.data.audio.speech_commands import speech_commands
 from attention_atlas.data.audio.spoken_commands import spoken_commands
 from attention_atlas.data.audio.waveforms import cut_noise, mix, place, start_of
-from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, Drawable
+from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, DisplayInputs
 from attention_atlas.data.loader import Batch, BatchDataset
-from attention_atlas.data.user_inputs import Given, labels_of
+from attention_atlas.data.user_inputs import UserInput, label_indexes
 
 if TYPE_CHECKING:
     from attention_atlas.data.audio.pretrained_extractor import PretrainedExtractor
@@ -80,13 +80,13 @@ class AudioDataModule(AtlasDataModule):
         self.noise: dict[str, Tensor] = {}
         self.extractor: PretrainedExtractor | None = None
 
-    def adopt(self, name: str) -> None:
+    def use_pretrained(self, name: str) -> None:
         """Take the feature extractor of a pretrained model."""
         from attention_atlas.data.audio.pretrained_extractor import (  # transformers is slow
             PretrainedExtractor,
         )
 
-        super().adopt(name)
+        super().use_pretrained(name)
         self.extractor = PretrainedExtractor(name)
 
     def save(self, folder: Path) -> None:
@@ -115,17 +115,17 @@ class AudioDataModule(AtlasDataModule):
         """The num_mels + 1 edges of the mel bands in hertz."""
         return self.log_mel.mel_edges
 
-    def dataset_of(self, given: Sequence[Given]) -> BatchDataset:
+    def make_dataset(self, given: Sequence[UserInput]) -> BatchDataset:
         """Sound files, each in the middle of what the model hears, without noise."""
         self.noise = self.noise or self._made_noise()
         return ClipDataset(
             [read_clip(Path(each.content), self.clip_samples) for each in given],
-            labels_of(given, self.classes),
+            label_indexes(given, self.classes),
             [each.name for each in given],
             self.clip_samples,
         )
 
-    def example(self) -> Batch:
+    def dummy_batch(self) -> Batch:
         """A silent clip."""
         self.noise = self.noise or self._made_noise()
         silence = np.zeros(self.clip_samples, dtype=np.int16)
@@ -176,7 +176,7 @@ class AudioDataModule(AtlasDataModule):
         noise = cut_noise(self.noise[part], variation.noise, length)
         return mix(waveform, num_samples, noise, variation.snr_db)
 
-    def drawable(self, batch: Batch) -> Drawable:
+    def display_inputs(self, batch: Batch) -> DisplayInputs:
         """The spectrograms in decibels, before they were centred."""
         if "log_mel" in batch:
             log_mel = batch["log_mel"]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, Drawable
+from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, DisplayInputs
 from attention_atlas.data.image.augmentation import ImageAugmentation
 from attention_atlas.data.image.check import image_source
 from attention_atlas.data.image.corpora import ImageCorpus, content_hashes, read_corpus
@@ -21,7 +21,7 @@ from attention_atlas.data.image.options import ImageSource, augmentation_options
 from attention_atlas.data.image.reading import read_image
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.splits import stable_hash, stratified_split
-from attention_atlas.data.user_inputs import Given, labels_of
+from attention_atlas.data.user_inputs import UserInput, label_indexes
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:
@@ -146,13 +146,13 @@ class ImageDataModule(AtlasDataModule):
         self._learned: dict[str, Any] | None = None
         self.processor: PretrainedProcessor | None = None
 
-    def adopt(self, name: str) -> None:
+    def use_pretrained(self, name: str) -> None:
         """Take the image processor of a pretrained model; it sees colour."""
         from attention_atlas.data.image.pretrained_processor import (  # transformers is slow
             PretrainedProcessor,
         )
 
-        super().adopt(name)
+        super().use_pretrained(name)
         self.processor = PretrainedProcessor(name)
         self.channels = 3
         processor = self.processor
@@ -198,13 +198,13 @@ class ImageDataModule(AtlasDataModule):
             self.source,
         )
 
-    def dataset_of(self, given: Sequence[Given]) -> BatchDataset:
+    def make_dataset(self, given: Sequence[UserInput]) -> BatchDataset:
         """Image files, decoded when they are asked for."""
         paths, names = [Path(each.content) for each in given], [each.name for each in given]
         self._normalise_as_learned()
-        return ImageDataset(paths, labels_of(given, self.classes), names, self.source)
+        return ImageDataset(paths, label_indexes(given, self.classes), names, self.source)
 
-    def example(self) -> Batch:
+    def dummy_batch(self) -> Batch:
         """A black image."""
         side = self.source.image_size
         images = torch.zeros(1, self.channels, side, side, dtype=torch.uint8)
@@ -239,7 +239,7 @@ class ImageDataModule(AtlasDataModule):
                 prepared["target"] = target
         return prepared
 
-    def drawable(self, batch: Batch) -> Drawable:
+    def display_inputs(self, batch: Batch) -> DisplayInputs:
         """The pixels of a prepared batch: `image`, uint8 [B, height, width, channels]."""
         inputs = batch["inputs"].detach().float().cpu()
         pixels = (inputs * self.deviation + self.mean) * 255

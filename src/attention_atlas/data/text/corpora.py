@@ -2,11 +2,10 @@
 
 import html
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from attention_atlas.data.splits import stable_hash, stratified_split
+from attention_atlas.data.splits import number_repeats, stable_hash, stratified_split
 
 Splits = dict[str, list[int]]
 
@@ -67,13 +66,10 @@ def same_text(text: str) -> str:
 
 def content_ids(prefixes: Sequence[str], texts: Sequence[str], labels: Sequence[int]) -> list[str]:
     """One id per sample from what it holds; exact repeats are counted."""
-    seen: Counter[str] = Counter()
-    ids = []
-    for prefix, text, label in zip(prefixes, texts, labels, strict=True):
-        name = f"{prefix}-{stable_hash(label, text):016x}"
-        seen[name] += 1
-        ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return ids
+    rows = zip(prefixes, texts, labels, strict=True)
+    return number_repeats(
+        [f"{prefix}-{stable_hash(label, text):016x}" for prefix, text, label in rows]
+    )
 
 
 def split_texts(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from attention_atlas.data.tables import Table, read_table
 from attention_atlas.data.text.corpora import (
     Splits,
     TextCorpus,
@@ -11,7 +12,6 @@ from attention_atlas.data.text.corpora import (
     split_texts,
     validation_from_training,
 )
-from attention_atlas.data.text.tables import Table, read_table
 from attention_atlas.errors import InputError
 
 FILE_NAMES = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
+from attention_atlas.data.tables import read_table
 from attention_atlas.data.text.corpora import (
     SENTIMENTS,
     Splits,
@@ -14,7 +15,6 @@ from attention_atlas.data.text.corpora import (
     content_ids,
     validation_from_training,
 )
-from attention_atlas.data.text.tables import read_table
 from attention_atlas.errors import InputError
 
 

@@ -16,7 +16,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, Drawable
+from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, DisplayInputs
 from attention_atlas.data.cache import cached
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.text.cooccurrence import cooccurrence_vectors, frequent_pairs
@@ -31,7 +31,7 @@ from attention_atlas.data.text.tokenizer import (
     load_tokenizer,
     train_tokenizer,
 )
-from attention_atlas.data.user_inputs import Given, labels_of
+from attention_atlas.data.user_inputs import UserInput, label_indexes
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class TextDataset:
         indexes: Which texts belong to the split.
         max_length: A longer text is cut after so many tokens; None keeps all.
         pooled_length: Tokens of a long text that the model sees, by which batches are pooled.
-        drawable: Whether batches carry the texts and the character spans of their tokens.
+        with_texts: Whether batches carry the texts and the character spans of their tokens.
         pad: Token id that fills up a batch.
     """
 
@@ -58,13 +58,13 @@ class TextDataset:
         indexes: Sequence[int],
         max_length: int | None,
         pooled_length: int,
-        drawable: bool,
+        with_texts: bool,
         pad: int = PAD,
     ) -> None:
         self.pad = pad
         self.encoded = encoded
         self.indexes = np.asarray(indexes, dtype=np.int64)
-        self.drawable = drawable
+        self.with_texts = with_texts
         self.texts = [corpus.texts[index] for index in indexes]
         self.labels = [corpus.labels[index] for index in indexes]
         self.sample_ids = [corpus.sample_ids[index] for index in indexes]
@@ -97,7 +97,7 @@ class TextDataset:
                 name: [values[index] for index in indices] for name, values in self.groups.items()
             },
         }
-        if self.drawable:
+        if self.with_texts:
             spans = np.where(valid[:, :, None], self.encoded.spans[places], 0)
             batch["spans"] = torch.from_numpy(spans.astype(np.int64))
             batch["text"] = [self.texts[index] for index in indices]
@@ -159,11 +159,11 @@ class TextDataModule(AtlasDataModule):
         self.special = SpecialTokens()
         self.pretrained: PreTrainedTokenizerBase | None = None
 
-    def adopt(self, name: str) -> None:
+    def use_pretrained(self, name: str) -> None:
         """Take the tokenizer of a pretrained model, and what it puts around a text."""
         from attention_atlas.data.text import pretrained_tokenizer  # transformers is slow
 
-        super().adopt(name)
+        super().use_pretrained(name)
         self.pretrained = pretrained_tokenizer.load_pretrained_tokenizer(name)
         self.tokenizer = pretrained_tokenizer.plain_tokenizer(self.pretrained)
         self.special = pretrained_tokenizer.special_tokens(name, self.pretrained)
@@ -191,7 +191,7 @@ class TextDataModule(AtlasDataModule):
             self.encoded,
             max_length=self.max_length,
             pooled_length=self.max_length,
-            drawable=True,
+            with_texts=True,
             pad=self.special.pad,
         )
         return {
@@ -201,19 +201,19 @@ class TextDataModule(AtlasDataModule):
                 self.train_indexes,
                 max_length=None if self.crop_length else self.max_length,
                 pooled_length=self.crop_length or self.max_length,
-                drawable=False,
+                with_texts=False,
                 pad=self.special.pad,
             ),
             "val": evaluated(corpus.splits["val"]),
             "test": evaluated(corpus.splits["test"]),
         }
 
-    def dataset_of(self, given: Sequence[Given]) -> BatchDataset:
+    def make_dataset(self, given: Sequence[UserInput]) -> BatchDataset:
         """Texts."""
         texts = [str(each.content) for each in given]
         encoded = encode_texts(self.tokenizer, texts, self.special.unknown)
         names = [each.name for each in given]
-        corpus = TextCorpus(texts, labels_of(given, self.classes), self.classes, names, {})
+        corpus = TextCorpus(texts, label_indexes(given, self.classes), self.classes, names, {})
         everything = range(len(texts))
         return TextDataset(
             corpus,
@@ -221,13 +221,13 @@ class TextDataModule(AtlasDataModule):
             everything,
             max_length=self.max_length,
             pooled_length=self.max_length,
-            drawable=True,
+            with_texts=True,
             pad=self.special.pad,
         )
 
-    def example(self) -> Batch:
+    def dummy_batch(self) -> Batch:
         """The letter a."""
-        return self.dataset_of([Given("example", "a")])[0]
+        return self.make_dataset([UserInput("example", "a")])[0]
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json`, and the frequent pairs where the model has them."""
@@ -241,9 +241,9 @@ class TextDataModule(AtlasDataModule):
 
     def restore(self, folder: Path) -> None:
         """Take the vocabulary, which is all that is learned from the data."""
-        self.take_vocabulary(folder)
+        self.restore_vocabulary(folder)
 
-    def take_vocabulary(self, folder: Path) -> None:
+    def restore_vocabulary(self, folder: Path) -> None:
         """Take the tokenizer and the frequent pairs of a run folder."""
         if self.pretrained is not None:
             return
@@ -273,7 +273,7 @@ class TextDataModule(AtlasDataModule):
             batch = batch | {"inputs": ids, "lengths": lengths}
         return framed(batch, self.special)
 
-    def drawable(self, batch: Batch) -> Drawable:
+    def display_inputs(self, batch: Batch) -> DisplayInputs:
         """The texts; the token layout tells the characters of each token."""
         return {"text": batch["text"]}
 

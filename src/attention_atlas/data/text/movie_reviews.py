@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+from attention_atlas.data.tables import read_table
 from attention_atlas.data.text.corpora import (
     SENTIMENTS,
     TextCorpus,
@@ -10,7 +11,6 @@ from attention_atlas.data.text.corpora import (
     content_ids,
     split_texts,
 )
-from attention_atlas.data.text.tables import read_table
 from attention_atlas.errors import InputError
 
 PARTS = {"rotten_tomatoes": "rotten_tomatoes", "imdb_reviews": "imdb"}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from attention_atlas.atlas.captured_batch import CapturedBatch
 from attention_atlas.attention import Recording, record
-from attention_atlas.data.base import Drawable
+from attention_atlas.data.base import DisplayInputs
 from attention_atlas.data.loader import Batch
 from attention_atlas.encoder import TokenLayout
 
@@ -95,7 +95,7 @@ class BatchRecorder:
         self,
         model: Recordable,
         batch: Batch,
-        drawable: Callable[[Batch], Drawable],
+        display_inputs: Callable[[Batch], DisplayInputs],
         split: str,
         epoch: int,
     ) -> CapturedBatch | None:
@@ -104,7 +104,7 @@ class BatchRecorder:
         Args:
             model: That ran.
             batch: On which it ran.
-            drawable: Gives the inputs of a batch, as those of the data module.
+            display_inputs: Gives the inputs of a batch, as those of the data module.
             split: That the samples belong to.
             epoch: That they are kept under.
         """
@@ -123,7 +123,7 @@ class BatchRecorder:
             boxes = np.take_along_axis(boxes, order[:, :, None], axis=1)
             readout = np.take_along_axis(readout, order[:, None], axis=2)
         columns: dict[str, Any] = {
-            **{kind: self._cast(_picked(of, kept)) for kind, of in drawable(batch).items()},
+            **{kind: self._cast(_picked(of, kept)) for kind, of in display_inputs(batch).items()},
             **statistics,
         }
         return CapturedBatch(

@@ -110,8 +110,8 @@ class Capture(Callback):
         )
 
     def _take(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, epoch: int) -> None:
-        model, drawable = _model(pl_module), trainer.datamodule.drawable  # type: ignore[attr-defined]
-        captured = self.recorder.take(model, batch, drawable, self.split, epoch)
+        model, display_inputs = _model(pl_module), trainer.datamodule.display_inputs  # type: ignore[attr-defined]
+        captured = self.recorder.take(model, batch, display_inputs, self.split, epoch)
         if captured is not None:
             self._writer = self._writer or self._open_writer(trainer)
             self._writer.add_batch(captured)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_atlas.data.text.tables import Table, read_table
+from attention_atlas.data.tables import Table, read_table
 from attention_atlas.errors import InputError
 
 

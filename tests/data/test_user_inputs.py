@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from attention_atlas.data.user_inputs import gather, modality_of_data
+from attention_atlas.data.file_types import modality_of_data
+from attention_atlas.data.user_inputs import collect_inputs
 from attention_atlas.errors import InputError
 
 
@@ -29,7 +30,7 @@ def test_bytes_that_are_no_text_are_told_in_a_sentence() -> None:
     line = b"caf\xe9 great".decode("utf-8", "surrogateescape")
     for arguments, lines in (["-"], [line]), ([line], []):
         with pytest.raises(InputError, match=r"is not UTF-8: 'caf\\udce9 great'"):
-            gather("text", arguments, lambda lines=lines: lines)
+            collect_inputs("text", arguments, lambda lines=lines: lines)
 
 
 def test_a_file_whose_name_is_not_utf8_is_told_in_a_sentence(tmp_path: Path) -> None:
@@ -38,4 +39,4 @@ def test_a_file_whose_name_is_not_utf8_is_told_in_a_sentence(tmp_path: Path) -> 
         pass
     for argument in (str(tmp_path), os.fsdecode(name)):
         with pytest.raises(InputError, match=r"caf\\udce9.png' is not UTF-8; rename it"):
-            gather("image", [argument], list)
+            collect_inputs("image", [argument], list)

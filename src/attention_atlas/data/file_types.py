@@ -1,0 +1,54 @@
+"""Which files are taken for text, images or audio, by the ends of their names."""
+
+from pathlib import Path
+
+from attention_atlas.errors import InputError
+
+TABLES = frozenset({".csv", ".tsv"})
+
+AUDIO = frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3", ".aif", ".aiff", ".au", ".caf"})
+"""Audio formats that libsndfile reads, which every installation has."""
+
+TORCHCODEC_AUDIO = frozenset({".m4a", ".aac", ".mp4", ".opus", ".wma", ".webm", ".amr"})
+"""Audio formats that torchcodec reads, which the extra `audio` installs."""
+
+SUFFIXES = {
+    "image": frozenset(
+        {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+    ),
+    "audio": AUDIO | TORCHCODEC_AUDIO,
+    "text": TABLES | {".txt"},
+}
+"""Suffixes by modality. A tie in `modality_of_data` goes to the first: texts often describe the
+other files."""
+
+
+def has_modality(path: Path, modality: str) -> bool:
+    """Whether a file that is not hidden has a suffix of the modality."""
+    return path.suffix.lower() in SUFFIXES[modality] and not path.name.startswith(".")
+
+
+def files_below(folder: Path, modality: str | None = None) -> list[Path]:
+    """List the files in a folder and its subfolders, sorted; all, or those of a modality."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and (modality is None or has_modality(path, modality))
+    )
+
+
+def modality_of_data(path: Path) -> str:
+    """Return the modality of a file, or of most files of a folder: `text`, `image` or `audio`.
+
+    Raises:
+        InputError: The path does not exist, or no file has a known suffix.
+    """
+    if not path.exists():
+        raise InputError(f"--data {path} does not exist; give a CSV file, or a folder of files.")
+    files = [path] if path.is_file() else files_below(path)
+    counts = {
+        modality: sum(has_modality(file, modality) for file in files) for modality in SUFFIXES
+    }
+    if any(counts.values()):
+        return max(counts, key=counts.__getitem__)
+    raise InputError(f"--data {path} holds no text (.csv, .tsv, .txt), image or audio file.")
