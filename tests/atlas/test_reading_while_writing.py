@@ -8,7 +8,7 @@ import made_atlases
 import pytest
 
 from attention_atlas.atlas import AtlasWriter
-from attention_atlas.atlas.storage.file_reading import LocalFiles
+from attention_atlas.atlas.storage.files import LocalFiles
 from attention_atlas.atlas.storage.group_reader import Rank
 from attention_atlas.errors import InputError
 

@@ -10,15 +10,9 @@ import numpy as np
 import pytest
 import zarr
 
-from attention_atlas.atlas import find_atlas, open_atlas
-from attention_atlas.atlas.storage.locations import (
-    exists,
-    is_url,
-    join,
-    local_path,
-    open_store,
-    parent,
-)
+from attention_atlas.atlas import AtlasWriter, find_atlas, open_atlas
+from attention_atlas.atlas.storage.files import open_files
+from attention_atlas.atlas.storage.locations import exists, is_url, join, local_path, parent
 from attention_atlas.errors import InputError
 
 
@@ -65,7 +59,7 @@ def test_file_url_is_a_path():
     ("url", "named"), [("s3://bucket/run", "s3fs"), ("gs://bucket/run", "gcsfs")]
 )
 def test_missing_driver_is_named(url, named):
-    for use in (exists, lambda location: open_store(location, read_only=False), open_atlas):
+    for use in (exists, open_files, open_atlas):
         with pytest.raises(InputError, match=f"(?s)^'{url}.*' cannot be opened: .*{named}"):
             use(url)
 
@@ -75,13 +69,32 @@ def test_unknown_kind_of_url_is_refused():
         open_atlas("nonsense://bucket/run")
 
 
-def test_store_that_was_opened_is_written_and_read(bucket, tmp_path):
-    for location in (join(bucket, "new"), str(tmp_path / "new"), f"file://{tmp_path}/other"):
-        group = zarr.open_group(open_store(location, read_only=False), mode="a")
-        group.create_array("numbers", data=np.arange(3))
-        assert exists(join(location, "numbers/zarr.json"))
-        again = zarr.open_group(open_store(location, read_only=True), mode="r")
-        assert again["numbers"][:].tolist() == [0, 1, 2]
+def test_files_are_written_read_listed_and_removed(bucket, tmp_path):
+    for location in (join(bucket, "new"), str(tmp_path / "new"), f"file://{tmp_path}/[other]"):
+        files = open_files(location)
+        assert files.names("a") == []
+        files.write("a/b", b"12")
+        files.write("a/b", b"345")
+        files.write("a/c*", b"")
+        assert files.read(["a/b", "a/c*", "a/d", "a"]) == [b"345", b"", None, None]
+        assert exists(join(location, "a/b"))
+        assert sorted(files.names("a")) == ["b", "c*"]
+        assert sorted(size for size, _ in files.sizes()) == [0, 3]
+        files.remove("a/b")
+        files.remove("a/b")
+        assert files.names("a") == ["c*"]
+
+
+def test_atlas_that_is_written_to_a_url_is_a_store_of_zarr(bucket):
+    with AtlasWriter(join(bucket, "atlas.zarr"), made_atlases.attributes("nlp")) as writer:
+        writer.add(made_atlases.sample("nlp", number) for number in range(3))
+    group = zarr.open_group(f"{bucket}/atlas.zarr", mode="r")
+    assert group["rank-0/sample_id"][:].tolist() == ["nlp-0000", "nlp-0001", "nlp-0002"]
+    files = open_files(f"simplecache::{bucket}/atlas.zarr")
+    assert files.read(["zarr.json", "nothing"]) == [
+        open_files(bucket).read(["atlas.zarr/zarr.json"])[0],
+        None,
+    ]
 
 
 @pytest.mark.parametrize("task", ["nlp", "vision", "speech"])

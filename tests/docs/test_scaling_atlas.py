@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from attention_atlas.atlas import AtlasWriter, Sample, open_atlas
-from attention_atlas.atlas.storage.file_reading import StoreFiles
-from attention_atlas.atlas.storage.file_writing import StoreWriter
+from attention_atlas.atlas.storage.files import RemoteFiles
 from tests import made_atlases
 from tests.docs import costs, pages
 
@@ -143,18 +142,18 @@ def _write(
 def test_a_store_is_asked_as_often_as_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
     puts: list[str] = []
     gets: list[str] = []
-    write, read = StoreWriter.write, StoreFiles.read
+    write, read = RemoteFiles.write, RemoteFiles.read
 
-    def counted_write(self: StoreWriter, key: str, content: bytes) -> None:
+    def counted_write(self: RemoteFiles, key: str, content: bytes) -> None:
         puts.append(key)
         write(self, key, content)
 
-    def counted_read(self: StoreFiles, keys: Sequence[str]) -> list[bytes | None]:
+    def counted_read(self: RemoteFiles, keys: Sequence[str]) -> list[bytes | None]:
         gets.extend(keys)
         return read(self, keys)
 
-    monkeypatch.setattr(StoreWriter, "write", counted_write)
-    monkeypatch.setattr(StoreFiles, "read", counted_read)
+    monkeypatch.setattr(RemoteFiles, "write", counted_write)
+    monkeypatch.setattr(RemoteFiles, "read", counted_read)
     location, rows = f"memory://{uuid.uuid4().hex}/atlas.zarr", 300
     _write(location, range(rows), 10)
     # The attributes of the rank are put twice: the second time when it is finished.

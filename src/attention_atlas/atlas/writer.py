@@ -25,8 +25,7 @@ from attention_atlas.atlas.schema import (
 from attention_atlas.atlas.storage.append import StoredRank, check_same, read_rank
 from attention_atlas.atlas.storage.background_writer import Background
 from attention_atlas.atlas.storage.digests import ATTRIBUTE
-from attention_atlas.atlas.storage.file_reading import open_files
-from attention_atlas.atlas.storage.file_writing import write_files
+from attention_atlas.atlas.storage.files import open_files
 from attention_atlas.atlas.storage.group_writer import RankWriting
 from attention_atlas.atlas.storage.locations import Location
 from attention_atlas.atlas.storage.row_buffer import Flush
@@ -106,7 +105,7 @@ class AtlasWriter:
         self._next_row = 0  # of the next flush
         self._last_row = 0  # just behind the last row that was given to be committed
         self._is_closed = False
-        self._files = write_files(location)
+        self._files = open_files(location)
         self._group = RankWriting(self._files, f"rank-{rank}", digests)
         stored = self._find_group(append)
         self._background = Background()
@@ -124,7 +123,7 @@ class AtlasWriter:
 
     def _find_group(self, append: bool) -> StoredRank | None:
         """Return what the group holds; None if there is none or nothing in it."""
-        files, name = open_files(self.location), self._group.name
+        files, name = self._files, self._group.name
         if append:
             check_same(self.location, files, self.attributes)
             return read_rank(self.location, files, name, self.attributes, self.maps_dtype)
@@ -147,7 +146,7 @@ class AtlasWriter:
         self._next_row = _round_up(stored.last_row, stored.rows_per_flush)
         self._group.committed = stored.committed
         self._group.take_over(stored.specs, stored.arrays)
-        self._group.clean_up(open_files(self.location), self._next_row)
+        self._group.clean_up(self._next_row)
         if self._group.digests() is not None and stored.digests:
             self._group.check_digests(stored.digests, self.location)
         self._specs = stored.specs

@@ -16,7 +16,7 @@ from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.analysis.heads import head_statistics
 from attention_atlas.atlas import Atlas, find_atlas, open_atlas
 from attention_atlas.atlas.schema import plain_json
-from attention_atlas.atlas.storage.file_reading import read_file
+from attention_atlas.atlas.storage.files import read_file
 from attention_atlas.atlas.storage.locations import Location, exists, join
 from attention_atlas.errors import InputError
 

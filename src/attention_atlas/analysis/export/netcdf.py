@@ -1,5 +1,6 @@
 """A netCDF 4 file, as `xarray.open_dataset` and many other programs read it."""
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -7,7 +8,6 @@ import h5netcdf  # type: ignore[import-untyped]
 import numpy as np
 import xarray
 
-from attention_atlas.analysis.export.keeping import Keeping
 from attention_atlas.atlas import Atlas, Sample
 from attention_atlas.atlas.to_xarray import to_dataset
 from attention_atlas.output_files import draft
@@ -23,8 +23,8 @@ def write_netcdf(
 ) -> None:
     """Write the dataset of `Atlas.to_xarray`; maps are float32, as netCDF has no float16.
 
-    Maps are written one sample after the other, so that they need not fit the memory; the rest is
-    put together there.
+    The file is built in memory, where it takes as many bytes as on disk, and then written at once:
+    HDF5 does not close a file on a full disk, and crashes when the program ends.
     """
     dataset = to_dataset(atlas.attributes, list(samples))
     small = dataset.drop_vars("maps", errors="ignore")
@@ -33,19 +33,17 @@ def write_netcdf(
         for name, variable in small.data_vars.items()
         if variable.ndim > 1
     }
+    content = io.BytesIO(small.to_netcdf(engine="h5netcdf", encoding=encoding))
+    if "maps" in dataset:
+        with h5netcdf.File(content, "a") as file:
+            _append_maps(file, dataset["maps"], progress)
     with draft(path) as unfinished:
-        unfinished.write_bytes(small.to_netcdf(engine="h5netcdf", encoding=encoding))
-        if "maps" in dataset:
-            with Keeping(unfinished) as target:
-                with h5netcdf.File(target, "a") as file:
-                    _append_maps(file, dataset["maps"], target, progress)
-                target.check()
+        unfinished.write_bytes(content.getbuffer())
 
 
 def _append_maps(
     file: h5netcdf.File,
     maps: xarray.DataArray,
-    target: Keeping,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     for name, size in zip(maps.dims, maps.shape, strict=True):
@@ -62,8 +60,7 @@ def _append_maps(
     )
     for name, value in maps.attrs.items():
         variable.attrs[name] = value
-    for place in range(len(maps)):
-        variable[place] = maps[place].values.astype(np.float32)
-        target.check()
+    for index in range(len(maps)):
+        variable[index] = maps[index].values.astype(np.float32)
         if progress is not None:
-            progress(place + 1, len(maps))
+            progress(index + 1, len(maps))

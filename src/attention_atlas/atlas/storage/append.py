@@ -15,7 +15,7 @@ from attention_atlas.atlas.schema import (
 )
 from attention_atlas.atlas.storage.array_reader import StoredArray
 from attention_atlas.atlas.storage.digests import ATTRIBUTE
-from attention_atlas.atlas.storage.file_reading import Files
+from attention_atlas.atlas.storage.files import Files
 from attention_atlas.atlas.storage.group_reader import Rank
 from attention_atlas.atlas.storage.locations import Location
 from attention_atlas.errors import InputError

@@ -18,7 +18,7 @@ from numcodecs.vlen import VLenUTF8
 from numcodecs.zstd import Zstd
 
 from attention_atlas.atlas.schema import METADATA
-from attention_atlas.atlas.storage.file_reading import Files
+from attention_atlas.atlas.storage.files import Files
 
 Numbers = tuple[int, ...]  # of a chunk, one along each axis
 Region = Sequence[tuple[int, int]]  # start and stop along each axis

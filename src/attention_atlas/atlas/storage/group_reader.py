@@ -13,7 +13,7 @@ from attention_atlas.atlas.storage.array_reader import (
     Region,
     StoredArray,
 )
-from attention_atlas.atlas.storage.file_reading import Files
+from attention_atlas.atlas.storage.files import Files
 from attention_atlas.atlas.storage.locations import Location
 from attention_atlas.errors import InputError
 

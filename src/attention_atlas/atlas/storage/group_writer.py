@@ -11,8 +11,7 @@ from attention_atlas.atlas.schema import COMMIT_ARRAYS, DRAFT, METADATA, ArraySp
 from attention_atlas.atlas.storage import digests
 from attention_atlas.atlas.storage.array_reader import StoredArray
 from attention_atlas.atlas.storage.codecs import cut, encode
-from attention_atlas.atlas.storage.file_reading import Files
-from attention_atlas.atlas.storage.file_writing import FileWriter
+from attention_atlas.atlas.storage.files import Files
 from attention_atlas.atlas.storage.row_buffer import Flush
 from attention_atlas.atlas.storage.zarr_metadata import SEPARATOR, array_json, group_json
 from attention_atlas.errors import InputError
@@ -36,21 +35,21 @@ class RankWriting:
         committed: Samples whose commit mark is written.
 
     Args:
-        writer: Of the files below the root of the atlas.
+        files: Files below the root of the atlas.
         name: Of the group, such as `rank-0`.
         keep_digests: Whether the digests of the chunks are gathered.
     """
 
-    def __init__(self, writer: FileWriter, name: str, keep_digests: bool) -> None:
+    def __init__(self, files: Files, name: str, keep_digests: bool) -> None:
         self.name = name
         self.committed = 0
-        self._writer = writer
+        self._files = files
         self._arrays: dict[str, _Array] = {}
         self._digests: dict[str, dict[str, str]] | None = {} if keep_digests else None
 
     def write_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Write the attributes of the group, in the place of those that are there."""
-        self._writer.write(f"{self.name}/{METADATA}", group_json(attributes))
+        self._files.write(f"{self.name}/{METADATA}", group_json(attributes))
 
     def create(
         self, specs: Mapping[str, ArraySpec], sizes: Mapping[str, int], steps: Mapping[str, int]
@@ -69,7 +68,7 @@ class RankWriting:
         for name, array in arrays.items():
             self._arrays[name] = _Array(specs[name], array.shape, array.chunks)
 
-    def clean_up(self, files: Files, first_row: int) -> None:
+    def clean_up(self, first_row: int) -> None:
         """Remove the chunks from a row on, of a flush that was never committed, and drafts.
 
         Of the chunks that stay the digests are gathered, if any are.
@@ -79,15 +78,15 @@ class RankWriting:
         """
         for name, array in self._arrays.items():
             folder = f"{self.name}/{name}"
-            for key in files.names(folder):
+            for key in self._files.names(folder):
                 is_draft = key.endswith(DRAFT)
                 if not is_draft and not key.startswith(f"c{SEPARATOR}"):
                     continue  # the metadata, or no file of the atlas
                 number = key.removesuffix(DRAFT).split(SEPARATOR)[1]
                 if is_draft or int(number) * array.chunks[0] >= first_row:
-                    self._writer.remove(f"{folder}/{key}")
+                    self._files.remove(f"{folder}/{key}")
                 elif self._digests is not None:
-                    (content,) = files.read([f"{folder}/{key}"])
+                    (content,) = self._files.read([f"{folder}/{key}"])
                     self._keep_digest(name, key, content or b"")
 
     def check_digests(self, kept: Mapping[str, str], location: object) -> None:
@@ -142,7 +141,7 @@ class RankWriting:
     def _write_metadata(self, name: str) -> None:
         array = self._arrays[name]
         content = array_json(array.spec, array.shape, array.chunks)
-        self._writer.write(f"{self.name}/{name}/{METADATA}", content)
+        self._files.write(f"{self.name}/{name}/{METADATA}", content)
 
     def _write_block(self, name: str, first_row: int, block: npt.NDArray[Any]) -> None:
         array = self._arrays[name]
@@ -150,7 +149,7 @@ class RankWriting:
         for numbers, chunk in cut(block, array.chunks):
             key = SEPARATOR.join(("c", str(first + numbers[0]), *map(str, numbers[1:])))
             content = encode(chunk)
-            self._writer.write(f"{self.name}/{name}/{key}", content)
+            self._files.write(f"{self.name}/{name}/{key}", content)
             self._keep_digest(name, key, content)
 
     def _keep_digest(self, name: str, key: str, content: bytes) -> None:

@@ -1,20 +1,16 @@
-"""Where an atlas lies: a folder, or any URL that fsspec knows, by the stores of zarr.
+"""Locations of an atlas: a path, a `file://` URL, or any other URL that fsspec knows.
 
-A location is a path, a `file://` URL or any other URL, such as `memory://run/atlas.zarr` or
-`s3://bucket/run/atlas.zarr`. zarr and fsspec are imported where they are needed only, because a
-local atlas is read without them.
+Examples of the latter are `memory://run/atlas.zarr` and `s3://bucket/run/atlas.zarr`. fsspec is
+imported for them only, because a local atlas is read without it.
 """
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from attention_atlas.errors import InputError
-
-if TYPE_CHECKING:
-    from zarr.abc.store import Store
 
 Location = str | Path
 
@@ -24,7 +20,7 @@ _FILE = "file://"
 
 
 def is_url(location: Location) -> bool:
-    """Whether a location is a URL; a `file://` URL is one too."""
+    """Check whether a location is a URL; a `file://` URL is one, too."""
     return isinstance(location, str) and _URL.match(location) is not None
 
 
@@ -38,18 +34,18 @@ def local_path(location: Location) -> Path | None:
 
 
 def join(location: Location, name: str) -> Location:
-    """Return the location of what has this name, which may hold `/`, inside of a location."""
+    """Return the location of a name, which may contain `/`, below a location."""
     if isinstance(location, Path) or not is_url(location):
         return Path(location) / name
     first, mark, rest = location.partition("::")
-    if mark and "://" not in first:  # of `cache::s3://a` the path is the second's
+    if mark and "://" not in first:  # in `cache::s3://a` the path belongs to the second URL
         return f"{first}::{join(rest, name)}"
     divider = "" if first.endswith("/") else "/"
     return f"{first}{divider}{name}{mark}{rest}"
 
 
 def parent(location: Location) -> Location:
-    """Return the folder that a location lies in."""
+    """Return the folder that contains a location."""
     path = local_path(location)
     if path is not None:
         return path.parent
@@ -61,47 +57,43 @@ def parent(location: Location) -> Location:
 
 
 def exists(location: Location) -> bool:
-    """Whether there is a file or folder.
+    """Check whether there is a file or folder.
 
     Raises:
-        InputError: If the URL cannot be looked at.
+        InputError: If the URL cannot be reached.
     """
     path = local_path(location)
     if path is not None:
         return path.exists()
-    from fsspec.core import url_to_fs
-
+    system, inside = open_url(str(location))
     with reaching(location):
-        system, inside = url_to_fs(str(location))
         return bool(system.exists(inside))
 
 
-def open_store(location: Location, read_only: bool) -> "Store":
-    """Return the store of zarr for a location; a folder need not be there if it is written.
+def open_url(url: str) -> tuple[Any, str]:
+    """Return the file system of fsspec for a URL, and the path within it.
 
     Raises:
-        InputError: If the URL is of a kind that nobody knows or whose package is not installed; it
-            names the package.
+        InputError: If no driver handles the URL, or its package is not installed; it names the
+            package.
     """
-    from zarr.storage import FsspecStore, LocalStore
+    from fsspec.core import url_to_fs
 
-    path = local_path(location)
-    if path is not None:
-        return LocalStore(path, read_only=read_only)
-    with reaching(location):
-        return FsspecStore.from_url(str(location), read_only=read_only)
+    with reaching(url):
+        system, inside = url_to_fs(url)
+        return system, inside
 
 
 @contextmanager
 def reaching(location: Location) -> Iterator[None]:
-    """Turn what goes wrong on the way to a URL into one sentence."""
+    """Turn any error of a remote file system into an `InputError`."""
     try:
         yield
-    except ImportError as error:  # fsspec's own words name the package
+    except ImportError as error:  # fsspec's message names the package
         reason = str(error).rstrip(".")
         raise InputError(f"{str(location)!r} cannot be opened: {reason}.") from error
     except InputError:
         raise
-    except Exception as error:  # a driver raises what it likes, such as botocore's own errors
+    except Exception as error:  # drivers raise errors of their own, such as those of botocore
         reason = str(error).rstrip(".") or type(error).__name__
         raise InputError(f"{str(location)!r} cannot be reached: {reason}.") from error

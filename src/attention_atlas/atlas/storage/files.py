@@ -1,0 +1,142 @@
+"""Read and write the files of an atlas as bytes: in a folder directly, at a URL by fsspec.
+
+A folder is read without importing fsspec, which takes longer than opening the atlas.
+A file appears under its name only when it is complete.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from attention_atlas.atlas.schema import DRAFT
+from attention_atlas.atlas.storage.locations import Location, local_path, open_url, reaching
+
+MAX_REQUESTS = 64  # concurrent requests to a remote store
+
+
+class LocalFiles:
+    """Files in a folder, by keys such as `rank-0/length/c.0`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = os.fspath(folder)
+
+    def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the content of each file; None for each that does not exist."""
+        return [self._read(f"{self._folder}/{key}") for key in keys]
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device never ends
+                return None
+            with open(path, "rb") as file:
+                return file.read()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return None
+
+    def names(self, key: str) -> list[str]:
+        """Return the names of the files and folders in a folder; empty if it does not exist."""
+        try:
+            return os.listdir(f"{self._folder}/{key}")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def sizes(self) -> Iterator[tuple[int, float | None]]:
+        """Yield the bytes of each file and the time of its last change in seconds since 1970."""
+        for folder, _, names in os.walk(self._folder):
+            for name in names:
+                state = os.stat(f"{folder}/{name}")
+                yield state.st_size, state.st_mtime
+
+    def write(self, key: str, content: bytes) -> None:
+        """Write a draft beside the file, then replace the file with it."""
+        path = f"{self._folder}/{key}"
+        try:
+            _replace(path, content)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            _replace(path, content)
+
+    def remove(self, key: str) -> None:
+        """Remove a file, if it exists."""
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self._folder}/{key}")
+
+
+def _replace(path: str, content: bytes) -> None:
+    draft = f"{path}{DRAFT}"
+    try:
+        with open(draft, "wb") as file:
+            file.write(content)
+        os.replace(draft, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(draft)
+        raise
+
+
+class RemoteFiles:
+    """Files at a URL, with the methods of `LocalFiles`."""
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self._system, self._root = open_url(location)
+
+    def _path(self, key: str) -> str:
+        return f"{self._root.rstrip('/')}/{key}"
+
+    def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the content of each file; None for each that does not exist."""
+        if len(keys) == 1:
+            return [self._read(keys[0])]
+        with ThreadPoolExecutor(MAX_REQUESTS) as pool:
+            return list(pool.map(self._read, keys))
+
+    def _read(self, key: str) -> bytes | None:
+        with reaching(self._location):
+            try:
+                content: bytes = self._system.cat_file(self._path(key))
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                return None
+            return content
+
+    def names(self, key: str) -> list[str]:
+        """Return the names of the files and folders in a folder; empty if it does not exist."""
+        with reaching(self._location):
+            try:
+                paths = self._system.ls(self._path(key), detail=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        return [path.rstrip("/").rpartition("/")[2] for path in paths]
+
+    def sizes(self) -> Iterator[tuple[int, float | None]]:
+        """Yield the bytes of each file; the time of its last change is not known."""
+        with reaching(self._location):
+            found = self._system.find(self._root, detail=True)
+        return ((int(entry.get("size") or 0), None) for entry in found.values())
+
+    def write(self, key: str, content: bytes) -> None:
+        """Write a file."""
+        with reaching(self._location):
+            self._system.pipe_file(self._path(key), content)
+
+    def remove(self, key: str) -> None:
+        """Remove a file, if it exists."""
+        with reaching(self._location), suppress(FileNotFoundError):
+            self._system.rm_file(self._path(key))
+
+
+Files = LocalFiles | RemoteFiles
+
+
+def open_files(location: Location) -> Files:
+    """Return the files below a location."""
+    path = local_path(location)
+    return RemoteFiles(str(location)) if path is None else LocalFiles(path)
+
+
+def read_file(location: Location, name: str) -> bytes | None:
+    """Return the content of a file in the folder at a location; None if it does not exist."""
+    return open_files(location).read([name])[0]
