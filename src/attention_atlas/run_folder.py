@@ -1,8 +1,45 @@
-"""The files of a run folder: their names, and how each is read."""
+"""The files of a run folder: their names, and how each is read. Never imports torch.
 
+A folder may come from someone else: every file is limited in size and must have the form in which a
+run writes it.
+"""
+
+import io
+import json
 from pathlib import Path
+from typing import Any
 
+from attention_atlas.atlas.schema import ATLAS_FOLDER as ATLAS_FOLDER
+from attention_atlas.atlas.storage.files import read_file
+from attention_atlas.atlas.storage.locations import Location, exists, join
+from attention_atlas.errors import InputError
+
+HYDRA = ".hydra"
+CONFIG = f"{HYDRA}/config.yaml"
+OVERRIDES = f"{HYDRA}/overrides.yaml"
+CHECKPOINTS = "checkpoints"
+BEST = "best.ckpt"
+LAST = "last.ckpt"
+BEFORE_LAST = "before-last.ckpt"
+METRICS = "metrics.csv"
 RESULT = "result.json"
+FAILURE = "failure.json"
+BASELINE = "baseline.json"
+FAITHFULNESS = "faithfulness.json"
+EVALUATIONS = "evaluations"
+SWEEP = "sweep.yaml"
+LOCK = ".lock"
+
+OUTPUTS = (CHECKPOINTS, ATLAS_FOLDER, RESULT, BASELINE)
+"""What a run, an evaluation or a baseline leaves in its folder."""
+
+MAX_BYTES = 2**26
+MAX_YAML_BYTES = 2**20  # which takes seconds to parse
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is one of a run."""
+    return (folder / CONFIG).is_file()
 
 
 def is_finished(run: Path) -> bool:
@@ -10,6 +47,98 @@ def is_finished(run: Path) -> bool:
     return (run / RESULT).is_file()
 
 
-def best_checkpoint(folder: Path) -> Path:
-    """Where a run keeps the weights that were best on its validation split."""
-    return folder / "checkpoints" / "best.ckpt"
+def runs_in(folder: Path) -> list[Path]:
+    """Return the folders of runs directly in a folder, sorted by name."""
+    return sorted(path.parent for path in folder.glob(f"*/{HYDRA}"))
+
+
+def best_checkpoint(run: Path) -> Path:
+    """Return the path of the weights that were best on the validation split."""
+    return run / CHECKPOINTS / BEST
+
+
+def read_json(run: Location, name: str) -> dict[str, Any] | None:
+    """Return the object in a JSON file of a run folder; None if there is no such file.
+
+    Raises:
+        InputError: The file cannot be read, is too large, or holds no JSON object.
+    """
+    found = _read(run, name, MAX_BYTES)
+    if found is None:
+        return None
+    try:
+        content = json.loads(found)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{join(run, name)} cannot be read: it is not JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{join(run, name)} cannot be read: it holds no JSON object.")
+    return content
+
+
+def read_yaml(run: Location, name: str) -> Any:
+    """Return the unresolved config or list in a YAML file of a run folder; None without the file.
+
+    Raises:
+        InputError: The file cannot be read, is too large or nested too deeply, or is not the YAML
+            that Hydra writes.
+    """
+    import yaml  # type: ignore[import-untyped]
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    found, path = _read(run, name, MAX_YAML_BYTES), join(run, name)
+    if found is None:
+        return None
+    try:
+        text = found.decode("utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise InputError(f"{path} repeats values by *names, which no run writes.")
+        return OmegaConf.load(io.StringIO(text))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
+    except RecursionError as error:
+        raise InputError(f"{path} cannot be read: it is nested too deeply.") from error
+
+
+def read_result(run: Location) -> dict[str, Any]:
+    """Return the result of a finished run, or of an evaluation.
+
+    Raises:
+        InputError: There is no such folder, it has no result, or the file is damaged.
+    """
+    result = read_json(run, RESULT)
+    if result is not None:
+        return result
+    if not exists(run):
+        raise InputError(f"There is no run {str(run)!r}: give a run folder.")
+    raise InputError(
+        f"{run} has no {RESULT}, so it is not a finished run: give the folder of one, not of its "
+        "atlas."
+    )
+
+
+def read_classes(run: Location) -> list[str]:
+    """Return the classes that a finished run was trained on, in the order of its logits.
+
+    Raises:
+        InputError: The run has no result, or the result names no classes.
+    """
+    classes = read_result(run).get("classes")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise InputError(f"{join(run, RESULT)} is not a result of train.py: it names no classes.")
+    return classes
+
+
+def _read(run: Location, name: str, max_bytes: int) -> bytes | None:
+    """Return the bytes of a file; None if there is no such file."""
+    path = join(run, name)
+    too_large = InputError(f"{path} is larger than {max_bytes} bytes: no run writes such a file.")
+    try:
+        if isinstance(path, Path) and path.is_file() and path.stat().st_size > max_bytes:
+            raise too_large
+        content = read_file(run, name)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    if content is not None and len(content) > max_bytes:  # at a URL
+        raise too_large
+    return content

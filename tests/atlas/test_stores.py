@@ -14,6 +14,7 @@ from attention_atlas.atlas import AtlasWriter, find_atlas, open_atlas
 from attention_atlas.atlas.storage.files import open_files
 from attention_atlas.atlas.storage.locations import exists, is_url, join, local_path, parent
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import read_json, read_result
 
 
 @pytest.fixture
@@ -106,8 +107,8 @@ def test_atlas_at_a_url_is_that_of_the_folder(tmp_path, bucket, task):
     for location in (bucket, f"{bucket}/", join(bucket, "atlas.zarr"), f"file://{run}"):
         there = open_atlas(location)
         assert there.sample_ids == here.sample_ids
-        assert there.read_beside("result.json") == b'{"test/accuracy": 0.5}'
-        assert there.read_beside("nothing.json") is None
+        assert read_result(there.run) == {"test/accuracy": 0.5}
+        assert read_json(there.run, "nothing.json") is None
         assert there.num_bytes == here.num_bytes > 0
         for read, expected in zip(there, here, strict=True):
             assert read.tokens == expected.tokens
@@ -132,7 +133,7 @@ def test_url_without_an_atlas(tmp_path, bucket):
         open_atlas(bucket)
     (tmp_path / "result.json").write_text("{}")
     put(tmp_path, bucket)
-    with pytest.raises(InputError, match=r"has no atlas\.zarr"):
+    with pytest.raises(InputError, match=r"holds no atlas\.zarr"):
         open_atlas(bucket)
 
 

@@ -16,7 +16,7 @@ MADE = "outputs/nlp/one"
     [
         (["show", "outputs/nlp/on"], "There is no run 'outputs/nlp/on': the closest is"),
         (["info", "elsewhere"], "There is no run 'elsewhere': `atlas list` shows all."),
-        (["info", "outputs"], "neither a run folder nor"),
+        (["info", "outputs"], "'outputs' holds no atlas.zarr (`atlas list` shows"),
         (["info", "memory://nothing/here"], "There is no run 'memory://nothing/here'"),
         (["info", "nosuch://nothing"], "Protocol not known: nosuch"),
         (["list", "elsewhere"], "There is no folder 'elsewhere'"),

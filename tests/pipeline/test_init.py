@@ -79,8 +79,8 @@ def test_weights_that_do_not_fit_are_told(tiny, trained_runs, run_training, tmp_
 @pytest.mark.parametrize(
     ("init", "others", "message"),
     [
-        ("nowhere", [], "init=nowhere is no finished run"),
-        ("unfinished", [], "init=unfinished is no finished run: it has no result.json"),
+        ("nowhere", [], "init=nowhere is not a finished run"),
+        ("unfinished", [], "init=unfinished is not a finished run: it has no result.json"),
         ("whole", ["ckpt_path={run}/checkpoints/last.ckpt"], "leave one of them out"),
         ("broken", [], "was cut off while it was written"),
     ],

@@ -25,8 +25,6 @@ from attention_atlas.errors import InputError
 if TYPE_CHECKING:
     import xarray
 
-RUN_MARKS = (".hydra", "checkpoints", "result.json", "train.log", "metrics.csv")
-
 
 def open_atlas(location: Location) -> "Atlas":
     """Open the atlas of a run folder, or an `atlas.zarr` itself.
@@ -57,12 +55,11 @@ def find_atlas(location: Location) -> Location:
     for folder in (location, join(location, ATLAS_FOLDER)):
         if str(folder).rstrip("/").endswith(ATLAS_FOLDER) and exists(folder):
             raise InputError(f"The atlas {folder} is incomplete: it has no {METADATA} at its root.")
-    if any(_holds(location, mark) for mark in RUN_MARKS):
-        raise InputError(
-            f"The run {location} has no {ATLAS_FOLDER}: it ran with capture=off or stopped before "
-            "its test. `python evaluate.py run=<folder>` records one."
-        )
-    raise InputError(f"{str(location)!r} is neither a run folder nor an {ATLAS_FOLDER}.")
+    raise InputError(
+        f"{str(location)!r} holds no {ATLAS_FOLDER} (`atlas list` shows the folders that do). A "
+        "run has none if it ran with capture=off or stopped before its test: `python evaluate.py "
+        "run=<folder>` records one."
+    )
 
 
 def _holds(location: Location, name: str) -> bool:
@@ -129,10 +126,6 @@ class Atlas:
     def run(self) -> Location:
         """Location of the run folder that holds the atlas."""
         return parent(self.location)
-
-    def read_beside(self, name: str) -> bytes | None:
-        """Return what a file of the run folder holds, such as `result.json`; None without it."""
-        return open_files(self.run).read([name])[0]
 
     @cached_property
     def _usage(self) -> list[tuple[int, float | None]]:

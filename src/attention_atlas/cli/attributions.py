@@ -1,12 +1,12 @@
 """Attributions of one sample by the model of its run, on the screen, in a figure or as JSON."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attention_atlas.cli.console import make_console, print_json, print_parts
 from attention_atlas.cli.runs import choose_sample, local_run, open_run
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import FAITHFULNESS, read_json
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.token_weights import View
@@ -94,7 +94,7 @@ def _scores(folder: Path, sample_id: str) -> dict[str, float] | None:
     from attention_atlas.analysis.faithfulness import Faithfulness
 
     try:
-        content = json.loads((folder / "faithfulness.json").read_text(encoding="utf-8"))
-        return Faithfulness.from_json(content).scores(sample_id)
-    except (OSError, ValueError):
+        content = read_json(folder, FAITHFULNESS)
+        return None if content is None else Faithfulness.from_json(content).scores(sample_id)
+    except InputError:
         return None

@@ -1,7 +1,6 @@
 """Find runs, open their atlas, and choose a sample; each mistake names what would be right."""
 
 import difflib
-import json
 import os
 import shutil
 import sys
@@ -11,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import ATLAS_FOLDER, CHECKPOINTS, RESULT, read_json
 
 if TYPE_CHECKING:
     from attention_atlas.atlas import Atlas, Sample
 
 OUTPUTS = Path("outputs")
-ATLAS_FOLDER = "atlas.zarr"
 FEW = 3  # sample ids that are named as examples
 
 
@@ -55,7 +54,7 @@ def local_run(run: str) -> Path:
     folder = Path(run)
     if folder.name == ATLAS_FOLDER:
         folder = folder.parent
-    if not (folder / "checkpoints").is_dir():
+    if not (folder / CHECKPOINTS).is_dir():
         raise InputError(
             f"The run {str(folder)!r} has no checkpoint, so its model cannot be run: "
             "give the folder of a run of train.py."
@@ -152,6 +151,6 @@ def must_have_maps(atlas: "Atlas", sample: "Sample", run: str) -> None:
 def read_accuracy(atlas: "Atlas") -> float | None:
     """Read the accuracy that the run of an atlas reported, if it got that far."""
     try:
-        return float(json.loads(atlas.read_beside("result.json") or b"")["test/accuracy"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return float((read_json(atlas.run, RESULT) or {})["test/accuracy"])
+    except (ValueError, KeyError, TypeError):
         return None

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
@@ -13,30 +12,20 @@ from omegaconf.resolvers import oc
 from attention_atlas.config.allowlist import check_targets
 from attention_atlas.config.env_vars import reading_environment
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import CONFIG, is_run, read_yaml, runs_in
 
-MOST_BYTES = 2**20
 MOST_VALUES = 2_000
 MOST_COPIES = 1_000  # that one value can be made of through others
 
 
-def load_run_config(path: Path) -> DictConfig:
+def load_run_config(folder: Path) -> DictConfig:
     """Read the composed config of a run.
 
     Raises:
         InputError: It cannot be read, is too large, would grow without end, names code that is not
             allowed, or reads environment variables that it need not know.
     """
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InputError(f"{path} is larger than {MOST_BYTES} bytes: it is no config of a run.")
-        with path.open(encoding="utf-8") as file:
-            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file)):
-                raise InputError(f"{path} repeats values by *names, which no run writes.")
-        run = OmegaConf.load(path)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
-    except RecursionError as error:
-        raise InputError(f"{path} cannot be read: it is nested too deeply.") from error
+    path, run = folder / CONFIG, read_yaml(folder, CONFIG)
     if not isinstance(run, DictConfig):
         raise InputError(f"{path} is no config of a run: it holds no names with values.")
     _check_texts(run, path)
@@ -120,17 +109,16 @@ def read_run(folder: Path) -> DictConfig:
     Raises:
         InputError: The folder is none that a run was written to.
     """
-    path = folder / ".hydra" / "config.yaml"
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise InputError(f"run={folder} {what}; give the folder of a run: outputs/<task>/<time>.")
-    if not path.is_file():
-        runs = [inner.parent.parent.name for inner in sorted(folder.glob("*/.hydra/config.yaml"))]
-        inside = f" It holds runs: take {folder / runs[-1]}, for example." if runs else ""
-        raise InputError(f"run={folder} is no run folder: it has no .hydra/config.yaml.{inside}")
-    run = load_run_config(path)
+    if not is_run(folder):
+        runs = [run for run in runs_in(folder) if is_run(run)]
+        inside = f" It holds runs: take {runs[-1]}, for example." if runs else ""
+        raise InputError(f"run={folder} is not a run folder: it has no {CONFIG}.{inside}")
+    run = load_run_config(folder)
     if not all(isinstance(run._get_node(name), DictConfig) for name in ("task", "data", "trainer")):
         raise InputError(
-            f"run={folder} is no folder of train.py: {path} has no task, data, trainer."
+            f"run={folder} is not a folder of train.py: its {CONFIG} has no task, data, trainer."
         )
     return run

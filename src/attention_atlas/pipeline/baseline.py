@@ -20,6 +20,7 @@ from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.baseline_cache import keep_baseline
 from attention_atlas.pipeline.runs.summary import accuracy_table
+from attention_atlas.run_folder import BASELINE
 
 STRENGTHS = (1.0, 10.0)  # inverse regularisation, chosen on the validation split
 VARIANCE = 0.9  # share of it that the principal components of images keep
@@ -46,12 +47,12 @@ def run_baseline(config: DictConfig, folder: Path) -> dict[str, Any]:
     datamodule.setup()
     measured = measure_baseline(datamodule)
     result = {"task": config.task.name, "data": config.data.name, "seed": config.seed} | measured
-    write_json(folder / "baseline.json", result)
+    write_json(folder / BASELINE, result)
     keep_baseline(config, datamodule, result)
     title = f"{result['model']} on {result['data']}"
     console = Console(soft_wrap=True)
     console.print(accuracy_table(result, ("val", "test"), title))
-    console.print(f"{result['seconds']:.0f} s, kept in {folder / 'baseline.json'}")
+    console.print(f"{result['seconds']:.0f} s, kept in {folder / BASELINE}")
     return result
 
 

@@ -31,6 +31,7 @@ from attention_atlas.pipeline.distributed.fsdp import ShardedStrategy
 from attention_atlas.pipeline.distributed.rank import is_first
 from attention_atlas.pipeline.process import quiet_libraries
 from attention_atlas.pipeline.runs.checkpoints import AtomicCheckpoints
+from attention_atlas.run_folder import CHECKPOINTS
 from attention_atlas.tasks import ClassificationTask
 
 
@@ -116,7 +117,7 @@ def build_callbacks(config: DictConfig) -> list[Callback]:
         Cost(),
         StaysStopped(),
         EpochLines(show=is_first() and not sys.stdout.isatty()),
-        EndsOnSignal(Path(config.run_folder) / "checkpoints"),
+        EndsOnSignal(Path(config.run_folder) / CHECKPOINTS),
     ]
 
 

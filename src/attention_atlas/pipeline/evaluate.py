@@ -18,7 +18,7 @@ from attention_atlas.pipeline.process import cpu_seconds
 from attention_atlas.pipeline.recording.capture import build_capture
 from attention_atlas.pipeline.runs.result import describe_run
 from attention_atlas.pipeline.runs.summary import print_evaluation
-from attention_atlas.run_folder import best_checkpoint
+from attention_atlas.run_folder import ATLAS_FOLDER, CHECKPOINTS, RESULT, best_checkpoint
 from attention_atlas.tasks import ClassificationTask
 
 
@@ -51,9 +51,9 @@ def evaluate_checkpoint(
         InputError: The checkpoint does not fit the model of the config.
     """
     load_weights(task, checkpoint)
-    path = folder / "atlas.zarr"
+    path = folder / ATLAS_FOLDER
     capture = build_capture(config, checkpoint, path, task, datamodule, split, epochs_trained)
-    callbacks = [EndsOnSignal(folder / "checkpoints"), *capture]
+    callbacks = [EndsOnSignal(folder / CHECKPOINTS), *capture]
     trainer = build_trainer(config, folder, callbacks, loggers)
     datamodule.test_split = split
     trainer.test(task, datamodule=datamodule, verbose=False)
@@ -92,7 +92,7 @@ def evaluate_run(
     described = describe_run(run, task, datamodule) | {"cpu_seconds": round(cpu_seconds(), 1)}
     result = {"run": str(run_folder), "split": split} | described
     result |= {_of_split(name, split): value for name, value in metrics.items()}
-    write_json(folder / "result.json", result)
+    write_json(folder / RESULT, result)
     print_evaluation(result, folder)
     return result
 

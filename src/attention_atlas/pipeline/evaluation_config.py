@@ -11,7 +11,7 @@ from attention_atlas.config.untrusted import read_run
 from attention_atlas.config.validation import check_checkpoint, check_config, check_rule
 from attention_atlas.data.check import modality_of
 from attention_atlas.errors import InputError
-from attention_atlas.run_folder import best_checkpoint
+from attention_atlas.run_folder import EVALUATIONS, best_checkpoint
 
 NODES = ("data", "capture", "trainer")
 """What an evaluation may change of a run."""
@@ -43,7 +43,7 @@ def check_evaluation(
             "capture.every_n_epochs is for training: an evaluation records one epoch. Leave it out."
         )
     run = read_run(folder)
-    _check_own(folder / "evaluations")
+    _check_own(folder / EVALUATIONS)
     check_checkpoint(best_checkpoint(folder), "The run's checkpoint")
     evaluation = evaluation_config(run, config, choices)
     defaults = evaluation_config(run, reference, choices)

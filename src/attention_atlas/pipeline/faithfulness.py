@@ -21,6 +21,7 @@ from attention_atlas.errors import InputError
 from attention_atlas.output_files import draft, write_json
 from attention_atlas.pipeline.load_run import LoadedRun, load_run
 from attention_atlas.pipeline.recording.describe import choose_samples
+from attention_atlas.run_folder import FAITHFULNESS
 
 BATCH_SIZE = 32
 
@@ -64,12 +65,12 @@ def measure_run(
         seed=seed,
         progress=progress,
     )
-    save_figure(faithfulness_figure(measured), folder / "faithfulness.png")
-    with draft(folder / "faithfulness.csv") as unfinished:
+    save_figure(faithfulness_figure(measured), (folder / FAITHFULNESS).with_suffix(".png"))
+    with draft((folder / FAITHFULNESS).with_suffix(".csv")) as unfinished:
         unfinished.write_text(_as_csv(measured.rows()), encoding="utf-8")
     content = {"verdict": verdict(measured), "num_samples_asked_for": num_samples}
     content |= measured.to_json()
-    write_json(folder / "faithfulness.json", content)
+    write_json(folder / FAITHFULNESS, content)
     return measured
 
 

@@ -1,6 +1,5 @@
 """A finished run, rebuilt from its folder: its config, its data and its best weights."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build import build_datamodule, build_task
 from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.runs.checkpoints import read_checkpoint
-from attention_atlas.run_folder import best_checkpoint
+from attention_atlas.run_folder import best_checkpoint, is_finished, read_classes
 from attention_atlas.tasks import ClassificationTask
 
 HEAD = "model.head."
@@ -99,7 +98,7 @@ def load_run(folder: Path, config: DictConfig | None = None, with_data: bool = T
         _check_classes(datamodule, folder)
     else:
         datamodule = build_datamodule(config, folder, read=False)
-        datamodule.classes = _classes_of(folder)
+        datamodule.classes = read_classes(folder)
         if "init" in config.embedding:  # would be learned from the data, and is in the checkpoint
             config.embedding.init = "random"
     # What inputs are normalised by belongs to the model, also where the data is other data.
@@ -115,7 +114,7 @@ def start_from(task: ClassificationTask, datamodule: AtlasDataModule, init: Path
     Raises:
         InputError: The run cannot be read, or its weights do not fit the model.
     """
-    same_classes = datamodule.classes == _classes_of(init)
+    same_classes = datamodule.classes == read_classes(init)
     load_weights(task, best_checkpoint(init), with_head=same_classes)
 
 
@@ -146,26 +145,14 @@ def load_weights(task: ClassificationTask, checkpoint: Path, with_head: bool = T
 
 def _check_classes(datamodule: AtlasDataModule, run_folder: Path) -> None:
     """The data has the classes that the run was trained on, in the same order."""
-    if not (run_folder / "result.json").is_file():
+    if not is_finished(run_folder):
         return  # the run was interrupted; a wrong number of classes is found with the weights
-    classes = _classes_of(run_folder)
+    classes = read_classes(run_folder)
     if datamodule.classes != classes:
         raise InputError(
             f"data={datamodule.name} has the classes {_listed(datamodule.classes)}, and "
             f"{run_folder} was trained on {_listed(classes)}. They must be the same."
         )
-
-
-def _classes_of(run_folder: Path) -> list[str]:
-    """The classes that a finished run knows, in their order."""
-    path = run_folder / "result.json"
-    try:
-        classes: list[str] = json.loads(path.read_text(encoding="utf-8"))["classes"]
-        if not all(isinstance(name, str) for name in classes):
-            raise ValueError("a class is no text")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is no result of train.py: {error!r}.") from error
-    return classes
 
 
 def _listed(names: list[str], most: int = 12) -> str:

@@ -35,6 +35,7 @@ from attention_atlas.pipeline.runs.checkpoints import latest_checkpoint, read_ch
 from attention_atlas.pipeline.runs.metrics_csv import continue_metrics
 from attention_atlas.pipeline.runs.result import describe_run
 from attention_atlas.pipeline.runs.summary import print_summary
+from attention_atlas.run_folder import ATLAS_FOLDER, RESULT, best_checkpoint
 from attention_atlas.tasks import ClassificationTask
 
 
@@ -84,7 +85,7 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
         _continue_files(checkpoint, folder, loggers, config)
     if config.lr_find:
         task.lr = find_learning_rate(config, folder, task, datamodule)
-    capture = build_epoch_capture(config, folder / "atlas.zarr", task, datamodule)
+    capture = build_epoch_capture(config, folder / ATLAS_FOLDER, task, datamodule)
     callbacks = [*build_callbacks(config), *capture]
     trainer = build_trainer(config, folder, callbacks, loggers)
 
@@ -93,7 +94,7 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
         described = describe_run(config, task, datamodule) | _take_cost(callbacks)
         return _keep_pruned(described | _validation(trainer), folder, loggers)
 
-    best = folder / "checkpoints" / "best.ckpt"
+    best = best_checkpoint(folder)
     if not best.is_file():
         raise InputError(
             "Training ended before the first validation, so there is no checkpoint to test; "
@@ -109,7 +110,7 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     close_loggers(loggers)
     result["baseline"] = known_baseline(config, datamodule)
     if is_first():
-        write_json(folder / "result.json", result)
+        write_json(folder / RESULT, result)
         print_summary(result, folder)
     return result
 
@@ -142,7 +143,7 @@ def _keep_pruned(result: dict[str, Any], folder: Path, loggers: list[Logger]) ->
     close_loggers(loggers)
     result["pruned"] = True
     if is_first():
-        write_json(folder / "result.json", result)
+        write_json(folder / RESULT, result)
         print(f"{folder} was ended early: earlier trials did better at the same epoch")
     return result
 
@@ -166,7 +167,7 @@ def _continue_files(
             continue_metrics(logger, folder, read_checkpoint(checkpoint))
     if config.capture.get("every_n_epochs") is None:
         # Nothing but the test writes it then, and the test is done again as a whole.
-        shutil.rmtree(folder / "atlas.zarr", ignore_errors=True)
+        shutil.rmtree(folder / ATLAS_FOLDER, ignore_errors=True)
 
 
 def _validation(trainer: Trainer) -> dict[str, float]:

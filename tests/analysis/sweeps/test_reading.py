@@ -101,12 +101,13 @@ def test_a_job_whose_overrides_are_lost_differs_in_nothing(tmp_path):
     "content", [b"", b'{"val/accuracy": 0.', b"[1]", b"\xff\xfe{}", b"[" * 10**5]
 )
 def test_a_damaged_result_is_a_failed_job_and_the_rest_stands(mixed, content):
-    (mixed / "better" / "result.json").write_bytes(content)
+    path = mixed / "better" / "result.json"
+    path.write_bytes(content)
     sweep = read_sweep(mixed)
     assert sweep.best.name == "good"
     (damaged,) = [trial for trial in sweep.trials if trial.name == "better"]
     assert damaged.state is State.FAILED
-    assert damaged.failure.startswith("result.json cannot be read: ")
+    assert damaged.failure.startswith(f"{path} cannot be read: ")
 
 
 @pytest.mark.parametrize("content", ["", "{", "3", "{}"])

@@ -1,6 +1,5 @@
 """Read what a finished run says of itself: its result, its heads, its faithfulness."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +15,11 @@ from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.analysis.heads import head_statistics
 from attention_atlas.atlas import Atlas, find_atlas, open_atlas
 from attention_atlas.atlas.schema import plain_json
-from attention_atlas.atlas.storage.files import read_file
-from attention_atlas.atlas.storage.locations import Location, exists, join
+from attention_atlas.atlas.storage.locations import Location, join
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import CONFIG, read_json, read_result, read_yaml
+from attention_atlas.run_folder import FAITHFULNESS as FAITHFULNESS_FILE
 
-RESULT, FAITHFULNESS_FILE = "result.json", "faithfulness.json"
-CONFIG = ".hydra/config.yaml"
 # Where a run stands and what it keeps of itself; not what is trained, nor how. A recipe is where
 # options take their values from, which are compared themselves.
 NOT_COMPARED = {
@@ -85,7 +83,7 @@ def read_run(run: Location, progress: Progress | None = None) -> ComparedRun:
     Raises:
         InputError: If there is no such run, it has no result, or a file in it is damaged.
     """
-    result = _read_result(run)
+    result = read_result(run)
     split = str(result.get("split", "test"))
     values = {name: float(result[name]) for name in _COSTS if result.get(name) is not None}
     intervals: dict[str, Interval] = {}
@@ -127,39 +125,13 @@ def read_faithfulness(run: Location) -> Faithfulness | None:
     Raises:
         InputError: If the file is damaged or of a newer version; it names the file.
     """
-    content = _read_json(run, FAITHFULNESS_FILE)
+    content = read_json(run, FAITHFULNESS_FILE)
     if content is None:
         return None
     try:
         return Faithfulness.from_json(content)
     except InputError as error:
         raise InputError(f"{join(run, FAITHFULNESS_FILE)} cannot be read: {error}") from error
-
-
-def _read_result(run: Location) -> dict[str, Any]:
-    if not exists(run):
-        raise InputError(f"There is no run {str(run)!r}: give a run folder.")
-    result = _read_json(run, RESULT)
-    if result is None:
-        raise InputError(
-            f"{run} has no {RESULT}, so it is no finished run: give the folder of one, not of its "
-            "atlas."
-        )
-    return result
-
-
-def _read_json(run: Location, name: str) -> dict[str, Any] | None:
-    """Return the object in a file of a run; None if there is no such file."""
-    found = read_file(run, name)
-    if found is None:
-        return None
-    try:
-        content = json.loads(found)
-    except ValueError as error:
-        raise InputError(f"{join(run, name)} cannot be read: it is no JSON ({error}).") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{join(run, name)} cannot be read: it holds no JSON object.")
-    return content
 
 
 def _atlas_of(run: Location, notes: list[str]) -> Atlas | None:
@@ -204,16 +176,16 @@ def _config_of(run: Location, atlas: Atlas | None) -> dict[str, Any] | None:
     """Return the resolved config of a run, without what does not tell runs apart."""
     if atlas is not None and atlas.config:
         return _comparable(atlas.config)
-    found = read_file(run, CONFIG)
+    found = read_yaml(run, CONFIG)
     if found is None:
         return None
     from omegaconf import OmegaConf
 
     try:
         # Hydra alone knows the folder.
-        config = OmegaConf.merge(OmegaConf.create(found.decode()), {"run_folder": ""})
+        config = OmegaConf.merge(found, {"run_folder": ""})
         return _comparable(plain_json(OmegaConf.to_container(config, resolve=True)))
-    except Exception as error:  # of the YAML, or of what it refers to
+    except Exception as error:  # of what it refers to
         raise InputError(f"{join(run, CONFIG)} cannot be read: {error}") from error
 
 

@@ -1,6 +1,5 @@
 """Read what the jobs of a sweep left in their folders."""
 
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -10,11 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from attention_atlas.errors import InputError
-
-HYDRA, RESULT, FAILURE = ".hydra", "result.json", "failure.json"
+from attention_atlas.run_folder import FAILURE, HYDRA, OVERRIDES, RESULT, read_json, read_yaml
 
 Value = int | float | str
 """Of an option: a number, or the text that was typed."""
@@ -71,20 +67,15 @@ def is_job(folder: Path) -> bool:
 
 def read_job(folder: Path) -> Job:
     """Read the folder of a job; files that are damaged make it a failed one."""
-    options = _read_options(folder / HYDRA / "overrides.yaml")
+    options = _read_options(folder)
     for name in (RESULT, FAILURE):
-        path = folder / name
         try:
-            content = json.loads(path.read_bytes())
-            ended = os.stat(path).st_mtime
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, RecursionError) as error:
-            reason = f"{name} cannot be read: {_in_words(error)}."
-            return Job(folder, State.FAILED, options, reason=reason)
-        if not isinstance(content, dict):
-            reason = f"{name} cannot be read: it holds no JSON object."
-            return Job(folder, State.FAILED, options, reason=reason, ended=ended)
+            content = read_json(folder, name)
+            if content is None:
+                continue
+            ended = os.stat(folder / name).st_mtime
+        except (InputError, OSError) as error:
+            return Job(folder, State.FAILED, options, reason=str(error))
         if name == FAILURE:
             sentence = str(content.get("sentence") or "it is not said why.")
             return Job(folder, State.FAILED, options, reason=sentence, ended=ended)
@@ -93,19 +84,13 @@ def read_job(folder: Path) -> Job:
     return Job(folder, State.UNFINISHED, options)
 
 
-def _in_words(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return str(error.strerror)
-    return f"it is no JSON ({error})"
-
-
-def _read_options(path: Path) -> dict[str, Value] | None:
+def _read_options(folder: Path) -> dict[str, Value] | None:
     """Return the overrides of a job by their names, in their order; the last one of a name."""
     try:
-        overrides = yaml.safe_load(path.read_bytes())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        overrides = read_yaml(folder, OVERRIDES)
+    except InputError:
         return None
-    if not isinstance(overrides, list):
+    if not isinstance(overrides, Sequence):
         return None
     return parse_overrides([each for each in overrides if isinstance(each, str)])
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attention_atlas.analysis.sweeps.jobs import HYDRA, Job
+from attention_atlas.analysis.sweeps.jobs import Job
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import CONFIG, read_yaml
 
 DEFAULT = "val/accuracy"
 SHARES = ("accuracy", "macro_f1", "calibration_error")  # shown in percent
@@ -108,7 +109,7 @@ def _monitored(jobs: Sequence[Job]) -> dict[str, str]:
 
     for job in jobs:
         try:
-            config = OmegaConf.load(job.folder / HYDRA / "config.yaml")
+            config = read_yaml(job.folder, CONFIG)
             checkpoint = OmegaConf.select(config, "callbacks.checkpoint") or {}
             metric = OmegaConf.select(config, "sweep.metric") or checkpoint.get("monitor")
             known = {

@@ -11,6 +11,7 @@ from attention_atlas.analysis.sweeps.jobs import Job, State, find_jobs, is_job, 
 from attention_atlas.analysis.sweeps.metric import Metric, choose_metric, numbers_of
 from attention_atlas.analysis.sweeps.trial import SEED, Trial
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import RESULT
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.sweeps.importance import Importance
@@ -145,7 +146,7 @@ def _trial(job: Job, metric: Metric, parameters: Sequence[str]) -> Trial:
         value, state = None, State.FAILED
         reason = f"{metric.name} is {numbers[metric.name]}, which has no rank."
     elif value is None and state is State.FINISHED:
-        reason = f"result.json has no {metric.name}."
+        reason = f"{RESULT} has no {metric.name}."
     seed = numbers.get(SEED, options.get(SEED))
     cpu_seconds = numbers.get("cpu_seconds")
     return Trial(

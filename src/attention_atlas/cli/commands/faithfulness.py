@@ -1,6 +1,5 @@
 """`atlas faithfulness`: whether attributions tell what the model used."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +9,11 @@ from attention_atlas.cli.console import print_json, print_prose, progress_bar
 from attention_atlas.cli.options import AsJson, complete_run
 from attention_atlas.cli.runs import local_run
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import FAITHFULNESS, read_json
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.faithfulness import Faithfulness
 
-FILE = "faithfulness.json"
 NUM_SAMPLES, STEPS, SEED = 100, 10, 0  # where nobody says otherwise
 MARKS = {True: " +", False: " -", None: "  "}
 DIRECTIONS = {True: "higher is better", False: "lower is better"}
@@ -63,7 +62,7 @@ def faithfulness(
     if measured is None:
         from attention_atlas.output_files import check_output
 
-        check_output(folder / FILE, (".json",))
+        check_output(folder / FAITHFULNESS, (".json",))
         from attention_atlas.pipeline.faithfulness import measure_run
 
         with progress_bar("samples") as progress:
@@ -85,24 +84,25 @@ def faithfulness(
             "steps": (steps, measured.steps),
             "seed": (seed, measured.seed),
         }
-        _check_same(folder / FILE, measured, names, options)
+        _check_same(folder / FAITHFULNESS, measured, names, options)
     if as_json:
-        print_json(measured.to_json())
+        from attention_atlas.analysis.faithfulness.verdict import verdict
+
+        print_json({"verdict": verdict(measured), **measured.to_json()})
         return
     _print(measured, names)
     if is_new:
-        print(f"\nSaved {folder / FILE}, and the same as .csv and .png")
+        print(f"\nSaved {folder / FAITHFULNESS}, and the same as .csv and .png")
     else:
-        print(f"\nRead from {folder / FILE}; --again measures anew")
+        print(f"\nRead from {folder / FAITHFULNESS}; --again measures anew")
 
 
 def _read(folder: Path) -> dict[str, Any]:
     """What an earlier measurement left; empty where there is none, or it is damaged."""
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return read_json(folder, FAITHFULNESS) or {}
+    except InputError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _faithfulness(content: dict[str, Any]) -> "Faithfulness | None":

@@ -11,8 +11,9 @@ from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.cli.console import print_json
 from attention_atlas.cli.formatting import age_in_words, percent, size_in_words
 from attention_atlas.cli.options import AsJson
-from attention_atlas.cli.runs import ATLAS_FOLDER, OUTPUTS, find_runs, read_accuracy
+from attention_atlas.cli.runs import OUTPUTS, find_runs, read_accuracy
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import ATLAS_FOLDER
 
 HEADINGS = ("run", "task", "data", "attention", "accuracy", "samples", "size", "age")
 NUMBERS = ("accuracy", "samples", "size", "age")

@@ -18,7 +18,8 @@ from attention_atlas.cli.options import (
     TextColumn,
     complete_run,
 )
-from attention_atlas.cli.runs import ATLAS_FOLDER, local_run, new_atlas
+from attention_atlas.cli.runs import local_run, new_atlas
+from attention_atlas.run_folder import ATLAS_FOLDER
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.token_weights import View

@@ -9,6 +9,7 @@ from attention_atlas.cli.console import print_json, progress_bar
 from attention_atlas.cli.options import AsJson, Device, LabelColumn, TextColumn
 from attention_atlas.cli.runs import new_atlas
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import is_run
 
 MODALITIES = ("text", "image", "audio")
 
@@ -53,7 +54,7 @@ def record(
     from attention_atlas.cli.inputs import inputs_of, inputs_of_run
     from attention_atlas.data.file_types import modality_of_data
 
-    run = Path(model) if (Path(model) / ".hydra" / "config.yaml").is_file() else None
+    run = Path(model) if is_run(Path(model)) else None
     found = modality or modality_of_data(data)
     if run is None:
         inputs = inputs_of(found, [str(data)], text_column, label_column)

@@ -1,6 +1,5 @@
 """Check what a run reads and where it writes."""
 
-import json
 import zipfile
 from pathlib import Path
 
@@ -9,9 +8,15 @@ from omegaconf import DictConfig
 from attention_atlas.config.validation.model import is_pretrained
 from attention_atlas.errors import InputError
 from attention_atlas.output_files import check_writable
-
-RUN_FILES = ("checkpoints", "atlas.zarr", "result.json", "baseline.json")
-"""What a run, an evaluation or a baseline leaves in its folder."""
+from attention_atlas.run_folder import (
+    CHECKPOINTS,
+    LAST,
+    OUTPUTS,
+    RESULT,
+    best_checkpoint,
+    is_finished,
+    read_result,
+)
 
 
 def check_run_folder(folder: Path) -> None:
@@ -21,7 +26,7 @@ def check_run_folder(folder: Path) -> None:
         InputError: It cannot, or it does.
     """
     check_writable(folder)
-    for name in RUN_FILES:
+    for name in OUTPUTS:
         if (folder / name).exists():
             raise InputError(
                 f"The folder {folder} holds {name} of an earlier run, and two runs are not mixed. "
@@ -37,7 +42,7 @@ def check_checkpoint(path: Path, key: str) -> None:
     """
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise InputError(f"{key}={path} {what}; give a checkpoint such as checkpoints/last.ckpt.")
+        raise InputError(f"{key}={path} {what}; give a checkpoint such as {CHECKPOINTS}/{LAST}.")
     try:
         whole_archive = zipfile.is_zipfile(path)
         path.open("rb").close()
@@ -57,18 +62,15 @@ def check_init(config: DictConfig) -> None:
             f"init={init} and ckpt_path={config.ckpt_path} both say where the weights come from: "
             "leave one of them out."
         )
-    if not (Path(init) / "result.json").is_file():
+    if not is_finished(Path(init)):
         raise InputError(
-            f"init={init} is no finished run: it has no result.json. Give the folder of a run that "
-            "has ended, such as outputs/<task>/<time>."
+            f"init={init} is not a finished run: it has no {RESULT}. Give the folder of a run "
+            "that has ended, such as outputs/<task>/<time>."
         )
-    check_checkpoint(Path(init) / "checkpoints" / "best.ckpt", "The checkpoint of init")
+    check_checkpoint(best_checkpoint(Path(init)), "The checkpoint of init")
     if not is_pretrained(config):
         return
-    try:
-        name = json.loads((Path(init) / "result.json").read_text(encoding="utf-8"))["encoder"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"init={init} has a result.json that is none: {error!r}.") from error
+    name = read_result(Path(init)).get("encoder")
     if name != config.encoder.name:
         raise InputError(
             f"init={init} was trained with encoder={name}, not with "

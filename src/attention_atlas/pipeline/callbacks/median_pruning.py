@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from omegaconf import OmegaConf
 
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import OVERRIDES, read_yaml
 
 STUDY = "study.db"
 
@@ -60,7 +60,7 @@ class MedianPruning(Callback):
             storage=f"sqlite:///{database.absolute()}",
             pruner=optuna.pruners.MedianPruner(self.startup_trials, self.warmup_epochs),
         )
-        overrides = set(OmegaConf.load(self.run_folder / ".hydra" / "overrides.yaml"))
+        overrides = set(read_yaml(self.run_folder, OVERRIDES))
         running = optuna.trial.TrialState.RUNNING
         for frozen in study.get_trials(deepcopy=False, states=(running,)):
             if {f"{name}={given}" for name, given in frozen.params.items()} <= overrides:

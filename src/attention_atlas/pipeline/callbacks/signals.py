@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from attention_atlas.pipeline.distributed.rank import is_first
 from attention_atlas.pipeline.exits import SavedAndEnded
-from attention_atlas.pipeline.runs.checkpoints import LAST
+from attention_atlas.run_folder import LAST
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 """Ctrl-C, what schedulers send, and what SLURM or submitit send before the time limit."""

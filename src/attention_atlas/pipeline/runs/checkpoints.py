@@ -11,9 +11,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from attention_atlas.errors import InputError
-
-LAST = "last.ckpt"
-BEFORE_LAST = "before-last.ckpt"
+from attention_atlas.run_folder import BEFORE_LAST, CHECKPOINTS, LAST
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +51,7 @@ def is_whole(checkpoint: Path) -> bool:
 def latest_checkpoint(run: Path) -> Path | None:
     """The checkpoint that a run goes on from; one that is damaged is passed over with a warning."""
     for name in (LAST, BEFORE_LAST):
-        checkpoint = run / "checkpoints" / name
+        checkpoint = run / CHECKPOINTS / name
         if not checkpoint.is_file():
             continue
         if is_whole(checkpoint):

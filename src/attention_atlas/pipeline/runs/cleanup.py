@@ -3,13 +3,15 @@
 import shutil
 from pathlib import Path
 
+from attention_atlas.run_folder import HYDRA, LOCK, METRICS
+
 STARTUP_FILES = {
-    ".hydra",
-    ".lock",
+    HYDRA,
+    LOCK,
     "tokenizer.json",
     "token_pairs.npy",
     "images.json",
-    "metrics.csv",
+    METRICS,
     "hparams.yaml",
     "multirun.yaml",
 }

@@ -7,8 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from attention_atlas.errors import InputError
-
-LOCK = ".lock"
+from attention_atlas.run_folder import LOCK
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger
 
-METRICS = "metrics.csv"
-KEPT = ".metrics.csv.kept"
+from attention_atlas.run_folder import METRICS
+
+KEPT = f".{METRICS}.kept"
 
 
 def continue_metrics(logger: CSVLogger, folder: Path, checkpoint: dict[str, Any]) -> None:

@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from attention_atlas.config.messages import unresolved
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.runs.lock import _is_free
-from attention_atlas.run_folder import is_finished
+from attention_atlas.run_folder import CONFIG, is_finished, is_run, read_yaml
 
 OF_THE_COMMAND = ("resume", "sweep", "run_folder")
 """Keys that tell how to begin a run, not what it is."""
@@ -28,7 +26,7 @@ def begun_run(folder: Path, config: DictConfig) -> Path | None:
         InputError: The folder is there and holds another run.
     """
     wanted = run_record(config)
-    if _read(folder / ".hydra" / "config.yaml") is not None:
+    if is_run(folder):
         if _recorded_run(folder) == wanted:
             return folder
         raise InputError(
@@ -51,14 +49,14 @@ def run_record(config: DictConfig) -> dict[Any, Any]:
 
 
 def _recorded_run(run: Path) -> dict[Any, Any] | None:
-    config = _read(run / ".hydra" / "config.yaml")
+    config = _read(run, CONFIG)
     return config and {key: config[key] for key in config if key not in OF_THE_COMMAND}
 
 
-def _read(path: Path) -> dict[Any, Any] | None:
+def _read(folder: Path, name: str) -> dict[Any, Any] | None:
     try:
-        content = OmegaConf.load(path)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException):
+        content = read_yaml(folder, name)
+    except InputError:
         return None
     return unresolved(content) if isinstance(content, DictConfig) else None
 

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from attention_atlas.run_folder import ATLAS_FOLDER
+
 
 def print_summary(result: Mapping[str, Any], folder: Path) -> None:
     """Print accuracy, cost, where the run lies and what to type next.
@@ -29,7 +31,7 @@ def print_summary(result: Mapping[str, Any], folder: Path) -> None:
         f"{result['train_seconds']:.0f} s of training, {result['cpu_seconds']:.0f} CPU s in all"
     )
     console.print(f"run folder: {folder}")
-    show = f"atlas show {folder}    " if (folder / "atlas.zarr").is_dir() else ""
+    show = f"atlas show {folder}    " if (folder / ATLAS_FOLDER).is_dir() else ""
     console.print(f"next: {show}python evaluate.py run={folder}")
 
 
@@ -39,7 +41,7 @@ def print_evaluation(result: Mapping[str, Any], folder: Path) -> None:
     title = f"{result['task']} on {result['data']}, {result['split']} split"
     console.print(accuracy_table(result, (result["split"],), title))
     console.print(f"evaluation folder: {folder}")
-    if (folder / "atlas.zarr").is_dir():
+    if (folder / ATLAS_FOLDER).is_dir():
         console.print(f"next: atlas show {folder}")
 
 

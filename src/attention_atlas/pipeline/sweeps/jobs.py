@@ -1,8 +1,8 @@
 """A sweep as a whole: what it was begun by, which of its jobs failed, and what it ends in."""
 
-import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -10,9 +10,7 @@ from omegaconf import DictConfig
 
 from attention_atlas.errors import InputError
 from attention_atlas.output_files import write_json
-from attention_atlas.run_folder import RESULT, is_finished
-
-FAILURE = "failure.json"
+from attention_atlas.run_folder import FAILURE, is_finished, read_json, read_result, runs_in
 
 
 def record_failure(job: Path, sentence: str) -> None:
@@ -39,8 +37,7 @@ def forget_failure(job: Path) -> None:
 
 def unfinished_jobs(sweep: Path) -> dict[Path, str]:
     """The jobs of a sweep that gave no result, each with the reason."""
-    jobs = sorted(path.parent for path in sweep.glob("*/.hydra"))
-    return {job: _reason(job) for job in jobs if not is_finished(job)}
+    return {job: _reason(job) for job in runs_in(sweep) if not is_finished(job)}
 
 
 def failed_jobs(multirun: Path) -> dict[Path, str]:
@@ -49,10 +46,9 @@ def failed_jobs(multirun: Path) -> dict[Path, str]:
 
 
 def _reason(job: Path) -> str:
-    try:
-        return str(json.loads((job / FAILURE).read_text(encoding="utf-8"))["sentence"])
-    except (OSError, ValueError, KeyError):
-        return "It was ended before it was done."
+    with suppress(InputError, KeyError):
+        return str((read_json(job, FAILURE) or {})["sentence"])
+    return "It was ended before it was done."
 
 
 def objective_of(config: DictConfig, run: Path) -> float | None:
@@ -60,8 +56,9 @@ def objective_of(config: DictConfig, run: Path) -> float | None:
 
     None where the run has none.
     """
-    result = json.loads((run / RESULT).read_text(encoding="utf-8"))
-    value = result.get(config.callbacks.checkpoint.monitor) if "callbacks" in config else None
+    value = None
+    if "callbacks" in config:
+        value = read_result(run).get(config.callbacks.checkpoint.monitor)
     return None if value is None else float(value)
 
 
@@ -69,7 +66,7 @@ def end_sweep(sweep: Path) -> bool:
     """Write and print what came of a sweep; tell whether all of its jobs gave a result."""
     from attention_atlas.analysis.sweeps import print_sweep, write_sweep  # slow to import
 
-    if any(is_finished(job.parent) for job in sweep.glob("*/.hydra")):
+    if any(is_finished(job) for job in runs_in(sweep)):
         print_sweep(write_sweep(sweep))
         print(f"sweep folder: {sweep}    next: atlas sweep {sweep}")
     return list_failures(unfinished_jobs(sweep))

@@ -66,10 +66,11 @@ def report_sweep(
     from attention_atlas.analysis.figures import save_figure
     from attention_atlas.output_files import draft, write_json
     from attention_atlas.pipeline.faithfulness import measure_run
+    from attention_atlas.run_folder import FAITHFULNESS, RESULT
 
-    runs = sorted(result.parent for result in folder.glob("*/result.json"))
+    runs = sorted(result.parent for result in folder.glob(f"*/{RESULT}"))
     for number, run in enumerate(runs, start=1):
-        if not (run / "faithfulness.json").is_file():
+        if not (run / FAITHFULNESS).is_file():
             print(f"faithfulness of run {number} of {len(runs)}: {run.name}", flush=True)
             measure_run(run, methods, num_samples)
     comparison = compare_runs(runs)

@@ -8,8 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.runs.resume import _newest_first, _read, run_record
-
-SWEEP_RECORD = "sweep.yaml"
+from attention_atlas.run_folder import SWEEP
 
 
 def begun_sweep(folder: Path, record: Mapping[str, Any]) -> Path | None:
@@ -18,15 +17,15 @@ def begun_sweep(folder: Path, record: Mapping[str, Any]) -> Path | None:
     Raises:
         InputError: The folder is there and holds another sweep.
     """
-    if _read(folder / SWEEP_RECORD) is not None:
-        if _read(folder / SWEEP_RECORD) == record:
+    if _read(folder, SWEEP) is not None:
+        if _read(folder, SWEEP) == record:
             return folder
         raise InputError(
             f"{folder} holds a sweep of another command: take another folder, or the command that "
             "began it."
         )
     sweeps = _newest_first(folder.parent)
-    return next((sweep for sweep in sweeps if _read(sweep / SWEEP_RECORD) == record), None)
+    return next((sweep for sweep in sweeps if _read(sweep, SWEEP) == record), None)
 
 
 def check_no_sweep(folder: Path) -> None:
@@ -35,7 +34,7 @@ def check_no_sweep(folder: Path) -> None:
     Raises:
         InputError: The folder holds one.
     """
-    if (folder / SWEEP_RECORD).is_file():
+    if (folder / SWEEP).is_file():
         raise InputError(f"{folder} holds a sweep already: take another folder.")
 
 
@@ -59,4 +58,4 @@ def sweep_record(overrides: Sequence[str], config: DictConfig) -> dict[str, Any]
 def write_record(sweep: Path, record: dict[str, Any]) -> None:
     """Keep what a sweep was begun by."""
     sweep.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(record), sweep / SWEEP_RECORD)
+    OmegaConf.save(OmegaConf.create(record), sweep / SWEEP)
