@@ -96,7 +96,7 @@ def test_outputs_and_gradients_under_every_mask(
     leaves = inputs()
     given = masks(BATCH, HEADS, QUERIES, KEYS)
     bias = written_bias(BATCH, HEADS, QUERIES, KEYS, **given)
-    mask = merge_masks(BATCH, HEADS, QUERIES, KEYS, torch.float64, **given)
+    mask = merge_masks((BATCH, HEADS, QUERIES, KEYS), torch.float64, **given)
     output = kernel(*leaves, mask._replace(null_key=null_key))
     assert_same(output, written(*leaves, bias, null_key), leaves)
 

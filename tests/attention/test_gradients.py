@@ -145,7 +145,7 @@ def test_checkpointing_with_several_passes_that_wait(use_reentrant: bool) -> Non
     calls = recording.calls["layer"][2:]
     for call, expected in zip(calls, plain.calls["layer"], strict=True):
         torch.testing.assert_close(call.gradient, expected.gradient)
-    with pytest.raises(RuntimeError, match="No gradient has come by"):
+    with pytest.raises(RuntimeError, match="No gradient has been recorded"):
         _ = recording.calls["layer"][0].gradient
 
 
@@ -169,7 +169,7 @@ def test_what_cannot_be_had_is_told_plainly() -> None:
         attention(x)
     with record(attention.eval(), gradients=True) as recording:
         attention(x).sum()
-    with pytest.raises(RuntimeError, match="No gradient has come by"):
+    with pytest.raises(RuntimeError, match="No gradient has been recorded"):
         _ = recording.gradients["attention"]
     with record(attention, gradients=True) as recording, torch.no_grad():
         attention(x)

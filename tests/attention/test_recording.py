@@ -266,7 +266,7 @@ def test_what_does_not_exist_is_told_plainly() -> None:
         ({"layers": "encoder.*"}, "No attention module is named 'encoder"),
         ({"layers": [3]}, "no attention module with index 3: there are 3"),
         ({"heads": [4]}, "no head of 'layers.0.attention' with index 4: there are 4"),
-        ({"statistics": ["entropie"]}, "no statistic 'entropie'; there is entropy, received"),
+        ({"statistics": ["entropie"]}, "no statistic 'entropie'; there are entropy, received"),
         ({"statistics": "entropy"}, "must be a list of names"),
         ({"queries": "last"}, "queries is 'last'"),
     ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attention_atlas.attention import SCORES, Additive, Attention, Multiplicative, record
-from attention_atlas.attention.windows import Window
+from attention_atlas.attention.windowed import Window
 from tests.attention.explicit import explicit
 from tests.attention.largest_tensor import LargestTensor
 
@@ -310,7 +310,7 @@ def test_what_does_not_go_together_is_refused() -> None:
     calls: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         ({"rotary": True}, {"key": torch.randn(1, 5, WIDTH)}, "rotary needs self-attention"),
         ({"window": 1}, {"key": torch.randn(1, 5, WIDTH)}, "window needs self-attention"),
-        ({"window": 1}, {"grid": (5,)}, "window needs a place for every token"),
+        ({"window": 1}, {"grid": (5,)}, "window needs a position for every token"),
         ({}, {"grid": (2, 4)}, "grid is"),
         ({"linear": True}, {"is_causal": True}, "Linear attention sums over the keys once"),
         ({"linear": True}, {"attn_mask": torch.zeros(6, 6)}, "Linear attention sums"),

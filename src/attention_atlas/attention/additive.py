@@ -1,4 +1,4 @@
-"""Additive attention block by block: no [Q, K, E] tensor is ever whole, and no weights are kept."""
+"""Additive attention block by block: no whole [Q, K, E] tensor, and no weights stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from attention_atlas.attention.heads import share_heads, widen
+from attention_atlas.attention.kernels import not_compiled, repeat_heads, widen
 from attention_atlas.attention.masks import Mask, hide, masked_softmax, part_of
 
 QUERIES_PER_CHUNK = 16
@@ -20,7 +20,7 @@ NUMBERS_PER_CPU_CHUNK = 2**20
 NUMBERS_PER_CHUNK = 2**25
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@not_compiled
 def additive_attention(
     query: Tensor, key: Tensor, value: Tensor, vector: Tensor, mask: Mask, dropout_p: float = 0.0
 ) -> Tensor:
@@ -37,7 +37,7 @@ def additive_attention(
 
 
 class Gradients(NamedTuple):
-    """What the logits of a block pass back; `query` and `key` still lack the factor 4v."""
+    """Gradients by the inputs of a block's logits; `query` and `key` lack the factor 4v."""
 
     query: Tensor  # [b, H, E, q]
     key: Tensor  # [b, H, E, k]
@@ -58,14 +58,14 @@ class AdditiveLogits:
 
     @torch.no_grad()
     def __init__(self, query: Tensor, key: Tensor, vector: Tensor) -> None:
-        query, key, self.vector = _widen_all(query, share_heads(key, query.shape[1]), vector)
+        query, key, self.vector = _widen_all(query, repeat_heads(key, query.shape[1]), vector)
         self.batch, self.heads, self.num_queries, self.width = query.shape
         self.num_keys = key.shape[2]
         self.on_cpu = query.device.type == "cpu"
         self.numbers = NUMBERS_PER_CPU_CHUNK if self.on_cpu else NUMBERS_PER_CHUNK
         self.query = 2 * query.transpose(2, 3)
         self.key = 2 * key.transpose(2, 3).contiguous()
-        # On other devices we would have to wait for the largest number.
+        # On other devices the largest number would need a synchronisation.
         self.factored = self.on_cpu and self._factor()
         self._row, self._total = self.vector.unsqueeze(-2), self.vector.sum(-1)[:, None, None]
         self._buffer: Tensor | None = None
@@ -80,11 +80,11 @@ class AdditiveLogits:
             return self._piece_logits(pieces[0])
         logits = self.query.new_empty(_size(samples), self.heads, _size(rows), _size(keys))
         for piece in pieces:
-            piece.of(logits, samples, rows, keys).copy_(self._piece_logits(piece))
+            piece.cut(logits, samples, rows, keys).copy_(self._piece_logits(piece))
         return logits
 
     def gradients(self, samples: slice, rows: slice, keys: slice, upstream: Tensor) -> Gradients:
-        """Return what the gradient [b, H, q, k] of the logits of a block passes back."""
+        """Return the gradients of a block by the gradient [b, H, q, k] of its logits."""
         pieces = self._pieces(samples, rows, keys)
         if len(pieces) == 1:
             return self._piece_gradients(pieces[0], upstream)
@@ -95,7 +95,7 @@ class AdditiveLogits:
             torch.zeros_like(self.vector),
         )
         for piece in pieces:
-            part = self._piece_gradients(piece, piece.of(upstream, samples, rows, keys))
+            part = self._piece_gradients(piece, piece.cut(upstream, samples, rows, keys))
             heads = _relative(piece.samples, samples), piece.heads, slice(None)
             whole.query[*heads, _relative(piece.rows, rows)] += part.query
             whole.key[*heads, _relative(piece.keys, keys)] += part.key
@@ -103,16 +103,16 @@ class AdditiveLogits:
         return whole
 
     def steps(self) -> tuple[int, int]:
-        """Return how many samples and queries make a block."""
+        """Return the number of samples and of queries in a block."""
         queries = max(1, min(QUERIES_PER_CHUNK, self.num_queries))
         row = max(1, self.heads * self.num_keys * self.width)
         return max(1, min(self.batch, self.numbers // (row * queries))), queries
 
     def _factor(self) -> bool:
-        """Make 2q and 2k exponentials whose products are exp(2q + 2k), if that can be done.
+        """Turn 2q and 2k into exponentials whose products are exp(2q + 2k); False if they overflow.
 
-        With c in the middle of the 2k of one width they are exp(2q + c) and exp(2k - c). Nothing
-        overflows while the 2k are near each other; the 2q may be anything, because they are
+        With c the middle of the 2k of one width they are exp(2q + c) and exp(2k - c). Nothing
+        overflows while the 2k are near each other; the 2q may have any value, because they are
         clamped where all r of a query are 0 or 1 in the working precision anyway.
         """
         if self.query.numel() == 0 or self.key.numel() == 0:
@@ -130,11 +130,11 @@ class AdditiveLogits:
 
     def _inside(self, *slices: slice) -> Iterator[slice]:
         sizes = self.batch, self.num_queries, self.num_keys
-        for given, size in zip(slices, sizes, strict=True):
-            yield slice(*given.indices(size)[:2])
+        for part, size in zip(slices, sizes, strict=True):
+            yield slice(*part.indices(size)[:2])
 
     def _pieces(self, samples: slice, rows: slice, keys: slice) -> list[_Piece]:
-        """Cut a block so small that r of a piece fits the buffer: samples first, keys last."""
+        """Cut a block into pieces whose r fits the buffer: samples first, keys last."""
         block = _Piece(samples, slice(0, self.heads), rows, keys)
         room = max(1, self.numbers // max(1, self.width))
         if math.prod(map(_size, block)) <= room:
@@ -167,7 +167,7 @@ class AdditiveLogits:
         return Gradients(complement.sum(-1), complement.sum(-2), vector)
 
     def _complement(self, piece: _Piece) -> Tensor:
-        """Return r of a piece, [b, h, E, q, k]; it stays until the next one is asked for."""
+        """Return r of a piece, [b, h, E, q, k]; the next call overwrites it."""
         query = self.query[piece.samples, piece.heads, :, piece.rows, None]
         key = self.key[piece.samples, piece.heads, :, None, piece.keys]
         shape = (*query.shape[:-1], key.shape[-1])
@@ -191,8 +191,8 @@ class _Piece(NamedTuple):
     rows: slice
     keys: slice
 
-    def of(self, block: Tensor, samples: slice, rows: slice, keys: slice) -> Tensor:
-        """Return the part of a tensor [b, H, q, k] that holds these samples, rows and keys."""
+    def cut(self, block: Tensor, samples: slice, rows: slice, keys: slice) -> Tensor:
+        """Return the piece of a tensor [b, H, q, k] of these samples, rows and keys."""
         return block[
             _relative(self.samples, samples),
             self.heads,
@@ -211,7 +211,7 @@ def attend_in_blocks(
     dropout_p: float,
 ) -> Tensor:
     """Attend with logits computed block by block; see `additive_attention`."""
-    key, value = share_heads(key, query.shape[1]), share_heads(value, query.shape[1])
+    key, value = repeat_heads(key, query.shape[1]), repeat_heads(value, query.shape[1])
     # One draw from the global generator: a run can be repeated, and backward drops the same.
     seed = int(torch.randint(2**62, ())) if dropout_p > 0 else 0
     options = _Options(logits_type, mask.is_causal, mask.null_key, dropout_p, seed)
@@ -242,7 +242,7 @@ class _Block(NamedTuple):
 
 
 def _blocks(logits: AdditiveLogits, mask: Tensor | None, options: _Options) -> Iterator[_Block]:
-    """Go through the weights block by block, always in the same order."""
+    """Yield the weights block by block, always in the same order."""
     samples_step, rows_step = logits.steps()
     device = logits.query.device
     generator = torch.Generator(device).manual_seed(options.seed)
@@ -260,9 +260,9 @@ def _blocks(logits: AdditiveLogits, mask: Tensor | None, options: _Options) -> I
             weights = normalise(logits(samples, rows, keys), part, positions)
             noise = None
             if options.dropout_p > 0:
-                kept = 1 - options.dropout_p
-                noise = torch.empty_like(weights).bernoulli_(kept, generator=generator)
-                noise /= kept
+                keep_p = 1 - options.dropout_p
+                noise = torch.empty_like(weights).bernoulli_(keep_p, generator=generator)
+                noise /= keep_p
             yield _Block(samples, rows, keys, weights, noise)
 
 
@@ -299,8 +299,8 @@ class _AdditiveAttention(torch.autograd.Function):
         return output
 
     @staticmethod
-    # Without it, torch.compile would trace a backward() that stands in what it compiles.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    # Without it, torch.compile would trace a backward() inside the function that it compiles.
+    @not_compiled
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         dtypes = [None if saved is None else saved.dtype for saved in ctx.saved_tensors]

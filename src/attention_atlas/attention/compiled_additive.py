@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from attention_atlas.attention.additive import AdditiveLogits, Gradients, attend_in_blocks
+from attention_atlas.attention.kernels import not_compiled
 from attention_atlas.attention.masks import Mask
 
 # On a CPU a block [b, H, q, K] should stay in the cache: 2**19 numbers are 2 MiB in float32.
 NUMBERS_PER_CPU_BLOCK = 2**19
 NUMBERS_PER_BLOCK = 2**24
-# A loop over fewer queries than this would be mostly beginning and end.
-FEWEST_QUERIES_PER_BLOCK = 64
+# A loop over fewer queries than this would be mostly overhead.
+MIN_QUERIES_PER_BLOCK = 64
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@not_compiled
 def compiled_additive_attention(
     query: Tensor, key: Tensor, value: Tensor, vector: Tensor, mask: Mask, dropout_p: float = 0.0
 ) -> Tensor:
@@ -34,7 +35,7 @@ def compiled_additive_attention(
     arguments = CompiledLogits, query, key, value, vector, mask, dropout_p
     if not torch.is_inference_mode_enabled():
         return attend_in_blocks(*arguments)
-    # For tensors made in inference mode all would be compiled once more.
+    # Tensors made in inference mode would have everything compiled a second time.
     with torch.inference_mode(False), torch.no_grad():
         return attend_in_blocks(*arguments)
 
@@ -42,9 +43,9 @@ def compiled_additive_attention(
 class CompiledLogits(AdditiveLogits):
     """`AdditiveLogits` by compiled loops, which compute r three times rather than store it.
 
-    Where the exponentials do not fit float32, a CPU takes float64, which has room for more of them
-    and is still faster than an exp for every r. What does not fit that either, and sizes of 1, for
-    which torch.compile would compile anew, are left to the loops that are not compiled.
+    If the exponentials overflow float32, a CPU takes float64, whose range is larger and which is
+    still faster than an exp for every r. Exponentials that overflow that too, and sizes of 1, for
+    which torch.compile would compile again, are left to the loops that are not compiled.
     """
 
     @torch.no_grad()
@@ -69,7 +70,7 @@ class CompiledLogits(AdditiveLogits):
         return _unflatten(logits, self.heads).to(self.dtype)
 
     def gradients(self, samples: slice, rows: slice, keys: slice, upstream: Tensor) -> Gradients:
-        """Return what the gradient [b, H, q, k] of the logits of a block passes back."""
+        """Return the gradients of a block by the gradient [b, H, q, k] of its logits."""
         query, key = self._parts(samples, rows, keys)
         upstream = upstream.to(query.dtype)
         if not self._can_loop(query, key):
@@ -85,12 +86,12 @@ class CompiledLogits(AdditiveLogits):
         )
 
     def steps(self) -> tuple[int, int]:
-        """Return how many samples and queries make a block."""
+        """Return the number of samples and of queries in a block."""
         if not self.factored:
             return super().steps()
         numbers = NUMBERS_PER_CPU_BLOCK if self.on_cpu else NUMBERS_PER_BLOCK
         row = max(1, self.heads * self.num_keys)
-        queries = min(self.num_queries, max(FEWEST_QUERIES_PER_BLOCK, numbers // row))
+        queries = min(self.num_queries, max(MIN_QUERIES_PER_BLOCK, numbers // row))
         return max(1, min(self.batch, numbers // (row * max(1, queries)))), max(1, queries)
 
     def _parts(self, samples: slice, rows: slice, keys: slice) -> tuple[Tensor, Tensor]:
@@ -102,7 +103,7 @@ class CompiledLogits(AdditiveLogits):
         return self.factored and min(*query.shape, *key.shape) > 1
 
     def _loop(self, loop: Loop) -> Loop:
-        # torch.compile writes the number of threads into a loop.
+        # torch.compile writes the number of threads into its code.
         return _compiled(loop, self.query.dtype, self.query.device, torch.get_num_threads())
 
 
@@ -125,7 +126,7 @@ def _gradients(query: Tensor, key: Tensor, upstream: Tensor) -> tuple[Tensor, Te
 
 @cache
 def _compiled(loop: Loop, dtype: torch.dtype, device: torch.device, threads: int) -> Loop:
-    """Compile a loop over inputs of sizes that all differ, so that none is taken for another.
+    """Compile a loop with inputs of sizes that all differ, so that no two are assumed equal.
 
     The innermost loop over keys is vectorised. RuntimeError if nothing can be compiled here.
     """

@@ -8,16 +8,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attention_atlas.attention.heads import widen
+from attention_atlas.attention.kernels import widen
 
 # For deep layers; the paper also tried it in all layers alike, with about the same loss.
 LAMBDA_INIT = 0.8
 
 
 class Differential(nn.Module):
-    """What differential attention learns: lambda, and the norm of each head's output.
+    """The learned parameters of differential attention: lambda, and the norm of each output.
 
-    A head's queries and keys are split into halves of width E/2, its values are whole:
+    A head's queries and keys are split into halves of width E/2, its values are not:
     A = softmax(Q1 K1') - lambda * softmax(Q2 K2'), and lambda = exp(q1.k1) - exp(q2.k2) + 0.8 from
     four learned vectors [E/2].
     """
@@ -30,13 +30,13 @@ class Differential(nn.Module):
         self.norm = nn.RMSNorm(head_width, eps=1e-5)
 
     def weight(self) -> Tensor:
-        """Return lambda, a number in float32 or wider."""
+        """Return lambda, a scalar in float32 or wider."""
         first = (widen(self.lambda_query_1) * widen(self.lambda_key_1)).sum()
         second = (widen(self.lambda_query_2) * widen(self.lambda_key_2)).sum()
         return first.exp() - second.exp() + LAMBDA_INIT
 
     def normalise(self, heads: Tensor) -> Tensor:
-        """Return the outputs [..., E] of the heads, each normalised, times 1 - lambda's start."""
+        """Normalise the outputs [..., E] of the heads; scale them by 1 minus the initial lambda."""
         normal: Tensor = self.norm(heads)
         return normal * (1 - LAMBDA_INIT)
 

@@ -1,7 +1,7 @@
-"""The attention of Hugging Face models, through the same kernel and the same records.
+"""An attention function for Hugging Face models, by the same kernel and with the same records.
 
-`transformers` lets a model choose its attention function by name (its `AttentionInterface`). This
-is ours; `attention_atlas.pretrained` registers it, so that torch is all that is needed here.
+`transformers` lets a model choose its attention function by name (its `AttentionInterface`).
+`attention_atlas.pretrained` registers this one, so that this module needs torch only.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from attention_atlas.attention.kernels import fused_attention
 from attention_atlas.attention.masks import Mask, causal_mask
-from attention_atlas.attention.observers import Pass, is_observed, show
+from attention_atlas.attention.observers import Pass, is_observed, notify
 from attention_atlas.attention.scores import ScaledDot
 
 NAME = "attention_atlas"
-"""What `attn_implementation` must be."""
+"""The `attn_implementation` of models that are recorded."""
 
-# By these names a module takes the keys of another sequence.
+# Parameters by which a module takes the keys of another sequence.
 OTHER_SEQUENCES = {"key_value_states", "encoder_hidden_states"}
 
 
@@ -44,11 +44,11 @@ def interface_attention(
     [B, Q, H, Ev]. The convention is that of `transformers`: a boolean `attention_mask`
     [B, 1 or H, Q, K] is True where a query attends, a float one is added to the scores, and so is
     `position_bias` (relative positions, as in T5). Without a mask, a causal module hides the keys
-    behind each query. `options` are what other attention functions need.
+    after each query. `options` are those of other attention functions.
 
     Raises:
-        ValueError: The model caps its scores or keeps its attention in pages or sinks; the product
-            kernel does none of that.
+        ValueError: The model caps its scores, or needs attention sinks or paged attention, which
+            the product kernel does not have.
     """
     for option in ("softcap", "s_aux", "cache"):
         if options.get(option) is not None:
@@ -65,9 +65,9 @@ def interface_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     output = fused_attention(query, key, value, scale, mask, dropout)
     if is_observed(module):
-        padding, grid = _places(module, attention_mask, query, key)
+        padding, grid = _padding_and_grid(module, attention_mask, query, key)
         score = ScaledDot(scale)
-        show(module, Pass(score, query, key, value, mask, output, dropout, padding, grid))
+        notify(module, Pass(score, query, key, value, mask, output, dropout, padding, grid))
     return output.transpose(1, 2).contiguous(), None
 
 
@@ -79,15 +79,15 @@ def calls_interface(module: nn.Module) -> bool:
 
 
 def implementation_of(module: nn.Module) -> str | None:
-    """The `attn_implementation` of a module that calls the interface."""
+    """Return the `attn_implementation` of a module that calls the interface."""
     config = getattr(module, "config", None)
     name: str | None = getattr(config, "_attn_implementation", None)
     return name
 
 
 @contextmanager
-def knowing_sequences(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Have modules that call the interface know whether the keys are those of another sequence.
+def noting_sequences(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Note on modules that call the interface whether their keys are those of another sequence.
 
     Decoders attend to themselves and to the encoder by modules of one class.
     """
@@ -104,7 +104,7 @@ def knowing_sequences(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 def _with_bias(mask: Mask, bias: Tensor, query: Tensor, key: Tensor) -> Mask:
-    """Add a bias to a mask; a hidden key gets the least number there is, as `sdpa` has it."""
+    """Add a bias to a mask; a hidden key gets the smallest float, as in `sdpa`."""
     shown = mask.tensor
     if mask.is_causal:
         shown = causal_mask(query.shape[2], key.shape[2], key.device)
@@ -115,10 +115,10 @@ def _with_bias(mask: Mask, bias: Tensor, query: Tensor, key: Tensor) -> Mask:
     return Mask(torch.where(shown, bias, torch.finfo(bias.dtype).min))
 
 
-def _places(
+def _padding_and_grid(
     module: nn.Module, attention_mask: Tensor | None, query: Tensor, key: Tensor
 ) -> tuple[Tensor | None, tuple[int, ...] | None]:
-    """Which queries [B, Q] are padding, and the line of tokens; None where keys are others.
+    """Return which queries [B, Q] are padding, and the grid; None if keys are of other tokens.
 
     A key that no query of a sample may attend to is padding.
     """
@@ -133,7 +133,7 @@ def _places(
 def _remember_sequence(
     module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> None:
-    """Keep whether a module was called with the keys of another sequence."""
-    given = inspect.signature(type(module).forward).bind(module, *arguments, **named).arguments
-    given |= given.get("kwargs", {})
-    module.__dict__["sees_others"] = any(given.get(name) is not None for name in OTHER_SEQUENCES)
+    """Note whether a module was called with the keys of another sequence."""
+    bound = inspect.signature(type(module).forward).bind(module, *arguments, **named).arguments
+    bound |= bound.get("kwargs", {})
+    module.__dict__["sees_others"] = any(bound.get(name) is not None for name in OTHER_SEQUENCES)

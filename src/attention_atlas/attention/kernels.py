@@ -1,12 +1,21 @@
-"""The fused product kernel: attention of a scaled dot product that never keeps the weights."""
+"""What the scores compute with: the fused product kernel, vector norms, heads and dtypes."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from attention_atlas.attention.masks import Mask, causal_mask, fully_masked
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 def fused_attention(
@@ -44,7 +53,7 @@ def fused_attention(
 
 
 def _same_width(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Fill up with zeros, which change no product: the kernels are fused for one width only."""
+    """Pad with zeros, which change no product: the kernels are fused for equal widths only."""
     width = max(query.shape[-1], value.shape[-1])
     query, key, value = (
         F.pad(heads, (0, width - heads.shape[-1])) for heads in (query, key, value)
@@ -55,7 +64,7 @@ def _same_width(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tens
 def _with_null_key(
     num_queries: int, key: Tensor, value: Tensor, mask: Mask
 ) -> tuple[Tensor, Tensor, Mask]:
-    """Put a key and a value of zeros behind the others, open to every query."""
+    """Append a key and a value of zeros, open to every query."""
     tensor = mask.tensor
     if mask.is_causal:
         tensor = causal_mask(num_queries, key.shape[2], key.device)[None, None]
@@ -63,3 +72,90 @@ def _with_null_key(
         tensor = F.pad(tensor, (0, 1), value=1.0 if tensor.dtype == torch.bool else 0.0)
     key, value = F.pad(key, (0, 0, 0, 1)), F.pad(value, (0, 0, 0, 1))
     return key, value, Mask(tensor)
+
+
+def l2_normalize(vectors: Tensor, norm: Tensor) -> Tensor:
+    """Scale vectors [B, H, K, E] to the L2 norm of their head [H, 1, 1].
+
+    A vector of zeros stays one. Norms are computed in float32 or wider: in half precision squares
+    overflow. The backward pass reads the vectors three times, where that of a norm and a division
+    reads them about ten times; second derivatives are not available.
+    """
+    scaled: Tensor = _L2Normalize.apply(vectors, norm)
+    return scaled
+
+
+class _L2Normalize(torch.autograd.Function):
+    """y = l x / |x|, so dx = (dy - y (y.dy) / l^2) l / |x| and dl = sum y.dy / l."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, norm: Tensor) -> Tensor:
+        wide = torch.promote_types(vectors.dtype, torch.float32)
+        length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True, dtype=wide)
+        # The gradient at a zero vector is l / floor, which must be finite in the vector's dtype.
+        factor = norm / length.clamp_min_(1e-3 if vectors.dtype == torch.float16 else 1e-12)
+        scaled: Tensor = (vectors * factor).to(vectors.dtype)
+        ctx.save_for_backward(scaled, factor, norm)
+        return scaled
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+        scaled, factor, norm = ctx.saved_tensors
+        along = torch.linalg.vecdot(scaled.to(factor.dtype), gradient.to(factor.dtype))
+        along = along.unsqueeze(-1)
+        norm_gradient = None
+        if ctx.needs_input_grad[1]:
+            norm_gradient = along.sum((0, 2), keepdim=True).squeeze(0) / norm
+        across = torch.addcmul(gradient, scaled, -along / norm.square())
+        return across.mul_(factor).to(gradient.dtype), norm_gradient
+
+
+def repeat_heads(tensor: Tensor, heads: int) -> Tensor:
+    """Repeat the heads of a key or value [B, h, K, E] for the group of queries of each."""
+    if tensor.shape[1] == heads:
+        return tensor
+    return tensor.repeat_interleave(heads // tensor.shape[1], dim=1)
+
+
+def widen(tensor: Tensor) -> Tensor:
+    """Return a float tensor in float32, or float64 if it is that; leave others alone."""
+    if not tensor.is_floating_point():
+        return tensor
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+class Workspace:
+    """A tensor that grows to the largest result; each result overwrites the last.
+
+    It saves allocations, which cost more than filling the tensor.
+    """
+
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
+    def tensor(self, like: Tensor, *size: int) -> Tensor:
+        """Return an uninitialised tensor of a size, by default that of `like`."""
+        shape = size or tuple(like.shape)
+        numbers = math.prod(shape)
+        if self._memory is None or self._memory.numel() < numbers:
+            self._memory = like.new_empty(numbers)
+        return self._memory[:numbers].view(shape)
+
+
+def not_compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Leave a function out of what `torch.compile` compiles, as `torch.compiler.disable` does.
+
+    `torch.compiler.disable` imports `torch._dynamo`, half as much again as torch itself; here only
+    a model that is compiled does.
+    """
+
+    @wraps(function)
+    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        if not torch.compiler.is_compiling():
+            return function(*args, **kwargs)
+        disabled = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+        result: Result = disabled(*args, **kwargs)
+        return result
+
+    return call

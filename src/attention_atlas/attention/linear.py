@@ -5,20 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attention_atlas.attention.heads import share_heads, widen
+from attention_atlas.attention.kernels import repeat_heads, widen
 from attention_atlas.attention.masks import Mask
 from attention_atlas.attention.scores import Logits, Score
 
-SMALLEST_FEATURE = 1e-12  # no product of features is zero, so no row is without a key
+MIN_FEATURE = 1e-12  # no product of features is zero, so no row is without a key
 
 
 class Hedgehog(Score):
     """log(phi(q).phi(k)), so that the softmax is phi(q).phi(k) over its sum.
 
     phi(x) = [softmax(Wx), softmax(-Wx)], with one W for queries and one for keys, learned per head
-    from the identity on: `query_weight` and `key_weight` [H, E, E]. Products with values can be
-    summed over the keys first, so `attend` costs O(K) where the softmax of other scores costs
-    O(QK).
+    and initialised to the identity: `query_weight` and `key_weight` [H, E, E]. Products with values
+    can be summed over the keys first, so `attend` costs O(K) where the softmax of other scores
+    costs O(QK).
     """
 
     def __init__(self, num_heads: int, head_width: int) -> None:
@@ -32,7 +32,7 @@ class Hedgehog(Score):
         return (self._query_features(query) @ self._key_features(key).mT).log()
 
     def blocks(self, query: Tensor, key: Tensor) -> Logits:
-        """Make the features once; see `Score.blocks`."""
+        """Compute the features once; see `Score.blocks`."""
         query, key = self._query_features(query), self._key_features(key)
 
         def block(samples: slice, rows: slice, keys: slice) -> Tensor:
@@ -45,11 +45,11 @@ class Hedgehog(Score):
     ) -> Tensor:
         """Sum over the keys first: phi(q)(phi(k)'V) over phi(q)(phi(k)'1); see `Score.attend`.
 
-        The sums are made in float32 or wider. Raises ValueError for dropout of the weights, which
-        are never made, and for masks that add to scores or differ from query to query.
+        The sums are computed in float32 or wider. Raises ValueError for dropout of the weights,
+        which are never computed, and for masks that add to scores or differ from query to query.
         """
         _check_linear(mask, dropout_p)
-        key, value = share_heads(key, query.shape[1]), share_heads(value, query.shape[1])
+        key, value = repeat_heads(key, query.shape[1]), repeat_heads(value, query.shape[1])
         with torch.autocast(query.device.type, enabled=False):
             features = self._key_features(key)
             if mask.tensor is not None:
@@ -70,19 +70,19 @@ class Hedgehog(Score):
 
 
 def _features(heads: Tensor, weight: Tensor) -> Tensor:
-    """[B, H, K, E] to [B, H, K, 2E], float32 or wider."""
+    """Map [B, H, K, E] to features [B, H, K, 2E], float32 or wider."""
     projected = widen(heads) @ widen(weight)
     features = torch.cat([projected.softmax(-1), (-projected).softmax(-1)], dim=-1)
-    return features.clamp_min(SMALLEST_FEATURE)
+    return features.clamp_min(MIN_FEATURE)
 
 
 def _check_linear(mask: Mask, dropout_p: float) -> None:
     if dropout_p > 0:
-        raise ValueError("Linear attention never makes the weights; set its dropout to 0.")
+        raise ValueError("Linear attention never computes the weights; set its dropout to 0.")
     tensor = mask.tensor
     differs = tensor is not None and (tensor.shape[2] > 1 or tensor.dtype != torch.bool)
     if mask.is_causal or mask.null_key or differs:
         raise ValueError(
-            "Linear attention sums over the keys once for all queries; give it a boolean "
+            "Linear attention sums over the keys once for all queries; it takes a boolean "
             "key_padding_mask, but no attn_mask, is_causal or null_key."
         )

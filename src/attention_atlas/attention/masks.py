@@ -7,36 +7,31 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attention_atlas.attention.windows import Window
-
 
 class Mask(NamedTuple):
-    """What a query may attend to.
+    """The keys that each query may attend to.
 
-    `tensor` is None, boolean (True = attended, as `scaled_dot_product_attention` has it) or float
-    (added to the scores); it broadcasts to [B, H, Q, K]. `is_causal` is left to the kernel, so
-    that no mask tensor is needed for it: query i attends to the keys up to i (top-left aligned).
-    With `null_key` there is one more key, of score zero and value zero, for every query. `window`
-    leaves the keys near the query only; `functional.attend` sees to it, the kernels do not.
+    Attributes:
+        tensor: None, boolean (True = attended, as in `scaled_dot_product_attention`) or float
+            (added to the scores); it broadcasts to [B, H, Q, K].
+        is_causal: Query i attends to the keys up to i (top-left aligned). The kernel masks them, so
+            that it needs no mask tensor.
+        null_key: Every query has one more key, of score zero and value zero.
     """
 
     tensor: Tensor | None = None
     is_causal: bool = False
     null_key: bool = False
-    window: Window | None = None
 
 
 def merge_masks(
-    batch: int,
-    heads: int,
-    queries: int,
-    keys: int,
+    size: tuple[int, int, int, int],
     dtype: torch.dtype,
     key_padding_mask: Tensor | None = None,
     attn_mask: Tensor | None = None,
     is_causal: bool = False,
 ) -> Mask:
-    """Merge masks in the convention of `nn.MultiheadAttention` into one.
+    """Merge masks in the convention of `nn.MultiheadAttention` into one; `size` is B, H, Q, K.
 
     In a boolean mask True means *not* attended; a float mask is added to the scores.
     `key_padding_mask` is [B, K]; `attn_mask` is [Q, K], [B*H, Q, K] or [B, H, Q, K], where the
@@ -46,16 +41,17 @@ def merge_masks(
     """
     if key_padding_mask is None and attn_mask is None:
         return Mask(None, is_causal)
+    batch, _, queries, keys = size
     parts = []
     if attn_mask is not None:
-        parts.append(_kept(_four_dimensional(attn_mask, batch, heads, queries, keys), dtype))
+        parts.append(_attended(_four_dimensional(attn_mask, size), dtype))
     if key_padding_mask is not None:
         if key_padding_mask.shape != (batch, keys):
             raise ValueError(
                 f"key_padding_mask has the shape {tuple(key_padding_mask.shape)}; "
                 f"it must be [B, K] = {(batch, keys)}."
             )
-        parts.append(_kept(key_padding_mask[:, None, None, :], dtype))
+        parts.append(_attended(key_padding_mask[:, None, None, :], dtype))
     if is_causal:
         # The kernels refuse is_causal beside a mask tensor.
         parts.append(causal_mask(queries, keys, parts[0].device))
@@ -73,7 +69,7 @@ def causal_mask(queries: int, keys: int, device: torch.device) -> Tensor:
 def hide(logits: Tensor, mask: Tensor | None, causal_rows: Tensor | None) -> Tensor:
     """Set the logits [..., Q, K] of keys that are not attended to -inf, or add a float mask.
 
-    `causal_rows` [Q] holds the positions of the queries if attention is causal, else None.
+    `causal_rows` [Q] are the positions of the queries if attention is causal, else None.
     """
     if mask is not None:
         if mask.dtype == torch.bool:
@@ -96,25 +92,26 @@ def masked_softmax(logits: Tensor, mask: Tensor | None, causal_rows: Tensor | No
     return logits.masked_fill(dead, 0).softmax(-1).masked_fill(dead, 0)
 
 
-def leave(mask: Tensor, shown: Tensor) -> Tensor:
-    """Leave only what is shown (boolean, True = attended) of a mask tensor."""
+def restrict(mask: Tensor, shown: Tensor) -> Tensor:
+    """Hide the keys of a mask tensor that are not shown (boolean, True = attended)."""
     return mask & shown if mask.dtype == torch.bool else mask.masked_fill(~shown, -torch.inf)
 
 
 def part_of(mask: Tensor, samples: slice, rows: slice, keys: slice) -> Tensor:
-    """Return what a block needs of a mask tensor [B or 1, H or 1, Q or 1, K]."""
+    """Return the slice of a mask tensor [B or 1, H or 1, Q or 1, K] for a block."""
     samples = samples if mask.shape[0] > 1 else slice(None)
     rows = rows if mask.shape[2] > 1 else slice(None)
     return mask[samples, :, rows, keys]
 
 
 def fully_masked(mask: Tensor) -> Tensor:
-    """Tell which rows of a mask (see `Mask`) leave no key at all: boolean, [..., Q, 1]."""
+    """Return which rows of a mask (see `Mask`) hide every key: boolean, [..., Q, 1]."""
     hidden = ~mask if mask.dtype == torch.bool else mask.isneginf()
     return hidden.all(-1, keepdim=True)
 
 
-def _four_dimensional(attn_mask: Tensor, batch: int, heads: int, queries: int, keys: int) -> Tensor:
+def _four_dimensional(attn_mask: Tensor, size: tuple[int, int, int, int]) -> Tensor:
+    batch, heads, queries, keys = size
     shape = tuple(attn_mask.shape)
     if shape == (queries, keys):
         return attn_mask[None, None]
@@ -134,7 +131,7 @@ def _four_dimensional(attn_mask: Tensor, batch: int, heads: int, queries: int, k
     )
 
 
-def _kept(mask: Tensor, dtype: torch.dtype) -> Tensor:
+def _attended(mask: Tensor, dtype: torch.dtype) -> Tensor:
     if mask.dtype == torch.bool:
         return ~mask
     if mask.is_floating_point():

@@ -1,33 +1,33 @@
-"""What one forward pass of attention did, and who is shown it."""
+"""What one forward pass of attention computed, and the observers that are notified of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
+from attention_atlas.attention.kernels import not_compiled
 from attention_atlas.attention.masks import Mask
-from attention_atlas.attention.windows import Grid
-
-if TYPE_CHECKING:
-    from attention_atlas.attention.scores import Score
+from attention_atlas.attention.positions import Grid
+from attention_atlas.attention.scores import Score
+from attention_atlas.attention.windowed import Window
 
 
 class Pass(NamedTuple):
-    """What one forward pass of attention did.
+    """What one forward pass of attention computed.
 
     Attributes:
-        score: What compared queries and keys.
-        query: [B, H, Q, E], as the kernel got it.
+        score: The score that compared queries and keys.
+        query: [B, H, Q, E], as passed to the kernel.
         key: [B, num_kv_heads, K, E].
         value: [B, num_kv_heads, K, Ev].
         mask: Merged.
         output: [B, H, Q, Ev], of the kernel.
-        dropout_p: Share of the weights that were dropped.
-        padding: [B, Q], True where a query is padding; None where none is known to be.
+        dropout_p: Fraction of the weights that were dropped.
+        padding: [B, Q], True where a query is padding; None if none is known to be.
         grid: Shape of the token grid; None in cross-attention.
+        window: The keys that each query sees; None for all.
         weight: Lambda of differential attention; None for one map.
     """
 
@@ -40,6 +40,7 @@ class Pass(NamedTuple):
     dropout_p: float = 0.0
     padding: Tensor | None = None
     grid: Grid | None = None
+    window: Window | None = None
     weight: Tensor | None = None
 
 
@@ -47,35 +48,35 @@ Observer = Callable[[Pass], None]
 
 
 class Observers(tuple[Observer, ...]):
-    """Who is shown each pass of a module; a copy of the module is not observed."""
+    """The observers of a module; a copy of the module has none."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Observers, ())
 
 
-def observe(module: nn.Module, observer: Observer) -> None:
-    """Show an observer every pass of a module from now on."""
-    _set(module, (*_of(module), observer))
+def add_observer(module: nn.Module, observer: Observer) -> None:
+    """Notify an observer of every pass of a module from now on."""
+    _set(module, (*_observers(module), observer))
 
 
-def leave_off(module: nn.Module, observer: Observer) -> None:
-    """Show an observer no more passes of a module."""
-    _set(module, tuple(other for other in _of(module) if other is not observer))
+def remove_observer(module: nn.Module, observer: Observer) -> None:
+    """Stop notifying an observer of the passes of a module."""
+    _set(module, tuple(other for other in _observers(module) if other is not observer))
 
 
 def is_observed(module: nn.Module) -> bool:
-    """Whether anybody is shown the passes of a module."""
-    return bool(_of(module))
+    """Whether a module has observers."""
+    return bool(_observers(module))
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def show(module: nn.Module, seen: Pass) -> None:
-    """Show a pass to all observers; torch.compile leaves this to Python."""
-    for observer in _of(module):
+@not_compiled
+def notify(module: nn.Module, seen: Pass) -> None:
+    """Call all observers with a pass; `torch.compile` leaves this to Python."""
+    for observer in _observers(module):
         observer(seen)
 
 
-def _of(module: nn.Module) -> tuple[Observer, ...]:
+def _observers(module: nn.Module) -> tuple[Observer, ...]:
     observers: tuple[Observer, ...] = getattr(module, "observers", ())
     return observers
 

@@ -1,7 +1,7 @@
-"""Record: ask for maps while a model runs, whatever kernel makes its output.
+"""Record maps while a model runs, whichever kernel computes its output.
 
 A row of a map is a function of one query and all keys. So the forward pass only copies the queries
-and keys asked for; rows are computed from the copies, in float32, when they are looked at. The
+and keys asked for; rows are computed from the copies, in float32, when they are accessed. The
 gradient by a map is a function of the values and of the gradient by the heads' output, which a hook
 copies in the backward pass.
 """
@@ -18,10 +18,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attention_atlas.attention.huggingface import knowing_sequences
+from attention_atlas.attention.huggingface import noting_sequences
 from attention_atlas.attention.module import Attention
-from attention_atlas.attention.observers import Pass, leave_off, observe
-from attention_atlas.attention.recorded_call import Call, Copies
+from attention_atlas.attention.observers import Pass, add_observer, remove_observer
+from attention_atlas.attention.recorded_call import Call
 from attention_atlas.attention.selection import (
     Layers,
     choose_layers,
@@ -35,19 +35,23 @@ from attention_atlas.attention.statistics import Rollout, Statistic, build_stati
 
 
 class Recording:
-    """What `record` gives: the maps, gradients and statistics of the modules recorded.
+    """The maps, gradients and statistics of the modules recorded.
 
-    `names` lists the modules recorded. `maps[name]` is the map of the last call of that module,
-    `bands[name]` the part of it in a window, `gradients[name]` the gradient by it, and
-    `statistics[statistic][name]` its statistic. `calls[name]` lists every call, in order, for a
-    model that runs more than once inside one `with`; each has `.map`, `.band`, `.gradient`,
-    `.statistics(["entropy"])` and, of differential attention, `.parts`.
+    All is computed on access, from the copies that the forward pass made; maps and statistics are
+    then stored.
 
-    All is computed when it is looked at, from the copies that the forward pass made; maps and
-    statistics are kept then.
+    Attributes:
+        names: The modules recorded.
+        calls: By module, every call in order, for a model that runs more than once inside one
+            `with`; each has `.map`, `.band`, `.gradient`, `.statistics(["entropy"])` and, of
+            differential attention, `.parts`.
+        maps: By module, the map of its last call.
+        bands: By module with a window, the weights in the window.
+        gradients: By module, the gradient by its map.
+        statistics: By statistic, then by module.
     """
 
-    def __init__(self, names: Sequence[str], statistics: Sequence[Statistic]) -> None:
+    def __init__(self, names: Sequence[str], statistics: Sequence[Statistic] = ()) -> None:
         self.names = list(names)
         self.calls: dict[str, list[Call]] = {name: [] for name in names}
         self.maps: Mapping[str, Tensor] = _LastCalls(self.calls, attrgetter("map"))
@@ -55,67 +59,18 @@ class Recording:
             self.calls, attrgetter("band"), attrgetter("has_window")
         )
         self.gradients: Mapping[str, Tensor] = _LastCalls(self.calls, attrgetter("gradient"))
-        # Apart from the recording, which would otherwise hold itself and be freed late.
-        self._computed = _Computed(self.calls, statistics)
-        self.statistics: Mapping[str, Mapping[str, Tensor]] = _Asked(
-            (statistic.name, _LastCalls(self.calls, partial(self._computed.of, statistic.name)))
-            for statistic in statistics
-        )
+        # It refers to the calls only: a cycle with the recording would delay freeing the copies.
+        self._statistics = _Statistics(self.calls, statistics)
+        self.statistics: Mapping[str, Mapping[str, Tensor]] = self._statistics
 
     def add(self, name: str, call: Call) -> None:
-        """Keep what one forward pass of a module gave."""
+        """Append a call of a module."""
         self.calls[name].append(call)
-        self._computed.order.append(call)
-
-
-class _Computed:
-    """The statistics of calls, all of a call in one pass over its rows."""
-
-    def __init__(self, calls: dict[str, list[Call]], statistics: Sequence[Statistic]) -> None:
-        self.calls = calls
-        self.statistics = statistics
-        self.order: list[Call] = []
-        self.results: dict[Call, dict[str, Tensor]] = {}
-
-    def of(self, name: str, call: Call) -> Tensor:
-        """Return a statistic of a call; a rollout needs those of the calls that came after."""
-        if call not in self.results:
-            if any(isinstance(statistic, Rollout) for statistic in self.statistics):
-                self._roll_out()
-            else:
-                self._compute(call, self.statistics)
-        return self.results[call][name]
-
-    def _roll_out(self) -> None:
-        for name, calls in self.calls.items():
-            if len(calls) > 1:
-                raise ValueError(
-                    f"A rollout follows one pass through the layers, and {name!r} ran {len(calls)} "
-                    "times: open a record for each pass."
-                )
-        relevance = next(s.relevance for s in self.statistics if isinstance(s, Rollout))
-        for call in reversed(self.order):
-            statistics = [
-                Rollout(relevance) if isinstance(statistic, Rollout) else statistic
-                for statistic in self.statistics
-            ]
-            self._compute(call, statistics)
-            relevance = self.results[call][Rollout.name]
-
-    def _compute(self, call: Call, statistics: Sequence[Statistic]) -> None:
-        names = [statistic.name for statistic in statistics]
-        self.results[call] = dict(zip(names, call.statistics(statistics), strict=True))
-
-
-class _Asked(dict[str, Mapping[str, Tensor]]):
-    """The statistics that were asked for."""
-
-    def __missing__(self, name: str) -> Mapping[str, Tensor]:
-        raise KeyError(f"{name!r} was not recorded; ask by record(..., statistics=[{name!r}]).")
+        self._statistics.order.append(call)
 
 
 class _LastCalls(Mapping[str, Tensor]):
-    """A view of the last call of each module that was called."""
+    """A property of the last call of each module that was called."""
 
     def __init__(
         self,
@@ -146,6 +101,52 @@ class _LastCalls(Mapping[str, Tensor]):
         return sum(1 for _ in self)
 
 
+class _Statistics(Mapping[str, Mapping[str, Tensor]]):
+    """The statistics asked for; all those of a call are computed in one pass over its rows."""
+
+    def __init__(self, calls: dict[str, list[Call]], statistics: Sequence[Statistic]) -> None:
+        self.order: list[Call] = []
+        self._calls = calls
+        self._asked = {statistic.name: statistic for statistic in statistics}
+        self._results: dict[Call, dict[str, Tensor]] = {}
+
+    def __getitem__(self, name: str) -> Mapping[str, Tensor]:
+        if name not in self._asked:
+            raise KeyError(f"{name!r} was not recorded; ask by record(..., statistics=[{name!r}]).")
+        return _LastCalls(self._calls, partial(self._compute, name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._asked)
+
+    def __len__(self) -> int:
+        return len(self._asked)
+
+    def _compute(self, name: str, call: Call) -> Tensor:
+        """Return a statistic of a call; a rollout needs those of the calls that came after."""
+        if call not in self._results:
+            if Rollout.name in self._asked:
+                self._roll_out()
+            else:
+                self._results[call] = _compute(call, self._asked)
+        return self._results[call][name]
+
+    def _roll_out(self) -> None:
+        for name, calls in self._calls.items():
+            if len(calls) > 1:
+                raise ValueError(
+                    f"A rollout follows one pass through the layers, and {name!r} ran {len(calls)} "
+                    "times: open a record for each pass."
+                )
+        asked = dict(self._asked)
+        for call in reversed(self.order):
+            self._results[call] = _compute(call, asked)
+            asked[Rollout.name] = Rollout(self._results[call][Rollout.name])
+
+
+def _compute(call: Call, statistics: Mapping[str, Statistic]) -> dict[str, Tensor]:
+    return dict(zip(statistics, call.statistics(list(statistics.values())), strict=True))
+
+
 @contextmanager
 def record(
     model: nn.Module,
@@ -168,32 +169,32 @@ def record(
 
     Neither the outputs nor the gradients change by one bit, because the kernel stays as it is: the
     forward pass copies the queries and keys asked for and the rows are computed from them, in
-    float32, when they are looked at. Maps are before dropout; a row sums to 1, but a fully masked
-    row is zeros. Copies are kept as long as the recording is.
+    float32, when they are accessed. Maps are before dropout; a row sums to 1, except a fully masked
+    row, which is zeros. The copies live as long as the recording.
 
     None asks for all. Indexes count from 0, or from the end if negative.
 
     - `layers`: names of modules as in `model.named_modules()`, patterns such as
       `"encoder.layers.*"`, or indexes in that order; one or a list. A model that is an `Attention`
-      itself is named `"attention"`. What DDP, `torch.compile` and the like put into names is left
-      out.
+      itself is named `"attention"`. Prefixes that DDP, `torch.compile` and the like add to names
+      are left out.
     - `heads`, `queries`, `samples`: indexes, one or a list; `queries="first"` is short for `[0]`,
       the row of a readout or of a CLS token, and `"readout"` is that row of the last of the layers
       alone, in the order of `model.named_modules()`.
-    - `gradients`: also record the gradients by the maps. They are of the scalar whose `backward()`
-      is called, inside the block or after it; of the last one, if there are several.
+    - `gradients`: also record the gradients by the maps, of the scalar whose `backward()` is
+      called, inside the block or after it; of the last one, if there are several.
     - `statistics`: names (`entropy`, `received`, `maximum`, `distance`, `sink_share`, `null_share`,
-      `rollout`) or instances of `Statistic`; they are of all rows asked for, are computed in one
-      pass and never need a Q x K tensor. `rollout` follows the layers recorded from the last to
-      run back to the first, in one forward pass: `recording.statistics["rollout"][name]` [B, K] is
-      what the first row of the last layer is made of, in terms of that layer's keys.
+      `rollout`) or instances of `Statistic`, of all rows asked for; they are computed in one pass
+      and never need a Q x K tensor. `rollout` follows the layers recorded from the last to run
+      back to the first, in one forward pass: `recording.statistics["rollout"][name]` [B, K] is the
+      contribution of each key of that layer to the first row of the last layer.
 
     Several records may be open at once, each with its own choice. A forward pass that activation
     checkpointing repeats is recorded once.
 
-    Raises ValueError if a layer, head or statistic does not exist, or a rollout does not; in the
-    forward pass, if a query or sample does not, or if gradients are asked for while dropout of
-    attention weights is active, where they cannot be had from the outputs.
+    Raises ValueError if a layer, head or statistic does not exist, or if a rollout is not defined;
+    in the forward pass, if a query or sample does not exist, or if gradients are asked for while
+    dropout of attention weights is active, where the outputs do not determine them.
     """
     modules = choose_layers(model, layers)
     if queries == "readout":
@@ -207,38 +208,38 @@ def record(
     for name, module in modules.items():
         if isinstance(module, Attention):
             index(chosen_heads, module.num_heads, f"head of {name!r}")
-    chosen = _statistics(statistics)
+    chosen = _build_statistics(statistics)
     if any(isinstance(statistic, Rollout) for statistic in chosen):
         _check_rollout(modules, chosen_heads, rows)
     recording = Recording(list(modules), chosen)
     observers = {
-        name: _Observer(recording, name, chosen_heads, rows, chosen_samples, gradients)
+        name: _Observer(recording, name, chosen_samples, chosen_heads, rows, gradients)
         for name in modules
     }
     try:
         for name, module in modules.items():
-            observe(module, observers[name])
-        with knowing_sequences(modules.values()):
+            add_observer(module, observers[name])
+        with noting_sequences(modules.values()):
             yield recording
     finally:
         for name, module in modules.items():
-            leave_off(module, observers[name])
+            remove_observer(module, observers[name])
 
 
 @dataclass(frozen=True, eq=False)
 class _Observer:
-    """Copies what was asked for of each forward pass of one module."""
+    """Copies the samples, heads and queries asked for from each forward pass of one module."""
 
     recording: Recording
     name: str
+    samples: Sequence[int] | None
     heads: Sequence[int] | None
     queries: Sequence[int] | None
-    samples: Sequence[int] | None
     gradients: bool
 
     @torch.no_grad()
     def __call__(self, seen: Pass) -> None:
-        query, is_repeated = seen.query, _in_backward()
+        is_repeated = _in_backward()
         if is_repeated and not self.gradients:
             return
         if self.gradients and seen.dropout_p > 0:
@@ -246,46 +247,46 @@ class _Observer:
                 f"Gradients by the maps of {self.name!r} cannot be recorded while dropout of "
                 "attention weights is active: set its dropout to 0, or the model to eval()."
             )
-        samples = index(self.samples, query.shape[0], f"sample in the batch of {self.name!r}")
-        heads = index(self.heads, query.shape[1], f"head of {self.name!r}")
-        queries = index(self.queries, query.shape[2], f"query of {self.name!r}")
-        groups = query.shape[1] // seen.key.shape[1]
+        batch, num_heads, num_queries, _ = seen.query.shape
+        samples = index(self.samples, batch, f"sample in the batch of {self.name!r}")
+        heads = index(self.heads, num_heads, f"head of {self.name!r}")
+        queries = index(self.queries, num_queries, f"query of {self.name!r}")
+        groups = num_heads // seen.key.shape[1]
         key_heads = None if heads is None else [head // groups for head in heads]
-        query_copy = take(query, samples, heads, queries)
-        key_copy = take(seen.key, samples, key_heads)
-        chosen = samples, heads, queries
+        query, key = take(seen.query, samples, heads, queries), take(seen.key, samples, key_heads)
+        watch = partial(_watch, output=seen.output, chosen=(samples, heads, queries))
         if is_repeated:
-            self._watch_again(seen.output, query_copy, key_copy, chosen)
+            self._watch_again(query, key, watch)
             return
-        copies = Copies(
-            query_copy,
-            key_copy,
-            take(seen.value, samples, key_heads) if self.gradients else None,
-            take_mask(seen.mask, samples, heads, queries),
-            None if seen.padding is None else take(seen.padding, samples, queries),
-            range(query.shape[2]) if queries is None else queries,
-            seen.grid,
-            {name: take(values, heads) for name, values in seen.score.named_parameters()},
-            None if seen.weight is None else seen.weight.clone(),
+        call = Call(
+            score=seen.score,
+            parameters={name: take(own, heads) for name, own in seen.score.named_parameters()},
+            query=query,
+            key=key,
+            value=take(seen.value, samples, key_heads) if self.gradients else None,
+            mask=take_mask(seen.mask, samples, heads, queries),
+            window=seen.window,
+            padding=None if seen.padding is None else take(seen.padding, samples, queries),
+            positions=range(num_queries) if queries is None else queries,
+            grid=seen.grid,
+            weight=None if seen.weight is None else seen.weight.clone(),
         )
-        call = Call(seen.score, copies)
         self.recording.add(self.name, call)
         if self.gradients and seen.output.requires_grad:
             call.is_watched = True
-            _watch(call, seen.output, chosen)
+            watch(call)
 
-    def _watch_again(self, output: Tensor, query: Tensor, key: Tensor, chosen: Chosen) -> None:
+    def _watch_again(self, query: Tensor, key: Tensor, watch: Callable[[Call], None]) -> None:
         """Watch the output of a pass that activation checkpointing repeats.
 
-        If it ran the first one without gradients (reentrant), it is this output that the gradient
-        passes by. The call that it belongs to is told by what goes in.
+        If it ran the first one without gradients (reentrant), the gradient passes this output. Its
+        call is the one with the same queries and keys, bit for bit.
         """
-        calls = self.recording.calls[self.name]
-        same = [call for call in calls if not call.is_watched and call.is_of(query, key)]
+        calls = [call for call in self.recording.calls[self.name] if not call.is_watched]
+        same = [c for c in calls if torch.equal(c.query, query) and torch.equal(c.key, key)]
         for call in same:
             call.is_ambiguous = len(same) > 1
-            if output.requires_grad:
-                _watch(call, output, chosen)
+            watch(call)
 
 
 Chosen = tuple[list[int] | None, list[int] | None, list[int] | None]
@@ -293,12 +294,14 @@ Chosen = tuple[list[int] | None, list[int] | None, list[int] | None]
 
 
 def _watch(call: Call, output: Tensor, chosen: Chosen) -> None:
-    """Have the gradient by an output brought to its call."""
+    """Store the gradient by an output in its call, once the backward pass computes it."""
+    if not output.requires_grad:
+        return
 
-    def bring(gradient: Tensor) -> None:
-        call.take_output_gradient(take(gradient, *chosen))
+    def store(gradient: Tensor) -> None:
+        call.output_gradient = take(gradient, *chosen)
 
-    output.register_hook(bring)  # type: ignore[no-untyped-call]
+    output.register_hook(store)  # type: ignore[no-untyped-call]
 
 
 def _in_backward() -> bool:
@@ -306,7 +309,7 @@ def _in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
-def _statistics(statistics: Sequence[str | Statistic]) -> list[Statistic]:
+def _build_statistics(statistics: Sequence[str | Statistic]) -> list[Statistic]:
     if isinstance(statistics, str):
         raise ValueError(f"statistics is {statistics!r}; it must be a list of names.")
     built = [build_statistic(statistic) for statistic in statistics]
@@ -323,10 +326,10 @@ def _check_rollout(
     modules: dict[str, nn.Module], heads: Sequence[int] | None, queries: Sequence[int] | None
 ) -> None:
     if heads is not None or queries is not None:
-        raise ValueError("A rollout goes through all heads and queries; leave out the choice.")
+        raise ValueError("A rollout goes through all heads and queries; choose none of them.")
     for name, module in modules.items():
         if isinstance(module, Attention) and module.is_signed:
             raise ValueError(
-                f"There is no rollout through {name!r}: its maps are signed, and shares of what a "
-                "token is made of are not."
+                f"There is no rollout through {name!r}: its maps are signed, and a fraction of a "
+                "token's input is not."
             )

@@ -1,4 +1,4 @@
-"""The rows of a map, a block at a time: what maps and statistics are made of."""
+"""The rows of a map, computed a block at a time, for maps and statistics."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attention_atlas.attention.masks import Mask, fully_masked, leave, part_of
+from attention_atlas.attention.kernels import Workspace
+from attention_atlas.attention.masks import Mask, fully_masked, part_of, restrict
 from attention_atlas.attention.scores import Score
-from attention_atlas.attention.workspace import Workspace
+from attention_atlas.attention.windowed import Window
 
 ROWS_PER_BLOCK = 128
 # On a CPU a block should stay in the cache: 2**19 numbers are 2 MiB in float32.
@@ -21,15 +22,18 @@ FEW_SAMPLES = 4
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some rows of a map, before they are divided by their sums.
+    """Some rows of a map, before they are divided by their sums. The next block overwrites them.
 
-    `samples`, `rows` and `keys` tell where the block lies; outside of `keys` the rows are zero.
-    weights [b, H, q, k]: exp(logit - largest), never negative.
-    logs [b, H, q, k]: logit - largest, finite where a key is hidden too.
-    total [b, H, q, 1]: the sum of a row with its null key; 1 for a fully masked row.
-    null [b, H, q, 1]: the weight of the null key; None where there is none.
-
-    The next block is written over this one.
+    Attributes:
+        samples: Samples of the block.
+        rows: Queries of the block, counted among those recorded.
+        keys: Keys of the block; outside of them the rows are zero.
+        weights: [b, H, q, k], exp(logit - largest), never negative.
+        logs: [b, H, q, k], logit - largest, finite where a key is hidden too.
+        total: [b, H, q, 1], the sum of a row with its null key; 1 for a fully masked row.
+        null: [b, H, q, 1], the weight of the null key; None if there is none.
+        signed: [b, H, q, k], the rows of a map that may be negative; `weights`, `logs` and `total`
+            are then of the magnitudes. None for other maps.
     """
 
     samples: slice
@@ -39,31 +43,22 @@ class Rows:
     logs: Tensor
     total: Tensor
     null: Tensor | None = None
-
-    def of_map(self, out: Tensor | None = None) -> Tensor:
-        """Return the rows as they stand in the map, [b, H, q, k]; written to `out` if given."""
-        return torch.div(self.weights, self.total, out=out)
-
-
-@dataclass(frozen=True, slots=True)
-class SignedRows(Rows):
-    """Rows of a map that may be negative; `weights`, `logs` and `total` are of the magnitudes."""
-
     signed: Tensor | None = None
 
     def of_map(self, out: Tensor | None = None) -> Tensor:
-        """Return the rows as they stand in the map, [b, H, q, k]; written to `out` if given."""
-        assert self.signed is not None
+        """Return the rows as in the map, [b, H, q, k]; written to `out` if there is one."""
+        if self.signed is None:
+            return torch.div(self.weights, self.total, out=out)
         return self.signed if out is None else out.copy_(self.signed)
 
 
 class RowBlocks:
-    """Goes through the rows of a map in blocks [b, H, 128 or fewer, K].
+    """Iterates over the rows of a map in blocks [b, H, 128 or fewer, K].
 
-    Shapes: query [B, H, Q, E], key [B, H, K, E]. `positions` tells where the queries stand in the
-    sequence, by default one after another; the rows of `mask.tensor` are those of `query`. A block
-    has few samples and rows, so that it stays in the cache of a CPU, and no more keys than its rows
-    may attend to by a causal mask or a window.
+    Shapes: query [B, H, Q, E], key [B, H, K, E]. `positions` are those of the queries in the
+    sequence, by default 0 to Q - 1; the rows of `mask.tensor` are those of `query`. A block has few
+    samples and rows, so that it stays in the cache of a CPU, and no more keys than its rows may
+    attend to by a causal mask or a window.
     """
 
     def __init__(
@@ -72,6 +67,7 @@ class RowBlocks:
         query: Tensor,
         key: Tensor,
         mask: Mask,
+        window: Window | None = None,
         positions: Sequence[int] | None = None,
     ) -> None:
         self.batch, self.heads, self.num_queries, _ = query.shape
@@ -79,6 +75,7 @@ class RowBlocks:
         self.device = query.device
         self.logits = score.blocks(query, key)
         self.mask = mask
+        self.window = window
         self.lengths = _valid_lengths(mask.tensor, self.batch)
         self.workspace = Workspace()
         self.positions = range(self.num_queries) if positions is None else positions
@@ -95,7 +92,7 @@ class RowBlocks:
                 yield self._rows(samples, rows, *self._without_padding(samples, keys))
 
     def _steps(self) -> tuple[int, int]:
-        """How many samples and rows make a block."""
+        """Return the number of samples and of rows in a block."""
         on_cpu = self.device.type == "cpu"
         numbers = NUMBERS_PER_CPU_BLOCK if on_cpu else NUMBERS_PER_BLOCK
         row = max(1, self.heads * self.num_keys)
@@ -106,7 +103,7 @@ class RowBlocks:
         return samples, rows
 
     def _without_padding(self, samples: slice, keys: slice) -> tuple[slice, bool]:
-        """Leave the padding of all samples out of the keys, and tell if any needs a mask still."""
+        """Cut off the keys that are padding in every sample; return whether a mask is needed."""
         if self.lengths is None:
             return keys, self.mask.tensor is not None
         lengths = self.lengths[samples]
@@ -138,7 +135,7 @@ class RowBlocks:
     def _masked_logits(
         self, samples: slice, rows: slice, keys: slice, is_masked: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """The logits of a block, -inf where a key is hidden, and what hides it, as in `Mask`."""
+        """Return the logits of a block, -inf where a key is hidden, and its mask, as in `Mask`."""
         logits = self.logits(samples, rows, keys)
         shown = self._shown(samples, rows, keys, is_masked)
         if shown is None:
@@ -148,36 +145,36 @@ class RowBlocks:
         return logits.add_(shown), shown
 
     def _keys(self, positions: Sequence[int]) -> slice:
-        """The keys that any of these rows may attend to."""
+        """Return the keys that any of these rows may attend to."""
         start, stop = 0, self.num_keys
         if self.mask.is_causal:
             stop = min(stop, max(positions) + 1)
-        if self.mask.window is not None:
-            start = max(start, min(positions) - self.mask.window.reach)
-            stop = min(stop, max(positions) + self.mask.window.reach + 1)
+        if self.window is not None:
+            start = max(start, min(positions) - self.window.reach)
+            stop = min(stop, max(positions) + self.window.reach + 1)
         return slice(start, stop)
 
     def _shown(self, samples: slice, rows: slice, keys: slice, is_masked: bool) -> Tensor | None:
-        """What a block may attend to, as in `Mask.tensor`; None where that is everything."""
+        """Return the mask of a block, as in `Mask.tensor`; None if it hides no key."""
         shown = None
-        if self.mask.is_causal or self.mask.window is not None:
+        if self.mask.is_causal or self.window is not None:
             queries = torch.tensor(self.positions[rows], device=self.device)
             tokens = torch.arange(keys.start, keys.stop, device=self.device)
             shown = torch.ones(len(queries), len(tokens), dtype=torch.bool, device=self.device)
             if self.mask.is_causal:
                 shown &= tokens <= queries[:, None]
-            if self.mask.window is not None:
-                shown &= self.mask.window.shows(queries, tokens)
+            if self.window is not None:
+                shown &= self.window.shows(queries, tokens)
         if self.mask.tensor is None or not is_masked:
             return shown
         part = part_of(self.mask.tensor, samples, rows, keys)
-        return part if shown is None else leave(part, shown)
+        return part if shown is None else restrict(part, shown)
 
 
 def _valid_lengths(mask: Tensor | None, batch: int) -> list[int] | None:
-    """How many keys of each sample are valid, if the mask is padding behind them; on a CPU only.
+    """Return how many keys of each sample are valid, if the mask is padding behind them.
 
-    Elsewhere we would have to wait for the mask.
+    None for other masks, and for devices other than the CPU, which would have to be synchronised.
     """
     if mask is None or mask.device.type != "cpu" or mask.dtype != torch.bool:
         return None
@@ -190,19 +187,12 @@ def _valid_lengths(mask: Tensor | None, batch: int) -> list[int] | None:
     return lengths
 
 
-class DifferenceBlocks:
-    """Goes through the rows of one map less `weight` times those of another of the same shape."""
-
-    def __init__(self, first: RowBlocks, second: RowBlocks, weight: Tensor) -> None:
-        self.first, self.second, self.weight = first, second, weight
-
-    def __iter__(self) -> Iterator[Rows]:
-        for one, other in zip(self.first, self.second, strict=True):
-            signed = one.of_map().sub_(self.weight * other.of_map())
-            magnitudes = signed.abs()
-            total = magnitudes.sum(-1, keepdim=True)
-            logs = magnitudes.log().clamp_min_(torch.finfo(signed.dtype).min)
-            total.masked_fill_(total == 0, 1)
-            yield SignedRows(
-                one.samples, one.rows, one.keys, magnitudes, logs, total, signed=signed
-            )
+def difference_rows(first: RowBlocks, second: RowBlocks, weight: Tensor) -> Iterator[Rows]:
+    """Yield the rows of one map minus `weight` times those of another of the same shape."""
+    for one, other in zip(first, second, strict=True):
+        signed = one.of_map().sub_(weight * other.of_map())
+        magnitudes = signed.abs()
+        total = magnitudes.sum(-1, keepdim=True)
+        logs = magnitudes.log().clamp_min_(torch.finfo(signed.dtype).min)
+        total.masked_fill_(total == 0, 1)
+        yield Rows(one.samples, one.rows, one.keys, magnitudes, logs, total, signed=signed)

@@ -20,13 +20,11 @@ from attention_atlas.attention.compiled_additive import (
     CompiledLogits,
     compiled_additive_attention,
 )
-from attention_atlas.attention.kernels import fused_attention
-from attention_atlas.attention.l2_normalize import of_length
+from attention_atlas.attention.kernels import Workspace, fused_attention, l2_normalize
 from attention_atlas.attention.masks import Mask
-from attention_atlas.attention.workspace import Workspace
 
 Logits = Callable[[slice, slice, slice], Tensor]
-"""The logits [b, H, q, k] of a block: of which samples, queries and keys."""
+"""Slices of the samples, queries and keys -> the logits [b, H, q, k] of that block."""
 
 
 class Score(nn.Module, ABC):
@@ -40,17 +38,17 @@ class Score(nn.Module, ABC):
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, dropout_p: float = 0.0
     ) -> Tensor:
-        """Return softmax(logits) @ value without keeping the weights.
+        """Return softmax(logits) @ value without storing the weights.
 
         Shapes: query [B, H, Q, E], key [B, H, K, E], value [B, H, K, Ev] to [B, H, Q, Ev]; key and
         value may have fewer heads than the query, if their number divides H.
         """
 
     def blocks(self, query: Tensor, key: Tensor) -> Logits:
-        """Return a function that gives any block of `logits(query, key)`, for maps and statistics.
+        """Return a function that computes any block of `logits(query, key)`, without gradients.
 
-        A score may prepare queries and keys once for all blocks. A block may be written to, and may
-        be written over by the next. There are no gradients. Shapes as in `logits`.
+        A score may prepare queries and keys once for all blocks. The caller may write to a block;
+        the next one may overwrite it. Shapes as in `logits`.
         """
 
         def block(samples: slice, rows: slice, keys: slice) -> Tensor:
@@ -120,7 +118,7 @@ class ScaledDot(ProductScore):
 class Cosine(ProductScore):
     """tau * cos(q, k), with tau learned per head (Henry et al. 2020; Liu et al. 2022, Swin v2).
 
-    `log_tau` [H] holds the logarithm, so that tau stays positive. It starts at tau = 10, as in
+    `log_tau` [H] is its logarithm, so that tau stays positive. It starts at tau = 10, as in
     Swin v2.
     """
 
@@ -137,7 +135,7 @@ class Cosine(ProductScore):
         """Return tau * q / |q|, k / |k| and 1."""
         tau = self.log_tau.exp()[:, None, None]
         one = tau.new_ones(())
-        return of_length(query, tau), of_length(key, one), 1.0
+        return l2_normalize(query, tau), l2_normalize(key, one), 1.0
 
 
 class Multiplicative(ProductScore):
@@ -164,7 +162,7 @@ class Additive(Score):
     """v'tanh(q + k), with v learned per head (Bahdanau, Cho and Bengio 2014).
 
     The paper's W and U are the projections of query and key. `vector` [H, E] is v. With `compile`
-    the kernel is one of `torch.compile`, which needs a C++ compiler.
+    the kernel is compiled by `torch.compile`, which needs a C++ compiler.
     """
 
     def __init__(self, num_heads: int, head_width: int, compile: bool = False) -> None:
@@ -187,7 +185,7 @@ class Additive(Score):
         return output
 
     def blocks(self, query: Tensor, key: Tensor) -> Logits:
-        """Go through the width in the cache; see `Score.blocks`."""
+        """Sum over the width piece by piece, in the cache; see `Score.blocks`."""
         logits = CompiledLogits if self.compile_kernel else AdditiveLogits
         return logits(query, key, self.vector)
 
@@ -213,3 +211,31 @@ def build_score(name: str, num_heads: int, head_width: int, compile: bool = Fals
     if compile:
         return Additive(num_heads, head_width, compile=True)
     return SCORES[name](num_heads, head_width)
+
+
+def name_of(score: Score) -> str | None:
+    """Return the name of a score of this package; None for one of the caller's own."""
+    names: dict[type[Score], str] = {
+        Dot: "dot",
+        ScaledDot: "scaled_dot",
+        Cosine: "cosine",
+        Multiplicative: "multiplicative",
+        Additive: "additive",
+    }
+    return names.get(type(score))
+
+
+def check_score(score: Score, num_heads: int, width: int) -> None:
+    """Raise ValueError if a score is made for other heads, or heads of another width."""
+    for name, parameter in score.named_parameters():
+        if parameter.shape[0] != num_heads:
+            raise ValueError(
+                f"The score's {name} is made for {parameter.shape[0]} heads, "
+                f"but the attention has {num_heads}."
+            )
+        has_width = isinstance(score, (Multiplicative, Additive))
+        if has_width and parameter.shape[-1] != width:
+            raise ValueError(
+                f"The score's {name} has the shape {tuple(parameter.shape)}, but the queries and "
+                f"keys that it compares are {width} wide."
+            )

@@ -16,7 +16,7 @@ from attention_atlas.attention.module import Attention
 
 Layers = str | int | Sequence[str | int]
 
-# What torch.compile, DDP, checkpointing and FSDP put between a model and its modules.
+# Attributes by which torch.compile, checkpointing and FSDP wrap a module.
 WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 
 
@@ -49,7 +49,7 @@ def choose_layers(model: nn.Module, layers: Layers | None) -> dict[str, nn.Modul
 
 
 def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Return every module that attends, by the name that it has without wrappers.
+    """Return every module that attends, by its name without wrappers.
 
     These are each `Attention`, and the modules of Hugging Face models that attend through the
     interface of `transformers`.
@@ -68,7 +68,7 @@ def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def why_none(model: nn.Module) -> str:
-    """Return the sentence on a model without a module that attends."""
+    """Return the error message for a model without a module that attends."""
     name = type(model).__name__
     if hasattr(model, "set_attn_implementation"):
         return (
@@ -82,8 +82,8 @@ def _check_implementation(name: str, module: nn.Module) -> None:
     implementation = implementation_of(module)
     if not isinstance(module, Attention) and implementation != NAME:
         raise ValueError(
-            f"{name!r} attends by attn_implementation={implementation!r}, which shows no maps: "
-            "give the model to attention_atlas.pretrained.wire(model) first."
+            f"{name!r} attends by attn_implementation={implementation!r}, which cannot be "
+            "recorded: call attention_atlas.pretrained.wire(model) first."
         )
 
 
@@ -123,6 +123,6 @@ def take_mask(mask: Mask, *choices: list[int] | None) -> Mask:
 
 
 def hint(name: str, names: list[str]) -> str:
-    """Return the end of a sentence that names the closest of some names."""
+    """Return the end of an error message: the closest of some names."""
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
     return f"; did you mean {close[0]!r}?" if close else "."

@@ -1,8 +1,8 @@
-"""Statistics: numbers computed from whole maps without keeping them.
+"""Statistics of whole maps, computed without storing a map.
 
-Each goes over a map once, in blocks of rows, so that no Q x K tensor is ever made; all that are
-asked for share one pass. Where a map is signed they are those of its magnitudes, divided by their
-sum: the entropy or the distance of negative weights means nothing.
+All statistics asked for are computed in one pass over blocks of rows, so that no Q x K tensor is
+ever made. Those of a signed map are of its magnitudes, divided by their sum: entropy and distance
+are not defined for negative weights.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attention_atlas.attention.positions import Grid, token_positions
 from attention_atlas.attention.row_blocks import Rows
-from attention_atlas.attention.windows import Grid, places
 
 
 @dataclass(frozen=True)
 class MapShape:
-    """What a statistic has to know of the map that it is computed from.
+    """Properties of the map that a statistic is computed from.
 
     Attributes:
         size: B, H, Q, K of the rows that are recorded.
         like: A tensor of the dtype and on the device of the results.
-        positions: Where the Q queries stand among the tokens, counted from 0.
-        grid: Shape of the token grid; None where queries and keys are not the same tokens.
-        padding: [B, Q], True where a query is padding; None where none is known to be.
+        positions: Indexes of the Q queries among the tokens, counted from 0.
+        grid: Shape of the token grid; None if queries and keys are not the same tokens.
+        padding: [B, Q], True where a query is padding; None if none is known to be.
     """
 
     size: tuple[int, int, int, int]
@@ -46,11 +46,11 @@ class Statistic(ABC):
 
     @abstractmethod
     def start(self, shape: MapShape) -> Tensor:
-        """Return the tensor of the results, before any row has been seen."""
+        """Return the initial tensor of the results, before any row."""
 
     @abstractmethod
     def add(self, result: Tensor, rows: Rows, shape: MapShape) -> None:
-        """Put what a block of rows gives into the results."""
+        """Update the results in place with a block of rows."""
 
 
 class _PerRow(Statistic):
@@ -60,27 +60,27 @@ class _PerRow(Statistic):
         return shape.like.new_zeros(shape.size[:3])
 
     def add(self, result: Tensor, rows: Rows, shape: MapShape) -> None:
-        result[rows.samples, :, rows.rows] = self.of_rows(rows, shape)
+        result[rows.samples, :, rows.rows] = self.per_row(rows, shape)
 
     @abstractmethod
-    def of_rows(self, rows: Rows, shape: MapShape) -> Tensor:
+    def per_row(self, rows: Rows, shape: MapShape) -> Tensor:
         """Return the number of each row, [b, H, q]."""
 
 
 class Entropy(_PerRow):
     """-sum_j A_ij log A_ij of each row, in nats: [B, H, Q].
 
-    It is 0 where all weight is on one key, log(K) where the weights are equal, and 0 by convention
-    for a fully masked row. The share of a null key is left out of the sum.
+    It is 0 if all weight is on one key, log(K) if the weights are equal, and 0 by convention for a
+    fully masked row. The null key is left out of the sum.
     """
 
     name = "entropy"
 
-    def of_rows(self, rows: Rows, shape: MapShape) -> Tensor:
+    def per_row(self, rows: Rows, shape: MapShape) -> Tensor:
         """Return the entropies, with A = weights / total and log A = logs - log total."""
         total = rows.total.squeeze(-1)
-        shares = 1 if rows.null is None else rows.weights.sum(-1) / total
-        entropy: Tensor = total.log() * shares
+        row_sum = 1 if rows.null is None else rows.weights.sum(-1) / total
+        entropy: Tensor = total.log() * row_sum
         peaked: Tensor = torch.linalg.vecdot(rows.weights, rows.logs) / total
         return entropy - peaked
 
@@ -90,16 +90,16 @@ class Maximum(_PerRow):
 
     name = "maximum"
 
-    def of_rows(self, rows: Rows, shape: MapShape) -> Tensor:
+    def per_row(self, rows: Rows, shape: MapShape) -> Tensor:
         """Return the largest weights."""
         return rows.weights.amax(-1) / rows.total.squeeze(-1)
 
 
 class SinkShare(_PerRow):
-    """The share of each row that lies on some keys, by default the first: [B, H, Q].
+    """The fraction of each row on some keys, by default the first: [B, H, Q].
 
     Args:
-        keys: Numbers of the keys, from the end if negative.
+        keys: Indexes of the keys, from the end if negative.
     """
 
     name = "sink_share"
@@ -107,26 +107,26 @@ class SinkShare(_PerRow):
     def __init__(self, keys: Sequence[int] = (0,)) -> None:
         self.keys = tuple(keys)
 
-    def of_rows(self, rows: Rows, shape: MapShape) -> Tensor:
-        """Return the shares; ValueError if there is no such key."""
+    def per_row(self, rows: Rows, shape: MapShape) -> Tensor:
+        """Return the fractions; ValueError if there is no such key."""
         num_keys = shape.size[3]
-        share = torch.zeros_like(rows.total.squeeze(-1))
+        weight = torch.zeros_like(rows.total.squeeze(-1))
         for key in self.keys:
             if not -num_keys <= key < num_keys:
                 raise ValueError(f"There is no key {key} for sink_share: there are {num_keys}.")
-            place = key % num_keys - rows.keys.start
-            if 0 <= place < rows.weights.shape[-1]:
-                share += rows.weights[..., place]
-        return share / rows.total.squeeze(-1)
+            column = key % num_keys - rows.keys.start
+            if 0 <= column < rows.weights.shape[-1]:
+                weight += rows.weights[..., column]
+        return weight / rows.total.squeeze(-1)
 
 
 class NullShare(_PerRow):
-    """The share of each row that goes to the null key, 1 less the sum of the row: [B, H, Q]."""
+    """The fraction of each row on the null key, 1 minus the sum of the row: [B, H, Q]."""
 
     name = "null_share"
 
-    def of_rows(self, rows: Rows, shape: MapShape) -> Tensor:
-        """Return the shares; 0 where there is no null key."""
+    def per_row(self, rows: Rows, shape: MapShape) -> Tensor:
+        """Return the fractions; 0 if there is no null key."""
         if rows.null is None:
             return torch.zeros_like(rows.total.squeeze(-1))
         return (rows.null / rows.total).squeeze(-1)
@@ -135,23 +135,23 @@ class NullShare(_PerRow):
 class Distance(_PerRow):
     """The expected distance of a query to the keys that it attends to: [B, H, Q].
 
-    sum_j A_ij |p_i - p_j| / sum_j A_ij, over the keys that have a place; the distance is Euclidean
-    on a grid (Dosovitskiy et al. 2021, figure 7). NaN where the query has no place (a CLS token,
-    the learned query of a readout), 0 where it attends to no key.
+    sum_j A_ij |p_i - p_j| / sum_j A_ij, over the keys that have a position; the distance is
+    Euclidean on a grid (Dosovitskiy et al. 2021, figure 7). NaN if the query has no position (a CLS
+    token, the learned query of a readout), 0 if it attends to no key.
 
     Args:
-        places: [K, axes], where each token stands, in any unit, NaN for nowhere; by default the
+        positions: [K, axes], the position of each token, in any unit, NaN for none; by default in
             steps of the module's grid.
     """
 
     name = "distance"
 
-    def __init__(self, places: Tensor | None = None) -> None:
-        self.places = places
+    def __init__(self, positions: Tensor | None = None) -> None:
+        self.positions = positions
 
-    def of_rows(self, rows: Rows, shape: MapShape) -> Tensor:
-        """Return the distances; ValueError if there is not one place for each key."""
-        keys = self._places(shape)
+    def per_row(self, rows: Rows, shape: MapShape) -> Tensor:
+        """Return the distances; ValueError if there is not one position for each key."""
+        keys = self._positions(shape)
         if keys is None:
             return torch.full_like(rows.total.squeeze(-1), torch.nan)
         queries = keys[torch.tensor(shape.positions[rows.rows], device=keys.device)]
@@ -160,7 +160,7 @@ class Distance(_PerRow):
         distance = steps.square().sum(-1).sqrt()
         on_grid = ~keys.isnan().any(-1)
         if bool(on_grid.all()):
-            # 1 less the null key's share would round where that is nearly 1.
+            # 1 minus the weight of the null key would lose precision where that is nearly 1.
             total = rows.total.squeeze(-1) if rows.null is None else rows.weights.sum(-1)
         else:
             total = rows.weights @ on_grid.to(rows.weights.dtype)
@@ -169,18 +169,18 @@ class Distance(_PerRow):
         expected = expected / total.clamp_min(torch.finfo(total.dtype).tiny)
         return expected.masked_fill(queries.isnan().any(-1), torch.nan)
 
-    def _places(self, shape: MapShape) -> Tensor | None:
+    def _positions(self, shape: MapShape) -> Tensor | None:
         num_keys = shape.size[3]
-        if self.places is not None:
-            if self.places.dim() != 2 or len(self.places) != num_keys:
+        if self.positions is not None:
+            if self.positions.dim() != 2 or len(self.positions) != num_keys:
                 raise ValueError(
-                    f"The places of distance have the shape {tuple(self.places.shape)}; "
+                    f"The positions of distance have the shape {tuple(self.positions.shape)}; "
                     f"they must be [{num_keys}, axes]."
                 )
-            return self.places.to(shape.like)
+            return self.positions.to(shape.like)
         if shape.grid is None:
             return None
-        return places(shape.grid, num_keys, shape.like.device).to(shape.like.dtype)
+        return token_positions(shape.grid, num_keys, shape.like.device).to(shape.like.dtype)
 
 
 class Received(Statistic):
@@ -195,20 +195,20 @@ class Received(Statistic):
 
     def add(self, result: Tensor, rows: Rows, shape: MapShape) -> None:
         """Add the sums over these rows."""
-        shares = rows.total.reciprocal()
+        factors = rows.total.reciprocal()
         if shape.padding is not None:
             padding = shape.padding[rows.samples, rows.rows]
-            shares = shares.masked_fill(padding[:, None, :, None], 0)
-        result[rows.samples, :, rows.keys] += (shares.mT @ rows.weights).squeeze(2)
+            factors = factors.masked_fill(padding[:, None, :, None], 0)
+        result[rows.samples, :, rows.keys] += (factors.mT @ rows.weights).squeeze(2)
 
 
 class Rollout(Statistic):
-    """How much of each token the rows above are made of, by way of this map: [B, K].
+    """The contribution of each token to the rows of the layer above: [B, K].
 
     r <- 0.5 r + 0.5 * mean_h A'r (Abnar and Zuidema 2020, arXiv 2005.00928), from the last layer
     to the first; it starts with the row of the readout. `relevance` [B, Q] is the r of the layer
-    above. Where queries and keys are not the same tokens nothing passes by the map, so r is
-    mean_h A'r.
+    above. If queries and keys are not the same tokens, no residual connection passes the map, so r
+    is mean_h A'r.
     """
 
     name = "rollout"
@@ -217,20 +217,20 @@ class Rollout(Statistic):
         self.relevance = relevance
 
     def start(self, shape: MapShape) -> Tensor:
-        """Return the half that passes by the map."""
+        """Return the half of the residual connection."""
         if shape.grid is None:
             return shape.like.new_zeros(shape.size[0], shape.size[3])
         return 0.5 * self._relevance(shape)
 
     def add(self, result: Tensor, rows: Rows, shape: MapShape) -> None:
-        """Add what passes through these rows."""
-        passing = 1.0 if shape.grid is None else 0.5
+        """Add the contribution through these rows."""
+        attended = 1.0 if shape.grid is None else 0.5
         relevance = self._relevance(shape)[rows.samples, None, rows.rows, None]
-        shares = passing * relevance / rows.total
-        result[rows.samples, rows.keys] += (shares.mT @ rows.weights).squeeze(2).mean(1)
+        factors = attended * relevance / rows.total
+        result[rows.samples, rows.keys] += (factors.mT @ rows.weights).squeeze(2).mean(1)
 
     def _relevance(self, shape: MapShape) -> Tensor:
-        """By default the first query, which is a readout's or a CLS token's."""
+        """Return the relevance; by default 1 for the first query (readout or CLS token)."""
         if self.relevance is not None:
             return self.relevance.to(shape.like)
         first = shape.like.new_zeros(shape.size[0], shape.size[2])
@@ -252,6 +252,6 @@ def build_statistic(statistic: str | Statistic) -> Statistic:
         close = difflib.get_close_matches(statistic, STATISTICS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(
-            f"There is no statistic {statistic!r}; there is {', '.join(STATISTICS)}.{hint}"
+            f"There is no statistic {statistic!r}; there are {', '.join(STATISTICS)}.{hint}"
         )
     return STATISTICS[statistic]()

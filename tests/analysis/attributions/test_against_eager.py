@@ -118,7 +118,7 @@ def sent_norms(model: Classifier, seen: Eager, b: int, row: Tensor, i: int) -> T
 def test_every_mechanism_goes_through_or_is_refused(variant: str, readout: str) -> None:
     options: dict[str, Any] = VARIANTS[variant]
     if readout == "cls" and "window" in options:
-        with pytest.raises(ValueError, match="a place for every token"):
+        with pytest.raises(ValueError, match="a position for every token"):
             build(readout, **options)(text())
         return
     model = build(readout, **options)

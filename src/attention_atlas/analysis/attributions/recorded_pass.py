@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from attention_atlas.analysis.attributions.target import Question
 from attention_atlas.attention import Attention, Recording, record
-from attention_atlas.attention.observers import Pass, leave_off, observe
+from attention_atlas.attention.observers import Pass, add_observer, remove_observer
 from attention_atlas.attention.selection import attention_modules
 from attention_atlas.encoder import AttentionReadout, Classifier, FirstReadout, Tokens
 
@@ -137,8 +137,8 @@ class _Kept:
                     stack.callback(hook.remove)
                 else:
                     observer = partial(self._keep_values, name)
-                    observe(module, observer)
-                    stack.callback(leave_off, module, observer)
+                    add_observer(module, observer)
+                    stack.callback(remove_observer, module, observer)
             yield
 
     def _keep_tokens(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:

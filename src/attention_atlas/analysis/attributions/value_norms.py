@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from attention_atlas.analysis.attributions.recorded_pass import Recorded
 from attention_atlas.attention import Attention
-from attention_atlas.attention.heads import share_heads
+from attention_atlas.attention.kernels import repeat_heads
 
 
 def norms(
@@ -57,7 +57,7 @@ def _parts(recorded: Recorded, name: str) -> tuple[Tensor, Tensor, Tensor | None
     """The values [B, H, K, E], the output projection [D, D] and the gates of a module."""
     module = recorded.model.get_submodule(name)
     if not isinstance(module, Attention):
-        values = share_heads(recorded.values[name], recorded.map(name).shape[1])
+        values = repeat_heads(recorded.values[name], recorded.map(name).shape[1])
         return values, recorded.model.output_projection(name), None
     query_tokens, value_tokens = recorded.attended[name]
     values, gates = _values(module, value_tokens), _gates(module, query_tokens)
@@ -69,7 +69,7 @@ def _values(module: Attention, tokens: Tensor) -> Tensor:
     weight, bias = module.in_proj_weight[-module.kv_width :], module.in_proj_bias
     values = F.linear(tokens, weight, None if bias is None else bias[-module.kv_width :])
     values = values.view(*values.shape[:2], module.num_kv_heads, module.head_width)
-    return share_heads(values.transpose(1, 2), module.num_heads)
+    return repeat_heads(values.transpose(1, 2), module.num_heads)
 
 
 def _gates(module: Attention, tokens: Tensor) -> Tensor | None:

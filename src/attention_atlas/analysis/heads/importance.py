@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from attention_atlas.attention import Attention
-from attention_atlas.attention.observers import Pass, leave_off, observe
+from attention_atlas.attention.observers import Pass, add_observer, remove_observer
 from attention_atlas.attention.selection import attention_modules
 from attention_atlas.encoder import Classifier
 from attention_atlas.encoder.tokens import Batch
@@ -114,8 +114,8 @@ def _head_outputs(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
                 stack.callback(module.out_proj.register_forward_pre_hook(hook).remove)
             else:
                 observer = partial(_keep_given, outputs, name)
-                observe(module, observer)
-                stack.callback(leave_off, module, observer)
+                add_observer(module, observer)
+                stack.callback(remove_observer, module, observer)
         yield outputs
 
 
