@@ -110,7 +110,7 @@ def test_blocks_of_any_size_give_the_same(
     """The last block holds one query, and r of one query is cut by heads and keys."""
     monkeypatch.setattr(additive, "NUMBERS_PER_CPU_CHUNK", 15)
     monkeypatch.setattr(compiled_additive, "NUMBERS_PER_CPU_BLOCK", 1)
-    monkeypatch.setattr(compiled_additive, "FEWEST_QUERIES_PER_BLOCK", 6)
+    monkeypatch.setattr(compiled_additive, "MIN_QUERIES_PER_BLOCK", 6)
     leaves = inputs()
     bias = torch.full((QUERIES, KEYS), -torch.inf, dtype=torch.float64).triu(1)
     output = kernel(*leaves, Mask(None, is_causal, null_key))
