@@ -44,19 +44,20 @@ class Kind:
         return " or ".join([*self.names, *(f"a class of {module}" for module in self.modules)])
 
 
+RENAMED = {
+    "attention_atlas.tasks.text.TextTask": "attention_atlas.tasks.base.ClassificationTask",
+    "attention_atlas.tasks.image.ImageTask": "attention_atlas.tasks.base.ClassificationTask",
+    "attention_atlas.tasks.speech.SpeechTask": "attention_atlas.tasks.base.ClassificationTask",
+}
+"""Names in the configs of earlier runs, and what they are called now."""
+
 TRAINER = "lightning.pytorch.Trainer"
 PROFILER = Kind(
     modules=("lightning.pytorch.profilers",), base="lightning.pytorch.profilers.Profiler"
 )
 KINDS = {
     "data": Kind(names=tuple(MODALITIES)),
-    "task": Kind(
-        names=(
-            "attention_atlas.tasks.text.TextTask",
-            "attention_atlas.tasks.image.ImageTask",
-            "attention_atlas.tasks.speech.SpeechTask",
-        )
-    ),
+    "task": Kind(names=("attention_atlas.tasks.base.ClassificationTask", *RENAMED)),
     "optimizer": Kind(modules=("torch.optim",), base="torch.optim.Optimizer"),
     "schedule": Kind(
         names=(
@@ -101,6 +102,7 @@ def find_target(target: str) -> Callable[..., Any]:
     kind = next((kind for kind in [*KINDS.values(), PROFILER] if kind.has(target)), None)
     if kind is None:
         raise InputError(f"{target} is not allowed: configs may not name it.")
+    target = RENAMED.get(target, target)
     module, _, name = target.rpartition(".")
     found = getattr(import_module(module), name, None)
     if found is None:

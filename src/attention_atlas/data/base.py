@@ -107,6 +107,15 @@ class AtlasDataModule(LightningDataModule):
         """A raw batch of one sample that says nothing, of the shape that all have."""
 
     @abstractmethod
+    def embedding_options(self, embed_dim: int, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the keyword arguments of the embedding that fits the data, but for `embed_dim`.
+
+        Args:
+            embed_dim: D.
+            options: The `embedding` config node.
+        """
+
+    @abstractmethod
     def display_inputs(self, batch: Batch) -> DisplayInputs:
         """What the atlas keeps of a prepared batch so that its samples can be drawn."""
 

@@ -1,4 +1,4 @@
-"""One LightningModule per modality on one shared base: loss, metrics, optimizer, schedule."""
+"""The LightningModule of all modalities: model, loss, metrics, optimizer, schedule."""
 
 from attention_atlas.tasks.base import ClassificationTask
 

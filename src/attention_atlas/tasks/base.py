@@ -1,9 +1,8 @@
 """What all three tasks share: the model, the loss, the metrics and the optimizer."""
 
-from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.distributed as distributed
@@ -24,10 +23,25 @@ from torchmetrics.classification import (
 
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import Batch
-from attention_atlas.encoder import Classifier, Embedding, TransformerEncoder, make_readout
+from attention_atlas.encoder import (
+    Classifier,
+    Embedding,
+    PatchEmbedding,
+    SpectrogramEmbedding,
+    TextEmbedding,
+    TransformerEncoder,
+    make_readout,
+)
 from attention_atlas.tasks.optimization import decayed_names, parameter_groups
 
 Options = dict[str, Any]
+
+EMBEDDINGS: dict[str, Callable[..., Embedding]] = {
+    "text": TextEmbedding,
+    "image": PatchEmbedding,
+    "audio": SpectrogramEmbedding,
+}
+"""The embedding of each modality."""
 
 
 class ClassificationTask(LightningModule):
@@ -50,8 +64,6 @@ class ClassificationTask(LightningModule):
         rates: Learning rates of some parameters of the model, by name, that are not that of the
             optimizer.
     """
-
-    modality: ClassVar[str]
 
     def __init__(
         self,
@@ -94,18 +106,15 @@ class ClassificationTask(LightningModule):
         embed_dim, num_heads = sizes["embed_dim"], sizes["num_heads"]
         readout, head_dropout = sizes.pop("readout"), sizes.pop("head_dropout")
         return Classifier(
-            self.make_embedding(datamodule, embed_dim, embedding),
+            EMBEDDINGS[datamodule.modality](
+                embed_dim=embed_dim, **datamodule.embedding_options(embed_dim, embedding)
+            ),
             TransformerEncoder(**sizes, attention=attention),
             make_readout(readout, embed_dim, num_heads, attention),
             embed_dim,
             len(datamodule.classes),
             head_dropout,
         )
-
-    @staticmethod
-    @abstractmethod
-    def make_embedding(datamodule: AtlasDataModule, embed_dim: int, options: Options) -> Embedding:
-        """The embedding that fits the data."""
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits [B, C] of a prepared batch."""

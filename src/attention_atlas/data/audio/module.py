@@ -176,6 +176,16 @@ class AudioDataModule(AtlasDataModule):
         noise = cut_noise(self.noise[part], variation.noise, length)
         return mix(waveform, num_samples, noise, variation.snr_db)
 
+    def embedding_options(self, embed_dim: int, options: dict[str, Any]) -> dict[str, Any]:
+        """Add the size of the spectrograms, and what their frames and bands stand for."""
+        return {
+            "num_mels": self.num_mels,
+            "num_frames": self.num_frames,
+            "hop_seconds": self.hop_seconds,
+            "mel_edges": self.mel_edges,
+            **options,
+        }
+
     def display_inputs(self, batch: Batch) -> DisplayInputs:
         """The spectrograms in decibels, before they were centred."""
         if "log_mel" in batch:

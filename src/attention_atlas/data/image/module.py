@@ -239,6 +239,10 @@ class ImageDataModule(AtlasDataModule):
                 prepared["target"] = target
         return prepared
 
+    def embedding_options(self, embed_dim: int, options: dict[str, Any]) -> dict[str, Any]:
+        """Add height and width in pixels, and the number of channels."""
+        return {"image_size": self.image_size, "channels": self.channels, **options}
+
     def display_inputs(self, batch: Batch) -> DisplayInputs:
         """The pixels of a prepared batch: `image`, uint8 [B, height, width, channels]."""
         inputs = batch["inputs"].detach().float().cpu()

@@ -283,6 +283,27 @@ class TextDataModule(AtlasDataModule):
         assert isinstance(dataset, TextDataset)
         return dataset.texts
 
+    def embedding_options(self, embed_dim: int, options: dict[str, Any]) -> dict[str, Any]:
+        """Add the vocabulary, initial token vectors, and the bigrams with vectors of their own.
+
+        Args:
+            embed_dim: D.
+            options: `init` (`random` or `cooccurrence`), `num_pairs` (maximum number of bigrams),
+                and options that are passed on.
+        """
+        options = dict(options)
+        vectors = None
+        if options.pop("init") == "cooccurrence":
+            vectors = torch.from_numpy(self.embedding_vectors(embed_dim))
+        pairs = torch.from_numpy(self.token_pairs(options.pop("num_pairs")))
+        return {
+            "vocab_size": self.vocab_size,
+            "max_length": self.max_length,
+            "vectors": vectors,
+            "pairs": pairs,
+            **options,
+        }
+
     def embedding_vectors(self, dim: int) -> np.ndarray:
         """Where token vectors may start: [V, dim] from the co-occurrences of the training texts."""
         return self._learn("vectors", partial(cooccurrence_vectors, dim=dim), {"dim": dim})
