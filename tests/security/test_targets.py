@@ -11,7 +11,14 @@ from hydra.utils import instantiate as hydra_instantiate
 from lightning.pytorch import callbacks as lightning_callbacks
 from omegaconf import DictConfig, OmegaConf
 
-from attention_atlas.config.allowlist import KINDS, PROFILER, check_targets, find_target
+from attention_atlas.config.allowlist import (
+    KINDS,
+    PROFILER,
+    RENAMED,
+    check_targets,
+    find_target,
+    rename_targets,
+)
 from attention_atlas.config.instantiate import instantiate
 from attention_atlas.errors import InputError
 from tests.commands import run_script
@@ -189,6 +196,13 @@ def test_every_public_callback_can_be_named_but_the_one_that_calls() -> None:
                 find_target(target)
         else:
             assert find_target(target) is getattr(lightning_callbacks, name)
+
+
+def test_names_of_earlier_versions_stand_for_current_ones() -> None:
+    for old, new in RENAMED.items():
+        assert find_target(old) is find_target(new)
+        node = {"task": {"_target_": old, "name": "nlp"}, "list": [{"_target_": ["a"]}]}
+        assert rename_targets(node) == {**node, "task": {"_target_": new, "name": "nlp"}}
 
 
 def test_the_list_holds_what_the_configs_name(repository: Path) -> None:

@@ -116,6 +116,16 @@ def find_target(target: str) -> Callable[..., Any]:
     return code
 
 
+def rename_targets(node: Any) -> Any:
+    """Return a plain config with the current name of each `_target_`."""
+    if isinstance(node, Mapping):
+        renamed = {key: rename_targets(value) for key, value in node.items()}
+        if isinstance(target := node.get("_target_"), str):
+            renamed["_target_"] = RENAMED.get(target, target)
+        return renamed
+    return [rename_targets(value) for value in node] if isinstance(node, list) else node
+
+
 def _check(node: Any, path: str, within: str | None) -> None:
     """Check a node; `within` is the target of the nearest node around it that has one."""
     if isinstance(node, Mapping):

@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from attention_atlas.config.allowlist import rename_targets
 from attention_atlas.config.messages import unresolved
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.runs.lock import _is_free
@@ -50,7 +51,9 @@ def run_record(config: DictConfig) -> dict[Any, Any]:
 
 def _recorded_run(run: Path) -> dict[Any, Any] | None:
     config = _read(run, CONFIG)
-    return config and {key: config[key] for key in config if key not in OF_THE_COMMAND}
+    return config and rename_targets(
+        {key: config[key] for key in config if key not in OF_THE_COMMAND}
+    )
 
 
 def _read(folder: Path, name: str) -> dict[Any, Any] | None:
