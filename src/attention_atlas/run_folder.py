@@ -125,7 +125,9 @@ def read_classes(run: Location) -> list[str]:
     """
     classes = read_result(run).get("classes")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise InputError(f"{join(run, RESULT)} is not a result of train.py: it names no classes.")
+        raise InputError(
+            f"{join(run, RESULT)} is not the result of a training run: it names no classes."
+        )
     return classes
 
 

@@ -247,7 +247,7 @@ BAD = {
     "no sound": sounds(b"not a sound", words=["3.wav"]),
     "empty sound": sounds(sound(0), words=["3.wav"]),
     "cut sound": sounds(sound()[:2000], words=["3.wav"]),
-    "evaluate nothing": Bad(["evaluate.py"], ["run is missing", "outputs/"]),
+    "evaluate nothing": Bad(["evaluate.py", "split=val"], ["run is missing", "outputs/"]),
     "evaluate no run": Bad(["evaluate.py", "run=gone"], ["run=gone", "not exist"]),
     "evaluate another folder": Bad(
         ["evaluate.py", "run=mine"], ["run=mine", "no run folder"], {"mine/notes.txt": b"mine"}

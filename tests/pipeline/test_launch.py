@@ -41,6 +41,7 @@ def script(tmp_path: Path):
 def test_help_tells_commands_groups_and_values_without_torch(name: str, tmp_path: Path) -> None:
     done = run_script([name, "--help"], tmp_path, torch=False)
     assert done.returncode == 0, done.stderr
+    assert f"atlas {Path(name).stem} " in done.stdout
     assert f"python {name}" in done.stdout
     assert (
         "attention: additive, cosine, dot, gated, multiplicative, null_key, scaled_dot"

@@ -57,7 +57,7 @@ def find_atlas(location: Location) -> Location:
             raise InputError(f"The atlas {folder} is incomplete: it has no {METADATA} at its root.")
     raise InputError(
         f"{str(location)!r} holds no {ATLAS_FOLDER} (`atlas list` shows the folders that do). A "
-        "run has none if it ran with capture=off or stopped before its test: `python evaluate.py "
+        "run has none if it ran with capture=off or stopped before its test: `atlas evaluate "
         "run=<folder>` records one."
     )
 

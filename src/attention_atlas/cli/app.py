@@ -3,15 +3,18 @@
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from contextlib import redirect_stdout
+from functools import wraps
+from typing import Annotated, TextIO, cast
 
 import typer
-from typer.core import TyperGroup
 
+from attention_atlas import __version__
 from attention_atlas.cli.commands.compare import compare
 from attention_atlas.cli.commands.export import export
 from attention_atlas.cli.commands.faithfulness import faithfulness
 from attention_atlas.cli.commands.gallery import gallery
+from attention_atlas.cli.commands.hydra_applications import baseline, evaluate, train
 from attention_atlas.cli.commands.info import info
 from attention_atlas.cli.commands.list_runs import list_runs
 from attention_atlas.cli.commands.predict import predict
@@ -24,31 +27,9 @@ from attention_atlas.errors import InputError
 
 BAD_INPUT = 2  # exit code
 
+APPLICATIONS = (train, evaluate, baseline)
+"""Commands whose arguments are read by Hydra."""
 
-class _Group(TyperGroup):
-    """Ends bad input in one sentence; HYDRA_FULL_ERROR=1 shows where it was found."""
-
-    def invoke(self, ctx: Any) -> Any:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            return super().invoke(ctx)
-        try:
-            return super().invoke(ctx)
-        except InputError as error:
-            print(str(error), file=Shown(sys.stderr))
-        except OSError as error:
-            if error.filename is None:  # such as a closed pipe, which is no bad input
-                raise
-            typer.echo(f"{error.filename}: {error.strerror}.", err=True)
-        raise typer.Exit(BAD_INPUT)
-
-
-app = typer.Typer(
-    help="Look at the attention maps that runs have recorded.",
-    cls=_Group,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
 COMMANDS: dict[Callable[..., None], str] = {
     list_runs: "atlas list outputs/nlp",
     info: "atlas info outputs/nlp/2026-01-31_12-00-00",
@@ -62,17 +43,78 @@ COMMANDS: dict[Callable[..., None], str] = {
     export: "atlas export outputs/nlp/2026-01-31_12-00-00 3 --out page.html",
     gallery: "atlas gallery outputs/nlp/A outputs/vision/B --save maps.png",
 }
-"""Every command with an example, in the order of the help."""
+"""All other commands, each with an example, in the order of the help."""
 
+HELP = """Train Transformers on text, images and sound, and look at what they attend to.
+
+atlas train task=nlp, task=vision or task=speech trains on data that comes with the package; all
+other commands look at the runs that this makes.
+"""
+
+
+def _reporting_bad_input(command: Callable[..., None]) -> Callable[..., None]:
+    """Make bad input end in a one-line error; HYDRA_FULL_ERROR=1 shows the traceback."""
+
+    @wraps(command)
+    def run(*args: object, **options: object) -> None:
+        with redirect_stdout(cast("TextIO", Shown(sys.stdout))):
+            try:
+                command(*args, **options)
+            except (InputError, OSError) as error:
+                message = _user_message(error)
+                if message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
+                    raise
+                print(message, file=Shown(sys.stderr))
+                raise typer.Exit(BAD_INPUT) from error
+
+    return run
+
+
+def _user_message(error: InputError | OSError) -> str | None:
+    """Return one line for the user; None for what is not bad input, such as a closed pipe."""
+    if isinstance(error, InputError):
+        return str(error)
+    return None if error.filename is None else f"{error.filename}: {error.strerror}."
+
+
+app = typer.Typer(
+    help=HELP,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for application in APPLICATIONS:
+    app.command(
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        add_help_option=False,
+    )(application)
 for command, example in COMMANDS.items():
     name = "list" if command is list_runs else command.__name__
-    app.command(name, epilog=f"Example: {example}")(command)
+    app.command(name, epilog=f"Example: {example}")(_reporting_bad_input(command))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def main() -> None:
-    """Run the command; bad input ends in one sentence and exit code 2."""
+    """Run the command; bad input ends in a one-line error and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
-        # A sign that the terminal cannot show is no reason to stop.
+        # A character that the terminal cannot show is no reason to stop.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    sys.stdout = Shown(sys.stdout)
     app()

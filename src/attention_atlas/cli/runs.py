@@ -57,7 +57,7 @@ def local_run(run: str) -> Path:
     if not (folder / CHECKPOINTS).is_dir():
         raise InputError(
             f"The run {str(folder)!r} has no checkpoint, so its model cannot be run: "
-            "give the folder of a run of train.py."
+            "give the folder of a training run."
         )
     return folder
 

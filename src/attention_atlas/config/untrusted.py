@@ -119,6 +119,7 @@ def read_run(folder: Path) -> DictConfig:
     run = load_run_config(folder)
     if not all(isinstance(run._get_node(name), DictConfig) for name in ("task", "data", "trainer")):
         raise InputError(
-            f"run={folder} is not a folder of train.py: its {CONFIG} has no task, data, trainer."
+            f"run={folder} is not the folder of a training run: its {CONFIG} has no task, data, "
+            "trainer."
         )
     return run

@@ -115,7 +115,7 @@ class Command:
             if arguments.experimental_rerun:
                 raise InputError(
                     "--experimental-rerun opens a pickle, which runs what it likes: evaluate a run "
-                    "by evaluate.py run=FOLDER, or train by the overrides in its .hydra folder."
+                    "by atlas evaluate run=FOLDER, or train by the overrides in its .hydra folder."
                 )
             if arguments.config_name:
                 self.config_name = arguments.config_name
@@ -136,7 +136,7 @@ class Command:
                 application(self._hydra_job())()
             _dismiss_the_other_ranks()
             complete = self._end()
-        except BrokenPipeError:  # as in: python train.py --help | head
+        except BrokenPipeError:  # as in: atlas train --help | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except SavedAndEnded as end:
             goes_on = [] if end.checkpoint is None else [TO_GO_ON]

@@ -30,7 +30,7 @@ def keep_baseline(config: DictConfig, datamodule: AtlasDataModule, result: dict[
 def known_baseline(config: DictConfig, datamodule: AtlasDataModule) -> dict[str, Any] | None:
     """The baseline of exactly these samples in exactly this split, if it was measured.
 
-    `python baseline.py` keeps its figures in the cache folder; those of the embedded data sets
+    `atlas baseline` keeps its figures in the cache folder; those of the embedded data sets
     come with the package.
     """
     digest = split_digest(config, datamodule)

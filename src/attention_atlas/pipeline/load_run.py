@@ -123,7 +123,7 @@ def load_weights(task: ClassificationTask, checkpoint: Path, with_head: bool = T
 
     Args:
         task: Gets them.
-        checkpoint: A file of train.py.
+        checkpoint: A checkpoint of a training run.
         with_head: Whether to take the head too, which knows the classes.
 
     Raises:

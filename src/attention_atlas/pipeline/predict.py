@@ -227,7 +227,7 @@ def _attribute(
     reader: Reader, batch: Batch, methods: Sequence[str]
 ) -> dict[str, dict[str, list[float]]]:
     if not isinstance(reader.model, Classifier):
-        raise InputError("Attributions are of the runs of train.py; leave --method out.")
+        raise InputError("Attributions need the model of a training run; leave --method out.")
     removal = build_removal(reader.datamodule, "silence" if reader.modality == "audio" else None)
     layout = reader.model.token_layout(batch)
     found = attribute(reader.model, batch, methods, reference=removal.all(batch, layout))

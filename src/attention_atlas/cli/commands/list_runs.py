@@ -31,7 +31,7 @@ def list_runs(
         print_json(runs)
         return
     if not runs:
-        print(f"No run below {folder} holds an atlas. `python train.py task=nlp` makes one.")
+        print(f"No run below {folder} holds an atlas. `atlas train task=nlp` makes one.")
         return
     from attention_atlas.cli.tables import print_table
 

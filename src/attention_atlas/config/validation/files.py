@@ -54,7 +54,7 @@ def check_checkpoint(path: Path, key: str) -> None:
 
 def check_init(config: DictConfig) -> None:
     """Weights come from one place, and that run is finished."""
-    init = config.get("init")  # evaluate.py has none
+    init = config.get("init")  # an evaluation has none
     if init is None:
         return
     if config.ckpt_path is not None:

@@ -54,7 +54,7 @@ def launched() -> Launched | None:
     if missing:
         raise InputError(
             f"RANK or LOCAL_RANK is set, and {missing[0]} is not: start by torchrun or srun, or "
-            "unset it and let python train.py trainer=ddp start the processes."
+            "unset it and let atlas train trainer=ddp start the processes."
         )
     place = Launched(
         int(os.environ["RANK"]),

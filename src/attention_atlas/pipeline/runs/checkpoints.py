@@ -73,10 +73,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(f"{path} cannot be read as a checkpoint: {reason}.") from error
     if not isinstance(content, dict) or "state_dict" not in content:
-        raise InputError(f"{path} is no checkpoint of train.py: it holds no state_dict.")
+        raise InputError(f"{path} is not a checkpoint of a training run: it holds no state_dict.")
     weights = content["state_dict"]
     if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
-        raise InputError(f"{path} is no checkpoint of train.py: its state_dict holds no weights.")
+        raise InputError(
+            f"{path} is not a checkpoint of a training run: its state_dict holds no weights."
+        )
     return content
 
 

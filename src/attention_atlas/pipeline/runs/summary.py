@@ -23,7 +23,7 @@ def print_summary(result: Mapping[str, Any], folder: Path) -> None:
     console.print(accuracy_table(result, ("val", "test"), title, baseline))
     if baseline is None:
         console.print(
-            "baseline: not measured on this data; python baseline.py with the same task and data "
+            "baseline: not measured on this data; atlas baseline with the same task and data "
             "measures it"
         )
     console.print(
@@ -32,7 +32,7 @@ def print_summary(result: Mapping[str, Any], folder: Path) -> None:
     )
     console.print(f"run folder: {folder}")
     show = f"atlas show {folder}    " if (folder / ATLAS_FOLDER).is_dir() else ""
-    console.print(f"next: {show}python evaluate.py run={folder}")
+    console.print(f"next: {show}atlas evaluate run={folder}")
 
 
 def print_evaluation(result: Mapping[str, Any], folder: Path) -> None:
