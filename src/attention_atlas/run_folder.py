@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from attention_atlas.atlas.schema import ATLAS_FOLDER as ATLAS_FOLDER
 from attention_atlas.atlas.storage.files import read_file
+from attention_atlas.atlas.storage.locations import ATLAS_FOLDER as ATLAS_FOLDER
 from attention_atlas.atlas.storage.locations import Location, exists, join
 from attention_atlas.errors import InputError
 

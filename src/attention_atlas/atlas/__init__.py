@@ -1,16 +1,16 @@
 """The store of what a run recorded: maps, statistics, inputs, labels and predictions.
 
 `AtlasWriter` writes it, `open_atlas` reads it; neither imports torch, and reading from a folder not
-even zarr, so that the command answers at once.
+even zarr. Names are imported on first use, so that `run_folder` can read small files without numpy.
 """
 
-from typing import TYPE_CHECKING, Any
-
-from attention_atlas.atlas.reader import Atlas, find_atlas, open_atlas
-from attention_atlas.atlas.sample import Sample
-from attention_atlas.atlas.schema import SCHEMA_VERSION, AtlasAttributes, CapturedSample
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from attention_atlas.atlas.reader import Atlas, find_atlas, open_atlas
+    from attention_atlas.atlas.sample import Sample
+    from attention_atlas.atlas.schema import SCHEMA_VERSION, AtlasAttributes, CapturedSample
     from attention_atlas.atlas.writer import AtlasWriter
 
 __all__ = [
@@ -24,11 +24,19 @@ __all__ = [
     "open_atlas",
 ]
 
+_MODULES = {
+    "SCHEMA_VERSION": "schema",
+    "Atlas": "reader",
+    "AtlasAttributes": "schema",
+    "AtlasWriter": "writer",
+    "CapturedSample": "schema",
+    "Sample": "sample",
+    "find_atlas": "reader",
+    "open_atlas": "reader",
+}
 
-def __getattr__(name: str) -> Any:
-    """Import the writer, and its codecs with it, where it is used."""
-    if name != "AtlasWriter":
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from attention_atlas.atlas.writer import AtlasWriter
-
-    return AtlasWriter
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

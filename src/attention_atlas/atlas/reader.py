@@ -15,10 +15,17 @@ import numpy.typing as npt
 
 from attention_atlas.atlas.iter_maps import BATCH_BYTES, iter_maps
 from attention_atlas.atlas.sample import Sample
-from attention_atlas.atlas.schema import ATLAS_FOLDER, METADATA, SCHEMA_VERSION, AtlasAttributes
+from attention_atlas.atlas.schema import METADATA, SCHEMA_VERSION, AtlasAttributes
 from attention_atlas.atlas.storage.files import Files, open_files
 from attention_atlas.atlas.storage.group_reader import Rank
-from attention_atlas.atlas.storage.locations import Location, exists, join, local_path, parent
+from attention_atlas.atlas.storage.locations import (
+    ATLAS_FOLDER,
+    Location,
+    exists,
+    join,
+    local_path,
+    parent,
+)
 from attention_atlas.atlas.storage.verify import Verification, verify
 from attention_atlas.errors import InputError
 

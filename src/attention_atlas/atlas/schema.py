@@ -13,10 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 SCHEMA_VERSION = 1
-ATLAS_FOLDER = "atlas.zarr"
 MAP_DTYPES = ("float16", "float32")
 METADATA = "zarr.json"
-DRAFT = ".partial"  # ending of a file that is not whole yet
 
 # No committed row has this length, so a chunk of `length` that was never written reads as "nothing
 # committed": that is what makes it the commit mark.

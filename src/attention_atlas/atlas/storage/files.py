@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from attention_atlas.atlas.schema import DRAFT
-from attention_atlas.atlas.storage.locations import Location, local_path, open_url, reaching
+from attention_atlas.atlas.storage.locations import DRAFT, Location, local_path, open_url, reaching
 
 MAX_REQUESTS = 64  # concurrent requests to a remote store
 

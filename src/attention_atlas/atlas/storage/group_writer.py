@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attention_atlas.atlas.schema import COMMIT_ARRAYS, DRAFT, METADATA, ArraySpec
+from attention_atlas.atlas.schema import COMMIT_ARRAYS, METADATA, ArraySpec
 from attention_atlas.atlas.storage import digests
 from attention_atlas.atlas.storage.array_reader import StoredArray
 from attention_atlas.atlas.storage.codecs import cut, encode
 from attention_atlas.atlas.storage.files import Files
+from attention_atlas.atlas.storage.locations import DRAFT
 from attention_atlas.atlas.storage.row_buffer import Flush
 from attention_atlas.atlas.storage.zarr_metadata import SEPARATOR, array_json, group_json
 from attention_atlas.errors import InputError

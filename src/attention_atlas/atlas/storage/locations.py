@@ -14,6 +14,9 @@ from attention_atlas.errors import InputError
 
 Location = str | Path
 
+ATLAS_FOLDER = "atlas.zarr"
+DRAFT = ".partial"  # suffix of a file that is not complete yet
+
 # `scheme://` or, where URLs are chained as in `simplecache::s3://bucket/run`, `scheme::`.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 _FILE = "file://"
