@@ -6,6 +6,8 @@ run writes it.
 
 import io
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,38 @@ def is_finished(run: Path) -> bool:
 def runs_in(folder: Path) -> list[Path]:
     """Return the folders of runs directly in a folder, sorted by name."""
     return sorted(path.parent for path in folder.glob(f"*/{HYDRA}"))
+
+
+def find_run(name: str) -> str:
+    """Return the run that a name stands for: `last` or `last:<task>` is the newest finished one.
+
+    Any other name stands for itself, and so does that of an existing folder.
+
+    Raises:
+        InputError: No run below `outputs/`, or none of the task, is finished.
+    """
+    last, _, task = name.partition(":")
+    if last != "last" or Path(name).exists():
+        return name
+    tasks = set()
+    for run in sorted(_finished_runs(), key=lambda run: (run / RESULT).stat().st_mtime)[::-1]:
+        found = read_result(run).get("task")
+        if task in ("", found):
+            return str(run)
+        tasks.add(str(found))
+    others = f", only of {' and '.join(sorted(tasks))}" if tasks else ""
+    raise InputError(
+        f"{name!r} is not a run: there is no finished run{f' of {task}' if task else ''} below "
+        f"outputs/{others}. `atlas train task={task or 'nlp'}` makes one."
+    )
+
+
+def _finished_runs() -> Iterator[Path]:
+    for folder, folders, files in os.walk("outputs"):
+        if RESULT in files:
+            yield Path(folder)
+            folders.clear()
+        folders[:] = set(folders) - {ATLAS_FOLDER, CHECKPOINTS, EVALUATIONS}
 
 
 def best_checkpoint(run: Path) -> Path:

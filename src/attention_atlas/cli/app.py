@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import wraps
-from typing import Annotated, TextIO, cast
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 
@@ -24,8 +24,12 @@ from attention_atlas.cli.commands.stats import stats
 from attention_atlas.cli.commands.sweep import sweep
 from attention_atlas.cli.safe_output import Shown
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import find_run
 
 BAD_INPUT = 2  # exit code
+
+RUN_ARGUMENTS = ("run", "runs", "model")
+"""Arguments that name a run, or several."""
 
 APPLICATIONS = (train, evaluate, baseline)
 """Commands whose arguments are read by Hydra."""
@@ -48,7 +52,8 @@ COMMANDS: dict[Callable[..., None], str] = {
 HELP = """Train Transformers on text, images and sound, and look at what they attend to.
 
 atlas train task=nlp, task=vision or task=speech trains on data that comes with the package; all
-other commands look at the runs that this makes.
+other commands look at the runs that this makes. Where a command takes a run folder, `last` is the
+newest finished run, `last:nlp` the newest of the task.
 """
 
 
@@ -56,10 +61,10 @@ def _reporting_bad_input(command: Callable[..., None]) -> Callable[..., None]:
     """Make bad input end in a one-line error; HYDRA_FULL_ERROR=1 shows the traceback."""
 
     @wraps(command)
-    def run(*args: object, **options: object) -> None:
+    def run(**arguments: Any) -> None:
         with redirect_stdout(cast("TextIO", Shown(sys.stdout))):
             try:
-                command(*args, **options)
+                command(**_with_runs_found(arguments))
             except (InputError, OSError) as error:
                 message = _user_message(error)
                 if message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -68,6 +73,15 @@ def _reporting_bad_input(command: Callable[..., None]) -> Callable[..., None]:
                 raise typer.Exit(BAD_INPUT) from error
 
     return run
+
+
+def _with_runs_found(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Replace `last` by the newest finished run."""
+    found = dict(arguments)
+    for name in found.keys() & set(RUN_ARGUMENTS):
+        runs = found[name]
+        found[name] = find_run(runs) if isinstance(runs, str) else [find_run(run) for run in runs]
+    return found
 
 
 def _user_message(error: InputError | OSError) -> str | None:

@@ -7,10 +7,13 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from attention_atlas.config.overrides import quoted
 from attention_atlas.config.validation import check_config, check_data
-from attention_atlas.pipeline.app import Check, Job, run_command
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.app import INPUT_ERROR_EXIT_CODE, Check, Job, run_command
 from attention_atlas.pipeline.evaluation_config import check_evaluation
 from attention_atlas.pipeline.sweeps.jobs import objective_of
+from attention_atlas.run_folder import find_run
 
 TRAIN = """
 Train a Transformer with one shared attention module, test it, and save its attention maps.
@@ -31,6 +34,7 @@ EVALUATE = """
 Test a finished run again, and record what its model attends to.
 
   atlas evaluate run=outputs/nlp/<time>      as it was tested after training
+  atlas evaluate run=last                    the newest finished run; last:nlp: of the task
   atlas evaluate run=outputs/nlp/<time> split=val capture=full
   atlas evaluate run=outputs/nlp/<time> data=csv data.path=reviews.csv
 
@@ -52,6 +56,7 @@ its closing table. In a checkout, `python baseline.py` is the same command.
 """
 
 NODES_OF_THE_RUN = ("data.", "capture.", "trainer.")
+RUN_KEYS = ("run", "init")
 
 
 def conf_folder() -> Path:
@@ -84,8 +89,20 @@ def baseline() -> None:
 def _run(job: Job, name: str, usage: str, check: Check = check_config) -> None:
     if len(sys.argv) == 1:
         print(usage.strip())
-    else:
-        run_command(job, name, conf_folder(), usage, check)
+        return
+    try:
+        sys.argv[1:] = map(_with_run_found, sys.argv[1:])
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(INPUT_ERROR_EXIT_CODE)
+    run_command(job, name, conf_folder(), usage, check)
+
+
+def _with_run_found(argument: str) -> str:
+    """Replace `last` by the newest finished run."""
+    key, _, run = argument.partition("=")
+    found = find_run(run) if key in RUN_KEYS else run
+    return argument if found == run else f"{key}={quoted(found)}"
 
 
 def _train(config: DictConfig, folder: Path) -> Any:
