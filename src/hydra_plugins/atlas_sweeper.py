@@ -1,37 +1,44 @@
-"""Where Hydra looks for the sweepers of this project; Optuna is imported when one is used."""
+"""Sweeper plugin, in the package that Hydra scans for plugins. Imports Optuna only to sweep."""
 
+import sys
 from typing import Any
 
+from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from attention_atlas.errors import InputError
 
-class ResumableOptunaSweeper(Sweeper):
-    """Hydra's sweeper for Optuna, with a study that goes on where it was ended.
+
+class OptunaSweeper(Sweeper):
+    """Run the trials of an Optuna study as Hydra jobs.
 
     Args:
-        options: Those of `hydra.sweeper`.
-
-    Raises:
-        ImportError: The extra `sweep` is not installed.
+        options: The options of `hydra.sweeper`, see `pipeline.sweeps.optuna_sweeper.Search`.
     """
 
     def __init__(self, **options: Any) -> None:
-        try:
-            from attention_atlas.pipeline.sweeps.optuna_sweeper import ResumableStudy
-        except ImportError as error:
-            raise ImportError(
-                'hydra/sweeper=optuna needs: pip install "attention-atlas[sweep]"'
-            ) from error
-        self.study = ResumableStudy(**options)
+        self.options = options
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take what jobs are started with."""
-        self.study.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        """Create the launcher that runs the jobs."""
+        self.config = config
+        self.hydra_context = hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the trials that are left."""
-        self.study.sweep(arguments)
+        """Run the trials that the study still needs; exit with code 2 where it cannot be used."""
+        try:
+            from attention_atlas.pipeline.sweeps.optuna_sweeper import Search
+
+            assert self.launcher is not None
+            assert self.config is not None
+            Search(self.launcher, self.config, **self.options).run(arguments)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)

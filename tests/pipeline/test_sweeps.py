@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import sqlite3
 import string
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,11 +12,23 @@ import optuna
 import psutil
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import RandomSampler
 
+from attention_atlas.errors import InputError
 from attention_atlas.pipeline.runs.lock import locked
 from attention_atlas.pipeline.sweeps.job_name import job_name
+from attention_atlas.pipeline.sweeps.optuna_sweeper import Search, distribution
 from tests.commands import run_script, start_command
 
 FAILS = ["optimizer=sgd", "trainer.gradient_clip_val=null", "optimizer.lr=0.01,1e30"]
@@ -150,6 +163,104 @@ def test_a_killed_sweep_goes_on(tiny, tmp_path: Path) -> None:
 
 def study_of(sweep: Path) -> optuna.Study:
     return optuna.load_study(study_name="sweep", storage=f"sqlite:///{sweep}/study.db")
+
+
+class FakeLauncher:
+    """Give the learning rate of each job as its result; None where the job is to fail."""
+
+    def __init__(self, *failing: float) -> None:
+        self.failing = failing
+        self.batches: list[list[dict[str, str]]] = []
+
+    def launch(self, job_overrides, initial_job_idx: int) -> list[JobReturn]:
+        jobs = [dict(line.split("=", 1) for line in job) for job in job_overrides]
+        self.batches.append(jobs)
+        rates = [float(job["optimizer.lr"]) for job in jobs]
+        results = [None if rate in self.failing else rate for rate in rates]
+        return [JobReturn(_return_value=each, status=JobStatus.COMPLETED) for each in results]
+
+    @property
+    def rates(self) -> list[float]:
+        return [float(job["optimizer.lr"]) for batch in self.batches for job in batch]
+
+
+@pytest.fixture
+def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run a search whose jobs take no time."""
+    monkeypatch.setattr(
+        "attention_atlas.pipeline.sweeps.optuna_sweeper.parse",
+        lambda arguments: OverridesParser.create().parse_overrides(arguments),
+    )
+    config = OmegaConf.create(
+        {"callbacks": {"checkpoint": {"mode": "max"}}, "hydra": {"sweeper": {"params": None}}}
+    )
+
+    def run(*overrides: str, failing: tuple[float, ...] = (), **options) -> FakeLauncher:
+        launcher = FakeLauncher(*failing)
+        options = {"sampler": None, "n_trials": 100, "n_jobs": 1} | options
+        storage = f"sqlite:///{tmp_path}/study.db"
+        Search(launcher, config, storage=storage, study_name="sweep", **options).run(overrides)
+        return launcher
+
+    return run
+
+
+def test_a_grid_tries_each_combination_once_and_failed_ones_again(search, tmp_path) -> None:
+    grid = ("seed=0,1", "optimizer.lr=0.1,0.2,0.4", "task=nlp")
+    first = search(*grid, failing=(0.2,), n_jobs=4)
+    assert [len(batch) for batch in first.batches] == [4, 2]
+    tried = [(job["seed"], job["optimizer.lr"]) for batch in first.batches for job in batch]
+    assert tried == [(seed, rate) for seed in "01" for rate in ("0.1", "0.2", "0.4")]
+    assert {job["task"] for batch in first.batches for job in batch} == {"nlp"}
+    assert search(*grid).rates == [0.2, 0.2]
+    assert search(*grid).rates == []
+    assert study_of(tmp_path).best_value == 0.4
+
+
+def test_a_search_repeats_failed_trials_and_counts_those_with_a_value(search, tmp_path) -> None:
+    space = "optimizer.lr=interval(0.01,0.1)"
+    first = search(space, sampler=RandomSampler(seed=0), n_trials=3)
+    assert len(set(first.rates)) == 3
+    assert [job["hydra.sweeper.trial"] for (job,) in first.batches] == ["0", "1", "2"]
+    more = search(space, sampler=RandomSampler(seed=0), n_trials=5, n_jobs=3)
+    assert len(more.rates) == 2
+    assert not set(more.rates) & set(first.rates)
+    study = study_of(tmp_path)
+    killed = study.ask({"optimizer.lr": FloatDistribution(0.01, 0.1)})
+    again = search(space, sampler=RandomSampler(seed=0), n_trials=7)
+    assert again.rates[0] == killed.params["optimizer.lr"]
+    assert len(again.rates) == 2
+    assert study_of(tmp_path).trials[killed.number].state.name == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("a=1,2.5,x", CategoricalDistribution([1, 2.5, "x"])),
+        ("a='b,c',null", CategoricalDistribution(["'b,c'", "null"])),
+        ("a=range(1,5)", IntDistribution(1, 5)),
+        ("a=range(1,5,2)", IntDistribution(1, 5, step=2)),
+        ("a=range(0.5,2,0.5)", FloatDistribution(0.5, 2, step=0.5)),
+        ("a=interval(1,9)", FloatDistribution(1, 9)),
+        ("a=interval(0.1,1)", FloatDistribution(0.1, 1)),
+        ("a=tag(log,int(interval(1,9)))", IntDistribution(1, 9, log=True)),
+        ("a=tag(log,interval(0.1,1))", FloatDistribution(0.1, 1, log=True)),
+    ],
+)
+def test_overrides_are_distributions(override: str, expected: BaseDistribution) -> None:
+    assert distribution(OverridesParser.create().parse_override(override)) == expected
+
+
+def test_what_cannot_be_searched_over_is_refused(search, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"interval\(0.1,1\) has no list of values"):
+        search("optimizer.lr=interval(0.1,1)")
+    with pytest.raises(InputError, match="cannot be searched over"):
+        search("optimizer.lr=tag(log,interval(-1,1))", sampler=RandomSampler())
+    search("optimizer.lr=0.1")
+    with sqlite3.connect(tmp_path / "study.db") as database:  # as Optuna 2.10 left it
+        database.execute("UPDATE alembic_version SET version_num = 'v2.6.0.a'")
+    with pytest.raises(InputError, match="another version made it"):
+        search("optimizer.lr=0.1")
 
 
 SEARCH = ["hydra/sweeper=tpe", "optimizer.lr=interval(0.01,0.1)", "attention=scaled_dot,cosine"]

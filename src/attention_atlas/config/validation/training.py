@@ -83,22 +83,13 @@ def check_logger(config: DictConfig) -> None:
 def check_sweeper(config: DictConfig, choices: Mapping[str, str | None]) -> None:
     """A search can be had, and pruning has one."""
     sweeper = choices.get("hydra/sweeper")
-    if sweeper == "optuna":  # would minimise whatever it is told, and begin anew each time
-        raise InputError("hydra/sweeper=optuna is not possible: take hydra/sweeper=tpe or grid.")
-    if sweeper in SEARCHES and not _is_installed("hydra_plugins.hydra_optuna_sweeper"):
+    if sweeper in SEARCHES and importlib.util.find_spec("optuna") is None:
         raise InputError(f'hydra/sweeper={sweeper} needs: pip install "attention-atlas[sweep]".')
     if sweeper == "basic" and config.callbacks.get("pruning") is not None:
         raise InputError(
             "callbacks=pruning needs a search, as by -m hydra/sweeper=tpe: add it, or leave "
             "pruning out."
         )
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package around it
-        return False
 
 
 def check_learning_rate_search(config: DictConfig) -> None:

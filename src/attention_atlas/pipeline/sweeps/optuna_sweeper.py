@@ -1,130 +1,228 @@
-"""A study of Optuna that lies beside its jobs, and goes on where it was ended.
+"""Search by Optuna: each trial is a job of the sweep, and its study lies beside the jobs."""
 
-The search itself is that of Hydra's own plugin; what is added is told by `ResumableStudy`.
-"""
-
+import itertools
 import logging
-import warnings
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import optuna
-from hydra.types import HydraContext, TaskFunction
-from hydra_plugins.hydra_optuna_sweeper._impl import (
-    OptunaSweeperImpl,
-    create_params_from_overrides,
+from hydra.core.override_parser.types import (
+    IntervalSweep,
+    Override,
+    RangeSweep,
+    Transformer,
 )
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
-from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import TrialState
 
-DIRECTIONS = {"min": "minimize", "max": "maximize"}
+from attention_atlas.config.overrides import parse, swept_by_config
+from attention_atlas.errors import InputError
 
+DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
 
-class ResumableStudy(OptunaSweeperImpl):
-    """Runs the trials that a study lacks.
+Space = dict[str, BaseDistribution]
+Params = dict[str, Any]
 
-    A trial that was running when the sweep was ended, or that failed, is tried again with the
-    same values, so that its job goes on from its last checkpoint. What is better is what the best
-    checkpoint is chosen by.
-    """
-
-    def __init__(self, sampler: Any, storage: str, study_name: str, **options: Any) -> None:
-        super().__init__(
-            sampler=sampler,
-            storage=storage,
-            study_name=study_name,
-            direction="maximize",  # until `setup` knows it
-            max_failure_rate=1.0,  # a trial that fails does not end the sweep
-            search_space=None,
-            custom_search_space=None,
-            **options,
-        )
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Take what jobs are started with."""
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        self.direction = DIRECTIONS[config.callbacks.checkpoint.mode]
-
-    def sweep(self, arguments: list[str]) -> None:
-        """Run the trials that are left."""
-        optuna.logging.set_verbosity(logging.WARNING)
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(
-            study_name=self.study_name,
-            storage=self.storage,
-            direction=self.direction,
-            load_if_exists=True,
-        )
-        space, _ = create_params_from_overrides([*self._parse_sweeper_params_config(), *arguments])
-        if isinstance(self.sampler, partial):  # a grid: it needs to know the space
-            self.sampler = ResumableGrid(self._grid(space), first_trial=len(study.trials))
-            self.n_trials = min(self.n_trials, self.sampler.num_points)
-        else:
-            _try_again(study)
-            if study.trials:  # not the values that it drew at first
-                self.sampler.reseed_rng()
-        self.n_trials -= len(study.get_trials(states=(TrialState.COMPLETE,)))
-        if self.n_trials <= 0:
-            return
-        try:
-            super().sweep(arguments)
-        except ValueError as error:
-            if "No trials are completed" not in str(error):  # then there is no best one to tell
-                raise
-
-    def _grid(self, space: dict[str, BaseDistribution]) -> dict[str, Sequence[Any]]:
-        return {
-            name: self._to_grid_sampler_choices(distribution)
-            for name, distribution in space.items()
-        }
+log = logging.getLogger(__name__)
 
 
-class ResumableGrid(optuna.samplers.GridSampler):
-    """A grid in which points count as done when they gave a value, or were tried in this sweep.
+class Search:
+    """Ask a study for values, run them as jobs, and tell it the results.
 
-    It never stops the study: the sweep counts its trials itself.
+    The objective is the metric that the best checkpoint is chosen by. A trial that failed, or that
+    was running when an earlier sweep was killed, is repeated with the same values, so that its job
+    resumes from its last checkpoint.
 
     Args:
-        space: The values of each parameter.
-        first_trial: Number of the first trial of this sweep.
+        launcher: Runs the jobs of a batch.
+        config: The config of the sweep, with the node `hydra`.
+        sampler: Draws the values; with None each combination of values is tried once.
+        n_trials: Number of trials that give a value, over all runs of the sweep.
+        n_jobs: Number of trials in a batch.
+        storage: URL of the database, as SQLAlchemy reads it.
+        study_name: Name of the study in the database.
+        params: Overrides that an experiment sweeps by itself; read from `config`.
+        trial: Unused here; each job gets the number of its trial by this key.
     """
 
-    def __init__(self, space: dict[str, Sequence[Any]], first_trial: int) -> None:
-        super().__init__(space)
-        self.first_trial = first_trial
+    def __init__(
+        self,
+        launcher: Launcher,
+        config: DictConfig,
+        *,
+        sampler: optuna.samplers.BaseSampler | None,
+        n_trials: int,
+        n_jobs: int,
+        storage: str,
+        study_name: str,
+        params: DictConfig | None = None,
+        trial: int | None = None,
+    ) -> None:
+        self.launcher = launcher
+        self.config = config
+        self.sampler = sampler
+        self.n_trials = n_trials
+        self.n_jobs = n_jobs
+        self.storage = storage
+        self.study_name = study_name
 
-    @property
-    def num_points(self) -> int:
-        """How many points the grid has."""
-        return len(self._all_grids)
+    def run(self, arguments: Sequence[str]) -> None:
+        """Run the trials that the study still needs.
 
-    def after_trial(self, *_: Any) -> None:
-        """Go on."""
+        Args:
+            arguments: Overrides of the command line.
 
-    def _get_unvisited_grid_ids(self, study: optuna.Study) -> list[int]:
-        done = {
-            trial.system_attrs.get("grid_id")
-            for trial in study.get_trials(deepcopy=False)
-            if trial.state == TrialState.COMPLETE or trial.number >= self.first_trial
-        }
-        return [point for point in range(self.num_points) if point not in done]
+        Raises:
+            InputError: An override cannot be searched over, or the study cannot be read.
+        """
+        fixed, swept = split_overrides([*swept_by_config(self.config), *arguments])
+        study = self._open_study()
+        complete = [trial.params for trial in study.get_trials(states=(TrialState.COMPLETE,))]
+        remaining = self.n_trials - len(complete)
+        if self.sampler is None:
+            space: Space = {key: CategoricalDistribution(each) for key, each in grid(swept).items()}
+            queue = _without(complete, combinations(grid(swept)))
+            remaining = min(remaining, len(queue))
+        else:
+            space = {key: distribution(override) for key, override in swept.items()}
+            queue = _without(complete, _unfinished(study))
+            if study.trials:  # do not draw the first values a second time
+                self.sampler.reseed_rng()
+        first_job = 0
+        while remaining > 0:
+            trials = [_ask(study, space, queue) for _ in range(min(self.n_jobs, remaining))]
+            overrides = [[*fixed, *_overrides(trial)] for trial in trials]
+            results = self.launcher.launch(overrides, initial_job_idx=first_job)
+            for trial, result in zip(trials, results, strict=True):
+                _tell(study, trial, result)
+            first_job += len(trials)
+            remaining -= len(trials)
 
-
-def _try_again(study: optuna.Study) -> None:
-    """Queue the values of each trial that gave none."""
-    trials: list[FrozenTrial] = study.get_trials(deepcopy=False)
-    settled = [trial.params for trial in trials if trial.state == TrialState.COMPLETE]
-    for trial in trials:
-        if trial.state == TrialState.WAITING:
-            settled.append(trial.system_attrs.get("fixed_params", {}))
-    for trial in trials:
-        if trial.state == TrialState.RUNNING:
+    def _open_study(self) -> optuna.Study:
+        optuna.logging.set_verbosity(logging.WARNING)
+        try:
+            study = optuna.create_study(
+                study_name=self.study_name,
+                storage=self.storage,
+                sampler=self.sampler,
+                direction=DIRECTIONS[self.config.callbacks.checkpoint.mode],
+                load_if_exists=True,
+            )
+        except RuntimeError as error:  # another schema of the database
+            raise InputError(
+                f"{self.storage} cannot be used by Optuna {optuna.__version__}: another version "
+                "made it. Start the search again, with sweep.resume=false and a folder or storage "
+                "of its own."
+            ) from error
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):  # of a killed sweep
             study.tell(trial.number, state=TrialState.FAIL)
-    for trial in trials:
-        if trial.state in (TrialState.RUNNING, TrialState.FAIL) and trial.params not in settled:
-            study.enqueue_trial(trial.params)
-            settled.append(trial.params)
+        return study
+
+
+def split_overrides(arguments: list[str]) -> tuple[list[str], dict[str, Override]]:
+    """Separate overrides with one value from those that are searched over, by key.
+
+    Of two overrides of one key the later one counts.
+    """
+    overrides = {override.get_key_element(): override for override in parse(arguments)}
+    swept = {key: each for key, each in overrides.items() if each.is_sweep_override()}
+    return [str(each.input_line) for key, each in overrides.items() if key not in swept], swept
+
+
+def distribution(override: Override) -> BaseDistribution:
+    """Build the distribution of a choice, a range (both ends included) or an interval.
+
+    Raises:
+        InputError: Optuna cannot draw from it.
+    """
+    value = override.value()
+    try:
+        if isinstance(value, IntervalSweep):
+            return _numbers(value.start, value.end, log="log" in value.tags)
+        if isinstance(value, RangeSweep) and not value.shuffle:
+            return _numbers(value.start, value.stop, step=value.step)
+        return CategoricalDistribution(_values(override))
+    except ValueError as error:
+        raise InputError(f"{override.input_line} cannot be searched over: {error}") from error
+
+
+def _numbers(
+    low: Any, high: Any, step: float | None = None, log: bool = False
+) -> IntDistribution | FloatDistribution:
+    if all(isinstance(number, int) for number in (low, high, step or 1)):
+        return IntDistribution(low, high, step=int(step or 1), log=log)
+    return FloatDistribution(low, high, step=step, log=log)
+
+
+def grid(swept: dict[str, Override]) -> dict[str, list[Any]]:
+    """List the values of each override that is swept.
+
+    Raises:
+        InputError: An interval has no list of values.
+    """
+    for override in swept.values():
+        if override.is_interval_sweep():
+            raise InputError(
+                f"{override.input_line} has no list of values, as hydra/sweeper=grid needs: take "
+                "values or a range, or hydra/sweeper=tpe."
+            )
+    return {key: _values(override) for key, override in swept.items()}
+
+
+def combinations(values: dict[str, list[Any]]) -> Iterable[Params]:
+    """Combine the values of all parameters; the last one changes fastest."""
+    return (dict(zip(values, each, strict=True)) for each in itertools.product(*values.values()))
+
+
+def _values(override: Override) -> list[Any]:
+    """List values that a database can store: numbers as they are, all else as text."""
+    return [
+        value if isinstance(value, bool | int | float) else Transformer.str(value)
+        for value in override.sweep_iterator()
+    ]
+
+
+def _unfinished(study: optuna.Study) -> list[Params]:
+    return [trial.params for trial in study.get_trials(states=(TrialState.FAIL,))]
+
+
+def _without(complete: list[Params], candidates: Iterable[Params]) -> list[Params]:
+    """List the candidates that are not complete, each once."""
+    queue: list[Params] = []
+    for params in candidates:
+        if params not in complete and params not in queue:
+            queue.append(params)
+    return queue
+
+
+def _ask(study: optuna.Study, space: Space, queue: list[Params]) -> optuna.Trial:
+    """Start a trial: with the next values of the queue, or as the sampler draws them."""
+    if queue:
+        study.enqueue_trial(queue.pop(0))
+    return study.ask(space)
+
+
+def _overrides(trial: optuna.Trial) -> list[str]:
+    values = [f"{key}={value}" for key, value in trial.params.items()]
+    return [*values, f"hydra.sweeper.trial={trial.number}"]
+
+
+def _tell(study: optuna.Study, trial: optuna.Trial, result: JobReturn) -> None:
+    try:
+        value = result.return_value
+    except Exception as error:  # raised in the job, or by a launcher that lost it
+        log.warning("the job of trial %d failed: %s", trial.number, error)
+        value = None
+    if value is None or math.isnan(value):
+        study.tell(trial, state=TrialState.FAIL)
+    else:
+        study.tell(trial, value)
