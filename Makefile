@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# Names the tests that took more than five seconds: such a test is marked slow, see CONTRIBUTING.md.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --durations 20 --durations-min 5
 
 .DEFAULT_GOAL := help
 
@@ -13,8 +15,13 @@ setup: $(READY) ## Install everything into .venv from requirements.lock.
 demo: $(READY) ## Train on movie reviews, and keep the maps.
 	$(BIN)/python train.py task=nlp
 
-test: $(READY) ## Run all tests.
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+test: $(READY) ## Show that the project works, in a few minutes: all tests that are not slow.
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY) ## Run the slow tests, which make test leaves out.
+	$(PYTEST) -m slow
+
+test-all: test test-slow ## Run all tests.
 
 lint: $(READY) ## Check style, types and the layering of the packages.
 	$(BIN)/ruff check
@@ -49,4 +56,4 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help setup demo test lint bench bench-check format lock clean
+.PHONY: help setup demo test test-slow test-all lint bench bench-check format lock clean

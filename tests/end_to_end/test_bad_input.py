@@ -308,6 +308,7 @@ def test_bad_input_ends_in_a_sentence(name: str, run: Run, tmp_path: Path) -> No
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_training_that_ends_before_it_is_validated_ends_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     arguments = ["train.py", "task=vision", "+trainer.max_steps=1"]

@@ -49,6 +49,7 @@ def numbers(executed: nbformat.NotebookNode) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.slow
 def test_worked_example(numbers: dict[str, Any]) -> None:
     assert numbers["scores"] == [40.0, 46.0]
     assert numbers["scaled_scores"] == pytest.approx([23.094, 26.558], abs=5e-4)
@@ -56,6 +57,7 @@ def test_worked_example(numbers: dict[str, Any]) -> None:
     assert numbers["output"] == pytest.approx(numbers["weights"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_sample_program(numbers: dict[str, Any], executed: nbformat.NotebookNode) -> None:
     assert numbers["widths"] == [[64, 10], [64, 10], [32, 10]]
     assert numbers["prediction"] == [32, 1]
@@ -71,6 +73,7 @@ def test_sample_program(numbers: dict[str, Any], executed: nbformat.NotebookNode
     assert [int(line.split()[1]) for line in printed] == list(range(10, 101, 10))
 
 
+@pytest.mark.slow
 def test_map_shows_the_mark(numbers: dict[str, Any], executed: nbformat.NotebookNode) -> None:
     assert numbers["row_sums"] == pytest.approx([1.0] * 12, abs=1e-5)
     assert numbers["found"] == 1.0

@@ -94,6 +94,7 @@ def results_of(sweep: Path) -> dict[tuple[str, str], dict[str, Any]]:
     return {(result["task"], result["attention"]): result for result in found}
 
 
+@pytest.mark.slow
 def test_nothing_complains(executed: nbformat.NotebookNode) -> None:
     everything = [output for cell in executed.cells for output in cell.get("outputs", [])]
     assert everything
@@ -101,6 +102,7 @@ def test_nothing_complains(executed: nbformat.NotebookNode) -> None:
     assert not [output for output in everything if output.get("name") == "stderr"]
 
 
+@pytest.mark.slow
 def test_table_has_a_row_for_each_score_and_task(
     executed: nbformat.NotebookNode, sweep: Path
 ) -> None:
@@ -117,6 +119,7 @@ def test_table_has_a_row_for_each_score_and_task(
             assert 0 <= float(row["relative entropy"]) <= 1
 
 
+@pytest.mark.slow
 def test_table_has_faithfulness_where_it_was_measured(executed: nbformat.NotebookNode) -> None:
     (shown,) = outputs_of(executed, TABLE_CELL)
     text = shown.data["text/markdown"]
@@ -124,6 +127,7 @@ def test_table_has_faithfulness_where_it_was_measured(executed: nbformat.Noteboo
     assert text.count("comprehensiveness over random by attribution method") == len(MEASURED)
 
 
+@pytest.mark.slow
 def test_figure_has_a_row_of_panels_for_each_task(executed: nbformat.NotebookNode) -> None:
     (shown,) = outputs_of(executed, FIGURE_CELL)
     picture = picture_in(shown)
@@ -132,6 +136,7 @@ def test_figure_has_a_row_of_panels_for_each_task(executed: nbformat.NotebookNod
     assert len(np.unique(np.asarray(picture.convert("L")))) > 10
 
 
+@pytest.mark.slow
 def test_pair_is_compared_sample_by_sample(executed: nbformat.NotebookNode, sweep: Path) -> None:
     (told,) = outputs_of(executed, PAIRS_CELL)
     lines = told.text.splitlines()
@@ -149,6 +154,7 @@ def test_pair_is_compared_sample_by_sample(executed: nbformat.NotebookNode, swee
     assert all(0 <= bits <= 1 for bits in divergences)
 
 
+@pytest.mark.slow
 def test_samples_that_differ_are_drawn(executed: nbformat.NotebookNode) -> None:
     shown = outputs_of(executed, SAMPLES_CELL)
     pictures = [picture_in(output) for output in shown if "data" in output]

@@ -95,6 +95,7 @@ def printed(notebook: nbformat.NotebookNode) -> str:
     return "".join(output.text for output in outputs(notebook, "stream"))
 
 
+@pytest.mark.slow
 def test_every_figure_is_drawn(executed: nbformat.NotebookNode, atlas: Atlas) -> None:
     assert [output.text for output in outputs(executed, "stream") if output.name == "stderr"] == []
     shown = [*outputs(executed, "display_data"), *outputs(executed, "execute_result")]
@@ -108,6 +109,7 @@ def test_every_figure_is_drawn(executed: nbformat.NotebookNode, atlas: Atlas) ->
         assert len(np.unique(np.asarray(picture.convert("L")))) > 10
 
 
+@pytest.mark.slow
 def test_facts_are_those_of_the_run(executed: nbformat.NotebookNode, atlas: Atlas) -> None:
     result = json.loads((atlas.path.parent / "result.json").read_text(encoding="utf-8"))
     text = printed(executed)
@@ -116,6 +118,7 @@ def test_facts_are_those_of_the_run(executed: nbformat.NotebookNode, atlas: Atla
     assert f"full maps  of {len(atlas.mapped_sample_ids)} of them" in text
 
 
+@pytest.mark.slow
 def test_attributions_are_of_the_sample_in_the_atlas(told: dict[str, Any], atlas: Atlas) -> None:
     sample = atlas.sample(told["sample"])
     assert told["methods"] == ["readout", "rollout", "attention_gradient", "integrated_gradients"]
@@ -124,6 +127,7 @@ def test_attributions_are_of_the_sample_in_the_atlas(told: dict[str, Any], atlas
     assert told["attributions"]["readout"] == pytest.approx(sample.readout.mean(axis=0), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_all_samples(told: dict[str, Any], atlas: Atlas) -> None:
     by_hand = np.mean([s.entropy / np.log(s.length) for s in atlas if s.length > 1], axis=0)
     np.testing.assert_allclose(told["relative_entropy"], by_hand, rtol=1e-4)
@@ -134,6 +138,7 @@ def test_numbers_are_those_of_all_samples(told: dict[str, Any], atlas: Atlas) ->
     assert "random" in told["verdict"]
 
 
+@pytest.mark.slow
 def test_history_is_told_where_there_is_one(executed: nbformat.NotebookNode, atlas: Atlas) -> None:
     text = printed(executed)
     if len(atlas.epochs) == 1:

@@ -31,6 +31,7 @@ def test_training_starts_where_the_run_ended(
         torch.testing.assert_close(own[name], given[name], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_it_is_tested_again_without_the_run_that_it_began_from(
     tiny, trained_runs, run_training, tmp_path
 ) -> None:

@@ -135,6 +135,7 @@ def test_a_bug_is_no_bad_input(script, tmp_path: Path) -> None:
     assert list((tmp_path / "here").glob("outputs/vision/*/.hydra"))
 
 
+@pytest.mark.slow
 def test_what_lightning_refuses_is_a_sentence(script, tmp_path: Path) -> None:
     path = script("from lightning.pytorch import Trainer; Trainer(fast_dev_run=-1)")
     done = run_script([path, "task=vision"], tmp_path / "here")
@@ -163,6 +164,7 @@ def test_an_interrupt_is_quiet(script, tmp_path: Path) -> None:
     assert errors == "interrupted\n"
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_says_what_was_kept(tiny, tmp_path: Path) -> None:
     process = start_training(
         tiny["vision"],

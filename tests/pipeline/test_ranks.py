@@ -76,6 +76,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
+@pytest.mark.slow
 def test_the_weights_are_those_of_one_process(job, both) -> None:
     one, two = (weights(run) for run in job)
     assert one.keys() == two.keys()
@@ -85,6 +86,7 @@ def test_the_weights_are_those_of_one_process(job, both) -> None:
     assert not torch.allclose(other["model.head.weight"], one["model.head.weight"], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_metrics_count_every_sample_once(job) -> None:
     one, two = (json.loads((run / "result.json").read_text()) for run in job)
     assert np.sum(two["test/confusion_matrix"]) == two["num_test_samples"]
@@ -92,6 +94,7 @@ def test_metrics_count_every_sample_once(job) -> None:
         np.testing.assert_allclose(two[name], one[name], atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_atlas_holds_every_sample_once(job) -> None:
     one, two = (open_atlas(run) for run in job)
     assert len(two) == len(one)
@@ -101,6 +104,7 @@ def test_the_atlas_holds_every_sample_once(job) -> None:
         np.testing.assert_allclose(two.sample(sample.sample_id).maps, sample.maps, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", ["two", "sharded"])
 def test_one_folder_and_log_for_each_job_and_nothing_twice(ranks, both) -> None:
     sweep, done = both[ranks]
@@ -113,6 +117,7 @@ def test_one_folder_and_log_for_each_job_and_nothing_twice(ranks, both) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", ["two", "sharded"])
 def test_one_process_evaluates_what_two_have_trained(ranks, both) -> None:
     run = both[ranks][0] / "optimizer.lr-0.1"
@@ -134,6 +139,7 @@ def start(
     return process, other
 
 
+@pytest.mark.slow
 def test_all_ranks_end_when_one_is_killed(tiny, tmp_path: Path) -> None:
     process, other = start(tiny, tmp_path)
     os.kill(other, signal.SIGKILL)
@@ -159,6 +165,7 @@ def test_a_sweep_goes_on_when_one_rank_of_a_job_is_lost(tiny, tmp_path: Path) ->
     assert "1 job gave no result" in errors
 
 
+@pytest.mark.slow
 def test_no_rank_outlives_the_first(tiny, tmp_path: Path) -> None:
     process, other = start(tiny, tmp_path)
     left = psutil.Process(other)
@@ -200,6 +207,7 @@ def test_as_many_processes_as_devices(
     assert num_processes(compose_train(["task=vision", *chosen], tmp_path)) == count
 
 
+@pytest.mark.slow
 def test_two_ranks_save_and_end_together(tiny, tmp_path: Path) -> None:
     """One of them is told to; both go on later, from the same step."""
     chosen = [*overrides("vision", tiny), *RUNS["two"], "resume=auto"]
@@ -361,6 +369,7 @@ def test_a_sharded_run_goes_on(tiny, tmp_path: Path) -> None:
         torch.testing.assert_close(weights(cut)[name], values, rtol=0, atol=1e-6, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.gpu
 @pytest.mark.parametrize("trainer", ["gpu", "ddp", "fsdp"])
 def test_gpus_train_in_bfloat16(trainer, tiny, tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def test_the_recorded_epochs_go_on_too(command, whole, tmp_path: Path) -> None:
     assert {len(list(atlas.samples(epoch))) for epoch in recorded_epochs} == {3}
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_as_it_is(command, whole, tmp_path: Path) -> None:
     run = whole[0]
     before = {path: path.stat().st_mtime_ns for path in run.glob("*.json")}
@@ -160,6 +161,7 @@ def test_a_signal_saves_and_ends(number, code, words, command, whole, tmp_path: 
     is_as_if_nothing_had_happened(run, whole[0])
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_leaves_at_once(tiny, tmp_path: Path) -> None:
     process = start_training([*tiny["vision"], "data.batch_size=64"], tmp_path, epoch=2)
     process.send_signal(signal.SIGSTOP)  # both are there before the step ends
@@ -263,6 +265,7 @@ def test_two_processes_never_write_one_run(command, tmp_path: Path) -> None:
     assert "Another process is writing" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_in_a_sentence(tiny, tmp_path: Path) -> None:
     arguments = ["train.py", *tiny["vision"], "optimizer=sgd", "optimizer.lr=1e30"]
     done = run_script([*arguments, "trainer.gradient_clip_val=null"], tmp_path)
@@ -285,6 +288,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_out_of_memory_says_what_to_lower(tiny, repository: Path, tmp_path: Path) -> None:
     limited = tmp_path / "limited.py"
     limited.write_text(LIMITED)

@@ -86,6 +86,7 @@ def failing_sweep(tiny, tmp_path_factory) -> tuple[Path, list[str], str]:
     return folder, command, done.stderr
 
 
+@pytest.mark.slow
 def test_a_failed_job_does_not_end_the_sweep(failing_sweep) -> None:
     folder, _, errors = failing_sweep
     sweep = the_sweep(folder)
@@ -100,6 +101,7 @@ def test_a_failed_job_does_not_end_the_sweep(failing_sweep) -> None:
     assert (sweep / "sweep.csv").is_file()
 
 
+@pytest.mark.slow
 def test_the_same_sweep_skips_what_is_finished(failing_sweep) -> None:
     folder, command, _ = failing_sweep
     sweep = the_sweep(folder)
@@ -112,6 +114,7 @@ def test_the_same_sweep_skips_what_is_finished(failing_sweep) -> None:
     assert when_written(sweep) == before
 
 
+@pytest.mark.slow
 def test_a_sweep_of_another_command_is_another_sweep(failing_sweep, tmp_path: Path) -> None:
     folder, command, _ = failing_sweep
     sweep = the_sweep(folder)
