@@ -10,8 +10,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from attention_atlas.atlas.schema import array_specs
-from attention_atlas.atlas.storage.codecs import cut, encode
-from attention_atlas.atlas.storage.zarr_metadata import array_json, group_json
+from attention_atlas.atlas.storage.codecs import array_json, cut, encode, group_json
 
 
 def compressor(dtype: str) -> ZstdCodec:

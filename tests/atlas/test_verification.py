@@ -9,7 +9,7 @@ import made_atlases
 import pytest
 
 from attention_atlas.atlas import open_atlas
-from attention_atlas.atlas.storage.digests import array_digest, chunk_digest
+from attention_atlas.atlas.storage.codecs import array_digest, chunk_digest
 
 
 @pytest.fixture

@@ -24,12 +24,11 @@ from attention_atlas.atlas.schema import (
 )
 from attention_atlas.atlas.storage.append import StoredRank, check_same, read_rank
 from attention_atlas.atlas.storage.background_writer import Background
-from attention_atlas.atlas.storage.digests import ATTRIBUTE
+from attention_atlas.atlas.storage.codecs import DIGESTS, group_json
 from attention_atlas.atlas.storage.files import open_files
 from attention_atlas.atlas.storage.group_writer import RankWriting
 from attention_atlas.atlas.storage.locations import Location
 from attention_atlas.atlas.storage.row_buffer import Flush
-from attention_atlas.atlas.storage.zarr_metadata import group_json
 from attention_atlas.errors import InputError
 
 ROWS_PER_FLUSH = 128
@@ -161,7 +160,7 @@ class AtlasWriter:
             "finished": finished,
         }
         digests = self._group.digests() if finished else None
-        return state if digests is None else state | {ATTRIBUTE: digests}
+        return state if digests is None else state | {DIGESTS: digests}
 
     def add(self, samples: Iterable[CapturedSample]) -> None:
         """Take samples one by one; whenever `rows_per_flush` have gathered they are committed.

@@ -22,7 +22,7 @@ from attention_atlas.cli.commands.record import record
 from attention_atlas.cli.commands.show import show
 from attention_atlas.cli.commands.stats import stats
 from attention_atlas.cli.commands.sweep import sweep
-from attention_atlas.cli.safe_output import Shown
+from attention_atlas.cli.console import Shown
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import find_run
 

@@ -1,10 +1,13 @@
-"""The inputs that arguments of a command stand for, found before anything slow begins."""
+"""Inputs named by the arguments of a command, and which texts the model cut."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from attention_atlas.cli.safe_output import Shown
+import numpy as np
+
+from attention_atlas.cli.console import Shown
 from attention_atlas.config.untrusted import read_run
 from attention_atlas.data.user_inputs import UserInput, collect_inputs, count_skipped_files
 from attention_atlas.errors import InputError
@@ -56,3 +59,21 @@ def _read_lines() -> list[str]:
         return sys.stdin.read().splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"Standard input is not UTF-8 text: {error.reason}.") from error
+
+
+if TYPE_CHECKING:
+    from attention_atlas.atlas import Sample
+
+NO_MORE = "the model takes no more tokens"
+
+
+def characters_read(sample: "Sample", max_tokens: int | None) -> int:
+    """Where the last token ends, of a text of more tokens than the model takes."""
+    if max_tokens is None or sample.length < max_tokens:
+        return len(sample.text)
+    return int(np.nanmax(sample.boxes[:, 1]))
+
+
+def is_cut(sample: "Sample", max_tokens: int | None) -> bool:
+    """Whether more of its text follows than blanks."""
+    return characters_read(sample, max_tokens) < len(sample.text.rstrip())

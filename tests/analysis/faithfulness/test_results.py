@@ -14,9 +14,9 @@ from scipy import stats
 from attention_atlas.analysis.faithfulness import METRICS, Faithfulness
 from attention_atlas.analysis.faithfulness.figures import attributions_figure, faithfulness_figure
 from attention_atlas.analysis.faithfulness.measure import measure
-from attention_atlas.analysis.faithfulness.randomisation import cascade
 from attention_atlas.analysis.faithfulness.removal.text import MaskRemoval
 from attention_atlas.analysis.faithfulness.result import bootstrap
+from attention_atlas.analysis.faithfulness.scores import cascade
 from attention_atlas.analysis.faithfulness.verdict import verdict
 from attention_atlas.atlas import open_atlas
 from attention_atlas.encoder import Classifier

@@ -5,15 +5,13 @@ import pytest
 
 from attention_atlas.analysis.heads.per_sample import (
     as_shares,
+    between,
     distance,
     entropy,
     entropy_of_shares,
+    input_places,
     maximum,
     sink_score,
-)
-from attention_atlas.analysis.heads.token_positions import (
-    between,
-    input_places,
     token_places,
 )
 from attention_atlas.atlas.token_boxes import stands_in_input

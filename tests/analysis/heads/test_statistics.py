@@ -10,7 +10,7 @@ import pytest
 
 from attention_atlas.analysis.heads import STATISTICS, head_statistics
 from attention_atlas.analysis.heads.figure import heads_figure
-from attention_atlas.analysis.heads.moments import Moments
+from attention_atlas.analysis.heads.per_sample import Moments
 from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
 

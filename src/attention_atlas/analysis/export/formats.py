@@ -1,12 +1,16 @@
-"""The forms of export: their endings, and what they are of."""
+"""Export formats: their file suffixes, and what they contain."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from attention_atlas.analysis.figures import sample_figure, save_figure
+from attention_atlas.analysis.token_weights import name_of, pick
 from attention_atlas.atlas import Atlas, Sample
 from attention_atlas.errors import InputError
-from attention_atlas.output_files import check_output
+from attention_atlas.output_files import check_output, draft
 
 WHATS = ("tokens", "readout", "maps", "statistics")
 """What a table of comma-separated values may hold."""
@@ -86,7 +90,7 @@ def export(
     if what is not None:
         _check_what(what, name)
     if name == "png":
-        from attention_atlas.analysis.export.picture import write_picture
+        from attention_atlas.analysis.export.formats import write_picture
 
         write_picture(atlas, samples[0], path)
     elif name == "html":
@@ -102,11 +106,11 @@ def export(
 
         write_arrays(atlas, samples, path, progress)
     elif name == "netcdf":
-        from attention_atlas.analysis.export.netcdf import write_netcdf
+        from attention_atlas.analysis.export.arrays import write_netcdf
 
         write_netcdf(atlas, samples, path, progress)
     else:
-        from attention_atlas.analysis.export.bertviz import write_bertviz
+        from attention_atlas.analysis.export.formats import write_bertviz
 
         write_bertviz(samples[0], path)
     return list(samples)
@@ -120,3 +124,25 @@ def _check_what(what: str, name: str) -> None:
             f"Which rows there are ({what}) can be chosen for csv alone, and this is {name}: end "
             "the file in .csv, or leave the choice out."
         )
+
+
+def write_bertviz(sample: Sample, path: Path) -> None:
+    """Write `attention`, a tuple of L tensors [1, H, K, K], and `tokens`, a list of K texts.
+
+    Raises:
+        InputError: If the sample keeps no full maps, or its encoder has no layers.
+    """
+    maps = sample.read_maps()
+    if not len(maps):
+        raise InputError("This run has no map of a layer to write: its encoder has no layers.")
+    import torch
+
+    attention = tuple(torch.from_numpy(layer[None].astype(np.float32)) for layer in maps)
+    tokens = [name_of(token) for token in sample.tokens]
+    with draft(path) as unfinished:
+        torch.save({"attention": attention, "tokens": tokens}, unfinished)
+
+
+def write_picture(atlas: Atlas, sample: Sample, path: Path) -> None:
+    """Draw the readout row, or the last layer where the readout has no attention."""
+    save_figure(sample_figure(atlas.attributes, sample, pick(sample)), path)

@@ -6,17 +6,16 @@ Letters of shapes: B batch, K tokens of the layout, N samples.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from attention_atlas.analysis.faithfulness.batches import cut, select
 from attention_atlas.analysis.faithfulness.explain import Explain, Explainer
 from attention_atlas.analysis.faithfulness.metrics import mean_of_known
-from attention_atlas.analysis.faithfulness.probe import MAX_TOKENS, Probe, evaluating
-from attention_atlas.analysis.faithfulness.randomisation import likeness_to_untrained
+from attention_atlas.analysis.faithfulness.probe import MAX_TOKENS, Probe, cut, evaluating, select
 from attention_atlas.analysis.faithfulness.removal import Removal
 from attention_atlas.analysis.faithfulness.result import LEAST_TO_JUDGE, Faithfulness
 from attention_atlas.analysis.faithfulness.scores import (
     LEAVE_ONE_OUT,
     Options,
     Scores,
+    likeness_to_untrained,
     score_batch,
 )
 from attention_atlas.encoder import Classifier

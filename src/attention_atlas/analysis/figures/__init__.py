@@ -8,8 +8,8 @@ black and white, which stands out from all of them.
 from attention_atlas.analysis.figures.comparison import comparison_figure
 from attention_atlas.analysis.figures.gallery import gallery_figure
 from attention_atlas.analysis.figures.sample import sample_figure
-from attention_atlas.analysis.figures.saving import FIGURE_SUFFIXES, save_figure
-from attention_atlas.analysis.figures.scale import COLOURS, SIGNED_COLOURS
+from attention_atlas.analysis.figures.save import FIGURE_SUFFIXES, save_figure
+from attention_atlas.analysis.figures.style import COLOURS, SIGNED_COLOURS
 
 __all__ = [
     "COLOURS",

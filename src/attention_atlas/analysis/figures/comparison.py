@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, FigureBase
 
-from attention_atlas.analysis.figures.image import draw_image_weights, draw_pixels
-from attention_atlas.analysis.figures.scale import few_ticks, scale_of_rows
+from attention_atlas.analysis.figures.inputs import draw_image_weights, draw_pixels
+from attention_atlas.analysis.figures.style import few_ticks, scale_of_rows
 from attention_atlas.analysis.token_weights import pick
 from attention_atlas.atlas import Atlas, Sample
 

@@ -3,7 +3,7 @@
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from attention_atlas.analysis.figures.panel import (
+from attention_atlas.analysis.figures.sample import (
     COLOUR_BAR_WIDTH,
     HEADING_HEIGHT,
     draw_panel,

@@ -1,25 +1,107 @@
-"""The figure of one sample."""
+"""Figure of one sample: its input, its weights, their colour bar, and a title."""
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.image import AxesImage
 
-from attention_atlas.analysis.figures.panel import (
-    COLOUR_BAR_WIDTH,
-    HEADING_HEIGHT,
-    draw_panel,
-    shortened,
-    words_of_view,
+from attention_atlas.analysis.figures.inputs import (
+    draw_image_weights,
+    draw_pixels,
+    draw_sound_weights,
+    draw_spectrogram,
+    label_pixels,
+    label_sound,
 )
+from attention_atlas.analysis.figures.style import bar_label
 from attention_atlas.analysis.figures.text import (
     LINE_HEIGHT,
     TEXT_SIZE,
     break_lines,
+    draw_text,
     letters_per_line,
+    lines_per_panel,
     pieces_of,
     width_of_lines,
 )
-from attention_atlas.analysis.token_weights import View
+from attention_atlas.analysis.token_weights import OUTSIDE, View
 from attention_atlas.atlas import AtlasAttributes, Sample
+
+MOST_NAMES = 3  # of tokens outside the input, in a title
+HEADING_HEIGHT = 0.75  # inches of the title
+COLOUR_BAR_WIDTH = 1.0  # inches with its label
+
+
+def draw_panel(
+    panel: FigureBase,
+    attributes: AtlasAttributes,
+    sample: Sample,
+    view: View,
+    size: tuple[float, float],
+    text_size: float,
+) -> None:
+    """Draw a sample into a panel of this size in inches; `text_size` in points is of a text."""
+    if attributes.token_layout == "character_span":
+        columns = letters_per_line(size[0] - COLOUR_BAR_WIDTH, text_size)
+        room = lines_per_panel(size[1] - HEADING_HEIGHT, text_size)
+        text_axes = panel.subplots()
+        drawn: ScalarMappable = draw_text(text_axes, sample, view, columns, room, text_size)
+        axes = [text_axes]
+    elif attributes.token_layout == "patch_box":
+        drawn, axes = _draw_image(panel, sample, view)
+    else:
+        drawn, axes = _draw_sound(panel, attributes, sample, view)
+    if attributes.token_layout == "patch_box":
+        # Images keep their shape, and a bar inside their axes stays as high as they are.
+        bar = panel.colorbar(drawn, cax=axes[-1].inset_axes((1.04, 0.0, 0.05, 1.0)))
+    else:
+        bar = panel.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02, aspect=30)
+    bar.set_label(bar_label(view), fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+
+
+def words_of_view(sample: Sample, view: View) -> str:
+    """Say what weights are shown, and how much of them no picture can show."""
+    tokens, hidden = sample.tokens, dict[str, float]()
+    for token in np.flatnonzero(~sample.stands_in_input).tolist():
+        where = f"on {tokens[token]}" if tokens[token] else OUTSIDE
+        hidden[where] = hidden.get(where, 0.0) + float(view.weights[token])
+    if len(hidden) > MOST_NAMES:
+        hidden = {OUTSIDE: sum(hidden.values())}
+    style = "z.2f" if view.signed else ".0%"
+    shares = [f"{share:{style}} {where}" for where, share in hidden.items() if share]
+    elsewhere = f" ({', '.join(shares)})" if shares and view.is_attention else ""
+    return "; ".join([view.description + elsewhere, *view.notes])
+
+
+def shortened(line: str, columns: int) -> str:
+    """Return the line, or its beginning and an ellipsis."""
+    return line if len(line) <= columns else line[: columns - 1] + "…"
+
+
+def _draw_image(panel: FigureBase, sample: Sample, view: View) -> tuple[AxesImage, list[Axes]]:
+    """Draw the image, and beside it the map with the outlines of the image."""
+    left, right = panel.subplots(1, 2, sharex=True, sharey=True)
+    draw_pixels(left, sample, view)
+    drawn = draw_image_weights(right, sample, view)
+    label_pixels(left)
+    label_pixels(right, rows=False)
+    return drawn, [left, right]
+
+
+def _draw_sound(
+    panel: FigureBase, attributes: AtlasAttributes, sample: Sample, view: View
+) -> tuple[AxesImage, list[Axes]]:
+    """Draw the spectrogram, and below it the map with the outlines of the sound."""
+    upper, lower = panel.subplots(2, 1, sharex=True, sharey=True)
+    draw_spectrogram(upper, attributes, sample, view)
+    drawn = draw_sound_weights(lower, attributes, sample, view)
+    label_sound(upper, attributes, seconds=False)
+    label_sound(lower, attributes)
+    return drawn, [upper, lower]
+
 
 SIZES = {"patch_box": (7.2, 3.6), "time_frequency_box": (7.2, 4.4)}  # inches
 SMALLEST_WIDTH, LARGEST_WIDTH = 3.0, 8.0  # of a text, whose size follows from its lines

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from rich.cells import cell_len
 
-from attention_atlas.analysis.figures.scale import FRAME, scale_of_view
+from attention_atlas.analysis.figures.style import FRAME, scale_of_view
 from attention_atlas.analysis.token_weights import View, shown_text
 from attention_atlas.atlas import Sample
 

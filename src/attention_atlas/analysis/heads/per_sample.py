@@ -1,4 +1,4 @@
-"""Statistics of the maps of one sample, with few passes over them.
+"""Statistics of the maps of one sample, and their moments over samples.
 
 Shapes: L layers, H heads, Q queries, K keys.
 """
@@ -7,6 +7,53 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from attention_atlas.atlas.token_boxes import stands_in_input
+
+INPUT_UNITS = {
+    "character_span": "characters",
+    "patch_box": "pixels",
+    "time_frequency_box": "seconds",
+}
+
+
+def token_places(boxes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return where each token stands on the grid of tokens, [K, axes]; NaN for nowhere.
+
+    Characters make a line, whose steps are tokens; boxes make a grid of rows and columns.
+    """
+    filled = stands_in_input(boxes)
+    axes = 1 if boxes.shape[1] == 2 else 2
+    places = np.full((len(boxes), axes), np.nan, dtype=np.float32)
+    if boxes.shape[1] == 2:
+        places[filled, 0] = np.flatnonzero(filled)
+        return places
+    for axis in range(axes):
+        _, step = np.unique(boxes[filled, axis], return_inverse=True)
+        places[filled, axis] = step
+    return places
+
+
+def input_places(boxes: npt.NDArray[Any], token_layout: str) -> npt.NDArray[np.float32]:
+    """Return the centre of each token in the unit of `INPUT_UNITS`, [K, axes]; NaN for nowhere.
+
+    Of a time-frequency box it is the time alone, because seconds and hertz do not add up.
+    """
+    axes = boxes.shape[1] // 2
+    edges = boxes.astype(np.float32)
+    centres: npt.NDArray[np.float32] = (edges[:, :axes] + edges[:, axes:]) / np.float32(2)
+    if token_layout == "time_frequency_box":
+        centres = centres[:, :1]
+    centres[~stands_in_input(boxes)] = np.nan
+    return centres
+
+
+def between(places: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the Euclidean distance of each pair of tokens, [K, K]; NaN where one is nowhere."""
+    steps = places[:, None] - places[None]
+    distance: npt.NDArray[np.float32] = np.sqrt(np.square(steps).sum(axis=-1))
+    return distance
+
 
 Maps = npt.NDArray[np.float32]
 PerHead = npt.NDArray[np.float32]
@@ -101,3 +148,36 @@ def _mean(values: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]
     """Average; 0 over nothing, as for a sample without tokens."""
     mean: npt.NDArray[np.float32] = values.sum(axis=axis) / max(values.shape[axis], 1)
     return mean
+
+
+class Moments:
+    """Mean and deviation over samples, in one pass (Welford 1962).
+
+    A value that is NaN does not count.
+
+    Args:
+        shape: Of the values of one sample.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.count = np.zeros(shape, dtype=np.int64)
+        self._mean = np.zeros(shape)
+        self._squares = np.zeros(shape)
+
+    def add(self, values: npt.NDArray[np.floating]) -> None:
+        """Add the values of one sample."""
+        known = ~np.isnan(values)
+        self.count += known
+        step = np.where(known, values - self._mean, 0.0)
+        self._mean += step / np.maximum(self.count, 1)
+        self._squares += step * np.where(known, values - self._mean, 0.0)
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Mean; NaN where nothing counted."""
+        return np.where(self.count > 0, self._mean, np.nan)
+
+    @property
+    def deviation(self) -> npt.NDArray[np.float64]:
+        """Standard deviation over samples (of the population: divided by their number)."""
+        return np.where(self.count > 0, np.sqrt(self._squares / np.maximum(self.count, 1)), np.nan)

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from attention_atlas.analysis.heads import per_sample
-from attention_atlas.analysis.heads.moments import Moments
-from attention_atlas.analysis.heads.token_positions import (
+from attention_atlas.analysis.heads.per_sample import (
     INPUT_UNITS,
+    Moments,
     between,
     input_places,
     token_places,

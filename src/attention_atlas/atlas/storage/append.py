@@ -14,7 +14,7 @@ from attention_atlas.atlas.schema import (
     array_specs,
 )
 from attention_atlas.atlas.storage.array_reader import StoredArray
-from attention_atlas.atlas.storage.digests import ATTRIBUTE
+from attention_atlas.atlas.storage.codecs import DIGESTS
 from attention_atlas.atlas.storage.files import Files
 from attention_atlas.atlas.storage.group_reader import Rank
 from attention_atlas.atlas.storage.locations import Location
@@ -105,7 +105,7 @@ def read_rank(
             known = sizes.get(dimension, size)
             sizes[dimension] = min(known, size) if dimension in GROWING_DIMENSIONS else size
             steps[dimension] = step
-    kept = rank.attributes.get(ATTRIBUTE)
+    kept = rank.attributes.get(DIGESTS)
     return StoredRank(
         specs=specs,
         arrays=arrays,

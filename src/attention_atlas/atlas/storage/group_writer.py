@@ -8,13 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from attention_atlas.atlas.schema import COMMIT_ARRAYS, METADATA, ArraySpec
-from attention_atlas.atlas.storage import digests
 from attention_atlas.atlas.storage.array_reader import StoredArray
-from attention_atlas.atlas.storage.codecs import cut, encode
+from attention_atlas.atlas.storage.codecs import (
+    SEPARATOR,
+    array_digest,
+    array_json,
+    chunk_digest,
+    cut,
+    encode,
+    group_json,
+)
 from attention_atlas.atlas.storage.files import Files
 from attention_atlas.atlas.storage.locations import DRAFT
 from attention_atlas.atlas.storage.row_buffer import Flush
-from attention_atlas.atlas.storage.zarr_metadata import SEPARATOR, array_json, group_json
 from attention_atlas.errors import InputError
 
 LARGEST_MAP_CHUNK = 4 * 2**20  # bytes; the maps of a larger sample are cut into layers
@@ -137,7 +143,7 @@ class RankWriting:
         """Return the digest of every array, or None if they are not kept."""
         if self._digests is None:
             return None
-        return {name: digests.array_digest(self._digests.get(name, {})) for name in self._arrays}
+        return {name: array_digest(self._digests.get(name, {})) for name in self._arrays}
 
     def _write_metadata(self, name: str) -> None:
         array = self._arrays[name]
@@ -155,7 +161,7 @@ class RankWriting:
 
     def _keep_digest(self, name: str, key: str, content: bytes) -> None:
         if self._digests is not None:
-            self._digests.setdefault(name, {})[key] = digests.chunk_digest(content)
+            self._digests.setdefault(name, {})[key] = chunk_digest(content)
 
 
 def _chunks_of(name: str, spec: ArraySpec, steps: Mapping[str, int]) -> tuple[int, ...]:

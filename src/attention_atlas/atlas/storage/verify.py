@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from attention_atlas.atlas.schema import MAP_DTYPES, METADATA, AtlasAttributes, array_specs
 from attention_atlas.atlas.storage.array_reader import DamagedChunkError, Numbers, StoredArray
-from attention_atlas.atlas.storage.digests import ATTRIBUTE, array_digest, chunk_digest
+from attention_atlas.atlas.storage.codecs import DIGESTS, array_digest, chunk_digest
 from attention_atlas.atlas.storage.files import Files
 from attention_atlas.atlas.storage.group_reader import Rank
 from attention_atlas.atlas.storage.locations import DRAFT, Location
@@ -60,7 +60,7 @@ def verify(
     found = Verification(location)
     names = sorted(array_specs(attributes, MAP_DTYPES[0]))
     for rank in ranks:
-        kept = rank.attributes.get(ATTRIBUTE)
+        kept = rank.attributes.get(DIGESTS)
         digests = kept if isinstance(kept, dict) else {}
         if not digests:
             found.without_digests.append(rank.name)

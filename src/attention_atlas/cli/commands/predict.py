@@ -125,7 +125,7 @@ def _described(
     max_tokens: int | None,
 ) -> dict[str, Any]:
     from attention_atlas.cli.attributions import describe_sample
-    from attention_atlas.cli.truncation import characters_read
+    from attention_atlas.cli.inputs import characters_read
 
     chances = sample.probabilities
     return {
@@ -150,7 +150,7 @@ def _draw(
     max_tokens: int | None,
 ) -> None:
     from attention_atlas.analysis.terminal import draw_weights
-    from attention_atlas.cli.truncation import NO_MORE, characters_read, is_cut
+    from attention_atlas.cli.inputs import NO_MORE, characters_read, is_cut
 
     console = make_console()
     for sample, view in views:
@@ -171,8 +171,8 @@ def _tabulate(
     views: list[tuple["Sample", "View"]],
     max_tokens: int | None,
 ) -> None:
+    from attention_atlas.cli.inputs import NO_MORE, is_cut
     from attention_atlas.cli.tables import print_table
-    from attention_atlas.cli.truncation import NO_MORE, is_cut
 
     is_text = atlas.attributes.token_layout == "character_span"
     folder = "" if is_text else _common_folder(names.values())

@@ -10,14 +10,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from attention_atlas.analysis.figures.image import draw_image_weights, draw_pixels, label_pixels
-from attention_atlas.analysis.figures.panel import shortened
-from attention_atlas.analysis.figures.scale import few_ticks
-from attention_atlas.analysis.figures.sound import (
+from attention_atlas.analysis.figures.inputs import (
+    draw_image_weights,
+    draw_pixels,
     draw_sound_weights,
     draw_spectrogram,
+    label_pixels,
     label_sound,
 )
+from attention_atlas.analysis.figures.sample import shortened
+from attention_atlas.analysis.figures.style import few_ticks
 from attention_atlas.analysis.figures.text import (
     LINE_HEIGHT,
     break_lines,

@@ -1,14 +1,48 @@
-"""Draw a spectrogram and the weights of its tokens, on axes in seconds and hertz."""
+"""Draw images and spectrograms, and the weights of their tokens over them."""
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
-from attention_atlas.analysis.figures.marks import frame_box, outline
-from attention_atlas.analysis.figures.scale import scale_of_view
-from attention_atlas.analysis.token_weights import View, over_spectrogram
+from attention_atlas.analysis.figures.style import frame_box, outline, scale_of_view
+from attention_atlas.analysis.token_weights import View, over_image, over_spectrogram
 from attention_atlas.atlas import AtlasAttributes, Sample
+
+
+def draw_pixels(axes: Axes, sample: Sample, view: View | None = None) -> None:
+    """Draw an image as it is; with a view its query is framed."""
+    image = sample.image
+    shown = image if image.shape[2] == 3 else image[:, :, 0]
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=255)
+    if view is not None:
+        _frame_patch(axes, sample, view)
+
+
+def draw_image_weights(axes: Axes, sample: Sample, view: View) -> AxesImage:
+    """Draw the weights over the pixels of an image, with its outlines and its query framed."""
+    heat = over_image(sample, view.weights)
+    drawn = axes.imshow(heat, interpolation="nearest", **scale_of_view(view))
+    outline(axes, sample.image.mean(axis=2))
+    _frame_patch(axes, sample, view)
+    return drawn
+
+
+def label_pixels(axes: Axes, rows: bool = True) -> None:
+    """Label the axes of an image."""
+    axes.set_xlabel("column (pixels)", fontsize=8)
+    if rows:
+        axes.set_ylabel("row (pixels)", fontsize=8)
+    axes.tick_params(labelsize=7)
+
+
+def _frame_patch(axes: Axes, sample: Sample, view: View) -> None:
+    if view.query is None or np.isnan(sample.boxes[view.query]).any():
+        return
+    # Pixel i reaches from i - 0.5 to i + 0.5 of the axes.
+    top, left, bottom, right = (sample.boxes[view.query] - 0.5).tolist()
+    frame_box(axes, left, right, top, bottom)
+
 
 HERTZ_TICKS = (0, 250, 500, 1000, 2000, 4000, 8000, 16000)
 
@@ -25,7 +59,7 @@ def draw_spectrogram(
         aspect="auto",
     )
     if view is not None:
-        _frame_query(axes, attributes, sample, view)
+        _frame_region(axes, attributes, sample, view)
 
 
 def draw_sound_weights(
@@ -41,7 +75,7 @@ def draw_sound_weights(
         **scale_of_view(view),
     )
     outline(axes, sample.spectrogram.astype(np.float32), attributes.frame_seconds or 0.0)
-    _frame_query(axes, attributes, sample, view)
+    _frame_region(axes, attributes, sample, view)
     return drawn
 
 
@@ -67,7 +101,7 @@ def _bands(hertz: list[int] | list[float], frequencies: npt.NDArray[np.float64])
     return bands
 
 
-def _frame_query(axes: Axes, attributes: AtlasAttributes, sample: Sample, view: View) -> None:
+def _frame_region(axes: Axes, attributes: AtlasAttributes, sample: Sample, view: View) -> None:
     if view.query is None or np.isnan(sample.boxes[view.query]).any():
         return
     start, low, end, high = sample.boxes[view.query].tolist()
