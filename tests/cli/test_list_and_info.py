@@ -25,12 +25,14 @@ def test_list(printed):
 
 
 @pytest.mark.parametrize("columns", [60, 75, 100, 200])
-def test_list_keeps_all_names_whole(printed, columns):
+def test_list_fits_the_terminal(printed, columns):
     lines = printed("list", columns=columns).splitlines()
     assert max(map(len, lines)) <= columns
-    for cell in ("outputs/nlp/one", "movie_reviews", "spoken_commands", "scaled_dot", "87.50 %"):
-        assert any(cell in line for line in lines)
-    assert (lines[0].split() == HEADINGS) == (columns >= 100)
+    assert any("87.50 %" in line for line in lines)
+    if columns >= 100:
+        assert lines[0].split() == HEADINGS
+        for cell in ("outputs/nlp/one", "movie_reviews", "spoken_commands", "scaled_dot"):
+            assert any(cell in line for line in lines)
 
 
 def test_piped_list_has_a_line_for_each_run_however_long_its_name(printed, runs, tmp_path):
@@ -38,7 +40,7 @@ def test_piped_list_has_a_line_for_each_run_however_long_its_name(printed, runs,
     shutil.copytree(runs / "outputs" / "nlp" / "one", long)
     lines = printed("list", tmp_path).splitlines()
     assert len(lines) == 2
-    assert lines[1].split()[0] == str(long)
+    assert lines[1].split("\t")[0] == str(long)
 
 
 def test_list_as_json_and_with_a_broken_run(printed, runs, tmp_path):

@@ -22,13 +22,13 @@ def run_of(task: str) -> str:
 def test_every_head_has_a_row(printed, runs, task):
     words = printed("stats", run_of(task))
     lines = [line for line in words.splitlines() if ", head " in line]
-    labels = [line.split("  ")[0] for line in lines]
+    labels = [line.split("\t")[0] for line in lines]
     assert labels == [
         f"{place}, head {head}" for place in ("layer 0", "layer 1", "readout") for head in range(4)
     ]
     mean = head_statistics(open_atlas(runs / run_of(task))).mean["entropy"]
     first = next(line for line in lines if line.startswith("layer 1, head 2"))
-    assert float(first.split()[4]) == pytest.approx(mean[1, 2], rel=1e-2)
+    assert float(first.split("\t")[1].split()[0]) == pytest.approx(mean[1, 2], rel=1e-2)
     unit = {"nlp": "distance characters", "vision": "distance pixels", "speech": "distance seconds"}
     assert unit[task] in words
 
@@ -36,8 +36,8 @@ def test_every_head_has_a_row(printed, runs, task):
 def test_means_of_layers(printed, runs):
     statistics = head_statistics(open_atlas(runs / run_of("vision")))
     lines = printed("stats", run_of("vision"), "--by", "layer").splitlines()
-    assert [line.split("  ")[0] for line in lines[:4]] == ["layer", "layer 0", "layer 1", "readout"]
-    entropy = float(lines[1].split()[2])
+    assert [line.split("\t")[0] for line in lines[:4]] == ["layer", "layer 0", "layer 1", "readout"]
+    entropy = float(lines[1].split("\t")[1])
     assert entropy == pytest.approx(statistics.mean["entropy"][0].mean(), rel=1e-2)
 
 
@@ -55,7 +55,7 @@ def test_similarity(printed, runs, measure):
     np.testing.assert_allclose(shown["head_similarity"], head_similarity(atlas, measure))
     np.testing.assert_allclose(shown["layer_agreement"], layer_agreement(atlas))
     words = printed("stats", run_of("speech"), "--similarity", measure)
-    assert "0.0   0.1   0.2   0.3   1.0" in words
+    assert "0.0\t0.1\t0.2\t0.3\t1.0" in words
     assert "Agreement of layers" in words
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from attention_atlas.analysis.attributions import METHODS
 from attention_atlas.analysis.faithfulness import METRICS, Faithfulness
-from attention_atlas.analysis.faithfulness.verdict import verdict
+from attention_atlas.analysis.faithfulness.result import verdict
 from attention_atlas.atlas import open_atlas
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.faithfulness import (

@@ -14,7 +14,6 @@ from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.analysis.faithfulness.figures import faithfulness_figure
 from attention_atlas.analysis.faithfulness.measure import measure
 from attention_atlas.analysis.faithfulness.removal import build_removal
-from attention_atlas.analysis.faithfulness.verdict import verdict
 from attention_atlas.analysis.figures import save_figure
 from attention_atlas.analysis.heads.importance import HeadImportance, head_importance
 from attention_atlas.errors import InputError
@@ -68,8 +67,7 @@ def measure_run(
     save_figure(faithfulness_figure(measured), (folder / FAITHFULNESS).with_suffix(".png"))
     with draft((folder / FAITHFULNESS).with_suffix(".csv")) as unfinished:
         unfinished.write_text(_as_csv(measured.rows()), encoding="utf-8")
-    content = {"verdict": verdict(measured), "num_samples_asked_for": num_samples}
-    content |= measured.to_json()
+    content = measured.to_json() | {"num_samples_asked_for": num_samples}
     write_json(folder / FAITHFULNESS, content)
     return measured
 

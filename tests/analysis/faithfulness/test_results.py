@@ -15,9 +15,8 @@ from attention_atlas.analysis.faithfulness import METRICS, Faithfulness
 from attention_atlas.analysis.faithfulness.figures import attributions_figure, faithfulness_figure
 from attention_atlas.analysis.faithfulness.measure import measure
 from attention_atlas.analysis.faithfulness.removal.text import MaskRemoval
-from attention_atlas.analysis.faithfulness.result import bootstrap
+from attention_atlas.analysis.faithfulness.result import bootstrap, verdict
 from attention_atlas.analysis.faithfulness.scores import cascade
-from attention_atlas.analysis.faithfulness.verdict import verdict
 from attention_atlas.atlas import open_atlas
 from attention_atlas.encoder import Classifier
 from attention_atlas.errors import InputError

@@ -142,8 +142,7 @@ def _check_same(
 
 def _print(measured: "Faithfulness", methods: list[str] | None) -> None:
     from attention_atlas.analysis.faithfulness import METRICS
-    from attention_atlas.analysis.faithfulness.result import BASELINE
-    from attention_atlas.analysis.faithfulness.verdict import JUDGED, verdict
+    from attention_atlas.analysis.faithfulness.result import BASELINE, JUDGED, verdict
     from attention_atlas.cli.tables import print_table
 
     metrics = [
