@@ -86,9 +86,7 @@ def faithfulness(
         }
         _check_same(folder / FAITHFULNESS, measured, names, options)
     if as_json:
-        from attention_atlas.analysis.faithfulness.verdict import verdict
-
-        print_json({"verdict": verdict(measured), **measured.to_json()})
+        print_json(measured.to_json())
         return
     _print(measured, names)
     if is_new:
