@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5netcdf  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 import xarray
@@ -98,6 +97,8 @@ def write_netcdf(
     The file is built in memory, where it takes as many bytes as on disk, and then written at once:
     HDF5 does not close a file on a full disk, and crashes when the program ends.
     """
+    import h5netcdf  # type: ignore[import-untyped]
+
     dataset = to_dataset(atlas.attributes, list(samples))
     small = dataset.drop_vars("maps", errors="ignore")
     encoding = {
@@ -114,7 +115,7 @@ def write_netcdf(
 
 
 def _append_maps(
-    file: h5netcdf.File,
+    file: Any,
     maps: xarray.DataArray,
     progress: Callable[[int, int], None] | None,
 ) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from attention_atlas.analysis.figures import sample_figure, save_figure
 from attention_atlas.analysis.token_weights import name_of, pick
 from attention_atlas.atlas import Atlas, Sample
 from attention_atlas.errors import InputError
@@ -90,9 +89,7 @@ def export(
     if what is not None:
         _check_what(what, name)
     if name == "png":
-        from attention_atlas.analysis.export.formats import write_picture
-
-        write_picture(atlas, samples[0], path)
+        write_figure(atlas, samples[0], path)
     elif name == "html":
         from attention_atlas.analysis.export.page import write_page
 
@@ -110,8 +107,6 @@ def export(
 
         write_netcdf(atlas, samples, path, progress)
     else:
-        from attention_atlas.analysis.export.formats import write_bertviz
-
         write_bertviz(samples[0], path)
     return list(samples)
 
@@ -127,7 +122,10 @@ def _check_what(what: str, name: str) -> None:
 
 
 def write_bertviz(sample: Sample, path: Path) -> None:
-    """Write `attention`, a tuple of L tensors [1, H, K, K], and `tokens`, a list of K texts.
+    """Write the arguments of `bertviz.head_view` and `bertviz.model_view`.
+
+    They are `attention`, a tuple of L tensors [1, H, K, K], and `tokens`, a list of K texts:
+    `bertviz.head_view(**torch.load("sample.pt", weights_only=True))`.
 
     Raises:
         InputError: If the sample keeps no full maps, or its encoder has no layers.
@@ -143,6 +141,8 @@ def write_bertviz(sample: Sample, path: Path) -> None:
         torch.save({"attention": attention, "tokens": tokens}, unfinished)
 
 
-def write_picture(atlas: Atlas, sample: Sample, path: Path) -> None:
-    """Draw the readout row, or the last layer where the readout has no attention."""
+def write_figure(atlas: Atlas, sample: Sample, path: Path) -> None:
+    """Draw the readout row, or the last layer if the readout has no attention."""
+    from attention_atlas.analysis.figures import sample_figure, save_figure
+
     save_figure(sample_figure(atlas.attributes, sample, pick(sample)), path)
