@@ -78,12 +78,12 @@ BAD = {
     "unknown key": train("optimizer.lrr=1", words=["optimizer.lrr", "mean optimizer.lr", "betas"]),
     "key without group": train("batch_size=1", words=["batch_size", "mean data.batch_size"]),
     "added unknown key": train("+encoder.heads=2", words=["encoder.heads", "num_heads"]),
-    "text for a number": train("encoder.depth=two", words=["encoder.depth=two", "whole number"]),
-    "fraction": train("data.batch_size=1.5", words=["data.batch_size=1.5", "whole number"]),
+    "text for a number": train("encoder.depth=two", words=["encoder.depth=two", "an integer"]),
+    "fraction": train("data.batch_size=1.5", words=["data.batch_size=1.5", "an integer"]),
     "text for a fraction": train("optimizer.lr=high", words=["optimizer.lr=high", "above 0"]),
     "number for a switch": train("lr_find=3", words=["lr_find=3", "true or false"]),
     "value for a group": train("callbacks.ema=3", words=["callbacks.ema=3", "group"]),
-    "null": train("seed=null", words=["seed=null", "whole number"]),
+    "null": train("seed=null", words=["seed=null", "an integer"]),
     "negative rate": train("optimizer.lr=-1", words=["optimizer.lr=-1", "above 0"]),
     "share above 1": train("encoder.dropout=1.5", words=["encoder.dropout=1.5", "0 to below 1"]),
     "not a choice": train("encoder.readout=sum", words=["encoder.readout=sum", "cls", "mean"]),
@@ -172,7 +172,7 @@ BAD = {
         "+callbacks.mine={_target_: os.system}", words=["callbacks.mine._target_=os.system"]
     ),
     "code that is not told": train("optimizer._target_=${gone}", words=["gone", "not found"]),
-    "unknown modality": train("task.modality=foo", words=["task.modality=foo", "stays text"]),
+    "unknown modality": train("task.modality=foo", words=["task.modality=foo", "one of text, image, audio"]),
     "unknown metric": train(
         "callbacks.checkpoint.monitor=val/acc", words=["monitor=val/acc", "val/accuracy"]
     ),
@@ -189,7 +189,7 @@ BAD = {
         "callbacks.checkpoint.dirpath=mine", words=["dirpath=mine", "run folder"]
     ),
     "other place of the run": train("run_folder=mine", words=["run_folder=mine", "hydra.run.dir"]),
-    "a dry run": train("+trainer.fast_dev_run=true", words=["fast_dev_run=True", "debug=fast"]),
+    "a dry run": train("+trainer.fast_dev_run=true", words=["fast_dev_run=true", "debug=fast"]),
     "used folder": train(
         "hydra.run.dir=old", words=["old", "result.json"], files={"old/result.json": b"{}"}
     ),

@@ -361,7 +361,7 @@ def test_model_is_left_as_it_was_when_a_batch_fails(tiny, compose_train, tmp_pat
     ("overrides", "words"),
     [
         (["capture.every_n_epochs=3"], "is more than trainer.max_epochs=2"),
-        (["capture.every_n_epochs=0"], "take a whole number, 1 or more, or null"),
+        (["capture.every_n_epochs=0"], "take an integer, 1 or more, or null"),
         (["capture.every_n_epochs=1", "capture.num_samples=0"], "and that is 0"),
         (
             ["capture.every_n_epochs=1", "+trainer.check_val_every_n_epoch=2"],
@@ -376,9 +376,8 @@ def test_model_is_left_as_it_was_when_a_batch_fails(tiny, compose_train, tmp_pat
 )
 def test_what_cannot_be_recorded_is_refused(overrides, words, tiny, compose_train) -> None:
     config = compose_train([*tiny["vision"], *overrides], Path("run"))
-    reference = compose_train([*tiny["vision"]], Path("run"))
     with pytest.raises(InputError, match=f"capture.*{words}"):
-        check_config(config, reference, {})
+        check_config(config, {})
 
 
 @pytest.mark.parametrize("task", ["vision", "speech"])

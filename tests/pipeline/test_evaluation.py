@@ -10,7 +10,6 @@ from omegaconf import OmegaConf
 from attention_atlas.atlas import open_atlas
 from attention_atlas.config.compose import (
     compose_config,
-    compose_reference,
     config_folder,
     group_choices,
     without_hydra,
@@ -46,9 +45,8 @@ def evaluate(repository: Path, run: Path, folder: Path, *overrides: str) -> dict
     with config_folder(repository / "conf"):
         config = compose_config("evaluate", [f"run={run}", *overrides])
         choices = group_choices(config)
-        reference = compose_reference("evaluate", choices)
     config = without_hydra(config)
-    check_evaluation(config, reference, choices)
+    check_evaluation(config, choices)
     folder.mkdir(exist_ok=True)
     return evaluate_run(config, folder, choices)
 

@@ -56,9 +56,8 @@ def run_experiment(run_training, compose_train, tmp_path_factory):
             overrides.append(f"data.path={data}")
         if name == "speech_commands_10_after_synthesised":
             overrides.append(f"init={run('synthesised_voices')}")
-        reference = compose_train([f"experiment={name}", *FAST], folder / "run")
         config = compose_train(overrides, folder / "run")
-        check_config(config, reference, choices_of(name, config))
+        check_config(config, choices_of(name, config))
         run_training(overrides, folder / "run")
         done[name] = folder / "run"
         return done[name]

@@ -1,6 +1,6 @@
 """Compose configs, and say in plain sentences why one cannot be composed. Never imports torch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,9 +17,6 @@ from omegaconf.errors import OmegaConfBaseException
 from attention_atlas.config.messages import _sentence
 from attention_atlas.config.overrides import parse
 from attention_atlas.errors import InputError
-
-OVERLAYS = ("experiment", "debug", "local")
-"""Groups whose options change values of the others, and so tell nothing of what is accepted."""
 
 
 @contextmanager
@@ -40,16 +37,6 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
         return compose(name, overrides, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise InputError(_sentence(error, name, overrides)) from error
-
-
-def compose_reference(name: str, choices: Mapping[str, str | None]) -> DictConfig:
-    """Compose the same choice of group options with no value changed: what is there by default."""
-    overrides = [
-        f"{group}={option}"
-        for group, option in choices.items()
-        if option is not None and not group.startswith("hydra/") and group not in OVERLAYS
-    ]
-    return compose(name, overrides)
 
 
 def group_choices(config: DictConfig) -> dict[str, str | None]:

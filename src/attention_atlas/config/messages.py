@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from attention_atlas.config.overrides import parse
+from attention_atlas.option_schema import unknown_key
 
 LAUNCHER_EXTRAS = {
     "joblib": "joblib",
@@ -34,19 +35,6 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = get_close_matches(wrong, known, n=1)
     return (f"Did you mean {close[0]}? " if close else "") + f"Known are {', '.join(known)}."
-
-
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Say that a key is unknown, with the closest one and what stands beside it."""
-    known = list(known)
-    parent, _, last = key.rpartition(".")
-    siblings = [name.removeprefix(f"{parent}.") for name in known if name.startswith(f"{parent}.")]
-    siblings = sorted({name.split(".")[0] for name in (siblings if parent else known)})
-    same_name = [name for name in known if name.rpartition(".")[2] == last]
-    close = same_name or get_close_matches(key, known, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    taken = f" {parent or 'The config'} has {', '.join(siblings)}." if siblings else ""
-    return f"{key} is no key of the config.{hint}{taken}"
 
 
 def flat(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

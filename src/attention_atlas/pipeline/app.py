@@ -18,7 +18,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from attention_atlas.config.compose import (
     compose_config,
-    compose_reference,
     config_folder,
     group_choices,
     group_options,
@@ -61,7 +60,7 @@ INPUT_ERROR_EXIT_CODE = 2
 FAILED_JOBS_EXIT_CODE = 1
 
 Job = Callable[[DictConfig, Path], Any]
-Check = Callable[[DictConfig, DictConfig, Mapping[str, str | None]], None]
+Check = Callable[[DictConfig, Mapping[str, str | None]], None]
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ def run_command(
         config_name: The main config.
         conf: The folder of the configs.
         description: What `--help` opens with.
-        check: Gets the config, the same choice of options with no value changed, and that choice.
+        check: Gets the config and the option of each group.
     """
     Command(job, config_name, conf, description or "", check).run()
 
@@ -97,7 +96,6 @@ class Command:
         self.description = description
         self.check = check
         self._checked: set[str] = set()
-        self._references: dict[tuple[tuple[str, str | None], ...], DictConfig] = {}
         self._before: Before | None = None
         self._multirun: Path | None = None
         self._sweep: Path | None = None
@@ -254,20 +252,12 @@ class Command:
         if key in self._checked:
             return
         self._checked.add(key)
-        reference = self._reference(choices)
-        check_fixed(config, reference)
+        check_fixed(config)
         check_launched(config)
         config = config.copy()
         if "run_folder" in config:  # Hydra knows it only when the job runs
-            config.run_folder = reference.run_folder = run_folder
-        self.check(config, reference, choices)
-
-    def _reference(self, choices: Mapping[str, str | None]) -> DictConfig:
-        """What these options are by default; jobs of a sweep often share it."""
-        key = tuple(sorted(choices.items()))
-        if key not in self._references:
-            self._references[key] = compose_reference(self.config_name, choices)
-        return self._references[key].copy()
+            config.run_folder = run_folder
+        self.check(config, choices)
 
     def _hydra_job(self) -> Callable[[DictConfig], Any]:
         @wraps(self.job)  # Hydra names the job after the file of the wrapped function

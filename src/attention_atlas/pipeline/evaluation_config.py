@@ -6,11 +6,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from attention_atlas.config.messages import flat, unknown_key, unresolved
+from attention_atlas.config.messages import unresolved
 from attention_atlas.config.untrusted import read_run
-from attention_atlas.config.validation import check_checkpoint, check_config, check_rule
+from attention_atlas.config.validation import check_checkpoint, check_config
+from attention_atlas.config.validation.schema import EvaluationConfig, resolved
 from attention_atlas.data.check import modality_of
 from attention_atlas.errors import InputError
+from attention_atlas.option_schema import check_options
 from attention_atlas.run_folder import EVALUATIONS, best_checkpoint
 
 NODES = ("data", "capture", "trainer")
@@ -24,9 +26,7 @@ NOT_OF_A_RUN = ("profiler", "plugins", "callbacks", "logger", "default_root_dir"
 """Options of `trainer` that an evaluation does not take from a run: they write where they like."""
 
 
-def check_evaluation(
-    config: DictConfig, reference: DictConfig, choices: Mapping[str, str | None]
-) -> None:
+def check_evaluation(config: DictConfig, choices: Mapping[str, str | None]) -> None:
     """Check the config of an evaluation, and that the run can be rebuilt.
 
     Raises:
@@ -34,8 +34,7 @@ def check_evaluation(
     """
     if config.run is None:
         raise InputError("run is missing; give a run folder: run=outputs/<task>/<time>.")
-    check_rule("run", config.run)
-    check_rule("split", config.split)
+    check_options(EvaluationConfig, resolved(config))
     folder = Path(config.run)
     capture = config.get("capture") or {}  # there is none unless it was chosen
     if capture.get("every_n_epochs") is not None:
@@ -46,23 +45,19 @@ def check_evaluation(
     _check_own(folder / EVALUATIONS)
     check_checkpoint(best_checkpoint(folder), "The run's checkpoint")
     evaluation = evaluation_config(run, config, choices)
-    defaults = evaluation_config(run, reference, choices)
-    evaluation.run_folder = defaults.run_folder = str(folder)
-    given = modality_of(evaluation.data)
-    if given != run.task.modality:
+    evaluation.run_folder = str(folder)
+    found = modality_of(evaluation.data)
+    if found != run.task.modality:
         raise InputError(
-            f"data={evaluation.data.name} holds {given}, and {folder} was trained on "
+            f"data={evaluation.data.name} holds {found}, and {folder} was trained on "
             f"{run.task.modality}. Take data of the same kind."
         )
-    for key in evaluation.data:
-        if key not in defaults.data:
-            raise InputError(unknown_key(f"data.{key}", flat(unresolved(defaults))))
     if evaluation.trainer.strategy != "auto":
         raise InputError(
             f"trainer.strategy={evaluation.trainer.strategy} is not possible: an evaluation takes "
             "one process. Leave it out."
         )
-    check_config(evaluation, defaults, {})
+    check_config(evaluation, {}, complete=False)
 
 
 def _check_own(folder: Path) -> None:

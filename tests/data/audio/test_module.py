@@ -218,15 +218,27 @@ def test_the_baseline_sees_one_row_per_sample(commands: AudioDataModule) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "speech"}, r"data\.name=speech is unknown; take one of spoken_commands"),
-        ({"clip_seconds": 0.0}, r"data\.clip_seconds=0\.0 is out of range"),
-        ({"num_mels": 4}, r"data\.num_mels=4 is out of range"),
-        ({"labels": 11}, r"data\.labels=11 is not possible; take 10, 12 or 35"),
-        ({"augmentation": {"temp": 0.1}}, r"augmentation\.temp .* did you mean tempo"),
-        ({"augmentation": {"tempo": 1.5}}, r"augmentation\.tempo=1\.5 is out of range"),
-        ({"augmentation": {"background_noise": 2}}, "share of the clips"),
+        ({"name": "speech"}, r"data\.name=speech is not possible: take one of spoken_commands"),
+        (
+            {"clip_seconds": 0.0},
+            r"data\.clip_seconds=0\.0 is not possible: take a number from 0\.1 to 60",
+        ),
+        ({"num_mels": 4}, r"data\.num_mels=4 is not possible: take an integer from 8 to 128"),
+        ({"labels": 11}, r"data\.labels=11 is not possible: take one of 10, 12, 35"),
+        (
+            {"augmentation": {"temp": 0.1}},
+            r"augmentation\.temp .* Did you mean augmentation\.tempo",
+        ),
+        (
+            {"augmentation": {"tempo": 1.5}},
+            r"augmentation\.tempo=1\.5 is not possible: take a number from 0 to below",
+        ),
+        (
+            {"augmentation": {"background_noise": 2}},
+            r"background_noise=2 is not possible: take a number from 0 to 1\.",
+        ),
         ({"augmentation": {"snr_low": 40}}, r"snr_low=40 is above"),
-        ({"augmentation": {"masks": -1}}, "cannot be negative"),
+        ({"augmentation": {"masks": -1}}, r"masks=-1 is not possible: take an integer, 0 or more"),
     ],
 )
 def test_bad_options_end_in_a_sentence(options: dict, message: str) -> None:

@@ -134,12 +134,15 @@ def test_without_mixing_there_is_no_target(images: torch.Tensor) -> None:
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({"degree": 3}, "augmentation.degree is no augmentation of images; did you mean degrees?"),
-        ({"word_dropout": 0.3}, "images know degrees, translate"),
-        ({"degrees": 400}, "augmentation.degrees=400 is not possible; take a number from 0 to 180"),
-        ({"scale": 0.5}, "augmentation.scale=0.5 is not possible; take a number of at least 1"),
-        ({"flip": "yes"}, "augmentation.flip='yes' is not possible; take a number from 0 to 1"),
-        ({"mixup_alpha": -1}, "take a number of at least 0"),
+        (
+            {"degree": 3},
+            "augmentation.degree is not a key of the config. Did you mean augmentation.degrees?",
+        ),
+        ({"word_dropout": 0.3}, "augmentation has cutmix_alpha, degrees"),
+        ({"degrees": 400}, "augmentation.degrees=400 is not possible: take a number from 0 to 180"),
+        ({"scale": 0.5}, "augmentation.scale=0.5 is not possible: take a number, 1 or more"),
+        ({"flip": "yes"}, "augmentation.flip=yes is not possible: take a number from 0 to 1"),
+        ({"mixup_alpha": -1}, "take a number, 0 or more"),
     ],
 )
 def test_a_bad_option_is_named(config: dict, sentence: str) -> None:

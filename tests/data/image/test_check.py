@@ -35,15 +35,31 @@ def test_the_shipped_augmentations_pass(repository: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "sentence"),
     [
-        ("mnist5k", {"channels": 2}, "data.channels=2 is not possible; take 1"),
-        ("mnist5k", {"image_size": 2}, "data.image_size=2 is not possible; take a height"),
-        ("mnist5k", {"image_size": "big"}, "data.image_size=big is not possible; take a height"),
-        ("mnist5k", {"val_fraction": 0}, "data.val_fraction=0 is not possible; take a share"),
+        ("mnist5k", {"channels": 2}, "data.channels=2 is not possible: take 1 or 3"),
+        ("mnist5k", {"image_size": 2}, "data.image_size=2 is not possible: take an integer from 4"),
+        (
+            "mnist5k",
+            {"image_size": "big"},
+            "data.image_size=big is not possible: take an integer from 4",
+        ),
+        (
+            "mnist5k",
+            {"val_fraction": 0},
+            "data.val_fraction=0 is not possible: take a number above 0, below 0.5",
+        ),
         ("mnist5k", {"test_fraction": 0.9}, "data.test_fraction=0.9 is not possible"),
         ("mnist5k", {"test_fraction": "all"}, "data.test_fraction=all is not possible"),
         ("mnist5k", {"max_memory_mib": -1}, "data.max_memory_mib=-1 is not possible"),
-        ("mnist5k", {"name": "emnist"}, "data.name=emnist is no image data set; take one of mnist"),
-        ("mnist5k", {"augmentation": {"word_dropout": 0.1}}, "is no augmentation of images"),
+        (
+            "mnist5k",
+            {"name": "emnist"},
+            "data.name=emnist is not an image data set; take one of mnist",
+        ),
+        (
+            "mnist5k",
+            {"augmentation": {"word_dropout": 0.1}},
+            "augmentation.word_dropout is not a key of the config",
+        ),
         ("mnist", {"path": "nowhere"}, "data.path=nowhere holds no MNIST"),
         ("cifar10", {"path": "nowhere"}, "cifar-10-batches-bin/test_batch.bin is missing"),
         ("image_folder", {"path": "nowhere"}, "data.path=nowhere does not exist"),

@@ -274,10 +274,18 @@ def test_real_sst2_is_read(shared_data: Path) -> None:
     ("key", "value", "message"),
     [
         ("name", "movie_review", "expected one of .*Did you mean 'movie_reviews'"),
-        ("batch_size", 0, r"data\.batch_size=0 is too small"),
-        ("max_length", 0, r"data\.max_length=0 is too small"),
-        ("augmentation", {"word_dropout": 1.5}, r"augmentation\.word_dropout=1\.5 is out of range"),
-        ("augmentation", {"crop_length": 0}, r"augmentation\.crop_length=0 is too small"),
+        ("batch_size", 0, r"data\.batch_size=0 is not possible: take an integer, 1 or more"),
+        ("max_length", 0, r"data\.max_length=0 is not possible"),
+        (
+            "augmentation",
+            {"word_dropout": 1.5},
+            r"word_dropout=1\.5 is not possible: take a number from",
+        ),
+        (
+            "augmentation",
+            {"crop_length": 0},
+            r"crop_length=0 .* 1 or more, or null",
+        ),
         ("tokenizer_path", "none.json", r"data\.tokenizer_path=none\.json does not exist"),
     ],
 )

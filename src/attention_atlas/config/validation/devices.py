@@ -6,7 +6,6 @@ import sys
 
 from omegaconf import DictConfig, ListConfig
 
-from attention_atlas.config.validation.schema import RULES
 from attention_atlas.devices import available_devices, device_numbers, num_processes
 from attention_atlas.errors import InputError
 
@@ -35,7 +34,8 @@ def check_devices(config: DictConfig) -> None:
     wanted = device_numbers(devices, available)
     if wanted is None:
         raise InputError(
-            f"trainer.devices={devices} is not possible: take {RULES['trainer.devices'].words}."
+            f"trainer.devices={devices} is not possible: take 1, the index of one device in a "
+            "list, or auto."
         )
     if any(index >= available for index in wanted):
         raise InputError(

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from attention_atlas.data.check import check_source, modality_of
+from attention_atlas.data.check import modality_of
 from attention_atlas.errors import InputError
 
 FITTING = {
@@ -25,26 +25,23 @@ PLURALS = {"text": "texts", "image": "images", "audio": "sounds"}
 TASKS = {"text": "nlp", "image": "vision", "audio": "speech"}
 
 
-def check_fitting(config: DictConfig, choices: Mapping[str, str | None], group: str) -> None:
-    """The chosen option of a group takes the modality of the task."""
-    modality = config.task.modality
-    option = choices.get(group)
-    fitting = FITTING[group][modality]
-    if option is not None and option not in fitting:
-        raise InputError(
-            f"{group}={option} does not take {PLURALS[modality]}, which "
-            f"task={config.task.name} works on. Take {group}={' or '.join(fitting)}."
-        )
+def check_modality(config: DictConfig, choices: Mapping[str, str | None]) -> None:
+    """Check that data, embedding and augmentation take the modality of the task.
 
-
-def check_data_source(config: DictConfig) -> None:
-    """The data is of the modality that the task takes, and can be read."""
-    modality, given = config.task.modality, modality_of(config.data)
-    if given != modality:
+    Raises:
+        InputError: One of them is of another modality.
+    """
+    task, modality = config.task.name, config.task.modality
+    found = modality_of(config.data)
+    if found != modality:
         raise InputError(
-            f"data={config.data.name} holds {PLURALS[given]}, and task={config.task.name} takes "
-            f"{PLURALS[modality]}. Take task={TASKS[given]}, or other data."
+            f"data={config.data.name} holds {PLURALS[found]}, and task={task} takes "
+            f"{PLURALS[modality]}. Take task={TASKS[found]}, or other data."
         )
-    data = OmegaConf.to_container(config.data, resolve=True)
-    assert isinstance(data, dict)
-    check_source({str(key): value for key, value in data.items()})
+    for group, options in FITTING.items():
+        option = choices.get(group)
+        if option is not None and option not in options[modality]:
+            raise InputError(
+                f"{group}={option} does not take {PLURALS[modality]}, which task={task} works on. "
+                f"Take {group}={' or '.join(options[modality])}."
+            )

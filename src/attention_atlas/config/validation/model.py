@@ -3,7 +3,6 @@
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.attention_options import find_conflict
-from attention_atlas.config.validation.schema import RULES
 from attention_atlas.errors import InputError
 
 
@@ -16,7 +15,6 @@ def check_attention(config: DictConfig) -> None:
     """Sizes and options of attention go together, also with the encoder around it."""
     encoder, embedding = config.encoder, config.embedding
     if is_pretrained(config):  # its sizes are not known yet
-        _check_pretrained(config)
         return
     options = OmegaConf.to_container(config.attention, resolve=True)
     assert isinstance(options, dict)
@@ -35,15 +33,6 @@ def check_attention(config: DictConfig) -> None:
         _check_cls(config)
     elif encoder.depth == 0:
         _check_places(config)
-
-
-def _check_pretrained(config: DictConfig) -> None:
-    """What of a pretrained encoder is trained is one of the words there are."""
-    freeze = config.encoder.freeze
-    if isinstance(freeze, str) and freeze not in ("none", "embeddings", "all"):
-        raise InputError(
-            f"encoder.freeze={freeze} is not possible: take {RULES['encoder.freeze'].words}."
-        )
 
 
 def _check_cls(config: DictConfig) -> None:

@@ -5,15 +5,19 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from attention_atlas.config.allowlist import check_targets
+from attention_atlas.config.messages import flat, unresolved
 from attention_atlas.config.validation.devices import check_compiler, check_devices, check_processes
 from attention_atlas.config.validation.files import check_checkpoint, check_init
-from attention_atlas.config.validation.keys_and_values import (
-    check_keys,
-    check_named_classes,
-    check_values,
-)
-from attention_atlas.config.validation.modality import check_data_source, check_fitting
+from attention_atlas.config.validation.modality import check_modality
 from attention_atlas.config.validation.model import check_attention, check_patches
+from attention_atlas.config.validation.schema import (
+    BaselineConfig,
+    Task,
+    TrainConfig,
+    check_schema,
+    resolved,
+)
 from attention_atlas.config.validation.training import (
     check_learning_rate_search,
     check_logger,
@@ -21,28 +25,62 @@ from attention_atlas.config.validation.training import (
     check_recorded_epochs,
     check_sweeper,
 )
+from attention_atlas.data.check import check_source
 from attention_atlas.errors import InputError
+from attention_atlas.option_schema import check_options
+
+FIXED = {
+    "run_folder": (
+        "${hydra:runtime.output_dir}",
+        "It follows hydra.run.dir, which may be changed.",
+    ),
+    "callbacks.checkpoint.dirpath": (
+        "${run_folder}/checkpoints",
+        "The best checkpoint is looked for in the run folder.",
+    ),
+    "callbacks.checkpoint.filename": (
+        "best",
+        "The best checkpoint is looked for under that name.",
+    ),
+}
+"""Values that other parts rely on, as conf/ has them, and why they stay."""
+
+
+def check_fixed(config: DictConfig) -> None:
+    """Check that the values which other parts rely on were not changed.
+
+    Args:
+        config: As composed, with its interpolations.
+
+    Raises:
+        InputError: One of them was changed.
+    """
+    values = flat(unresolved(config))
+    for key, (value, reason) in FIXED.items():
+        if values.get(key, value) != value:
+            shown = "null" if values[key] is None else values[key]
+            raise InputError(f"{key}={shown} is not possible: it stays {value}. {reason}")
 
 
 def check_config(
-    config: DictConfig, reference: DictConfig, choices: Mapping[str, str | None]
+    config: DictConfig, choices: Mapping[str, str | None], complete: bool = True
 ) -> None:
-    """Check a composed config: names, types, ranges, sizes, devices and files.
+    """Check the config of a training: names, types, ranges, sizes, devices and files.
 
     Args:
         config: As composed.
-        reference: The same group options with no value changed.
         choices: The option of each group.
+        complete: Whether all keys must be there; a run of an earlier version may lack some.
 
     Raises:
         InputError: Something cannot be used; the message names the key or the file.
     """
-    check_keys(config, reference)
-    check_values(config, reference)
-    check_named_classes(config)
+    values = resolved(config)
+    check_targets(values)
+    check_options(Task, values["task"], "task.", complete)
+    check_modality(config, choices)
+    check_schema(values, TrainConfig, complete)
     check_attention(config)
-    check_fitting(config, choices, "embedding")
-    check_fitting(config, choices, "augmentation")
     check_patches(config)
     check_monitors(config)
     check_recorded_epochs(config)
@@ -52,22 +90,17 @@ def check_config(
     check_devices(config)
     check_processes(config)
     check_learning_rate_search(config)
-    if config.callbacks.get("checkpoint") is None:
-        raise InputError(
-            "callbacks.checkpoint=null is not possible: the best checkpoint is what is tested."
-        )
     if config.ckpt_path is not None:
         check_checkpoint(Path(config.ckpt_path), "ckpt_path")
     check_init(config)
-    check_data_source(config)
+    check_source(values["data"])
 
 
-def check_data(
-    config: DictConfig, reference: DictConfig, choices: Mapping[str, str | None]
-) -> None:
-    """Check a config of which only the data counts; arguments and errors of `check_config`."""
-    check_keys(config, reference)
-    check_values(config, reference)
-    check_named_classes(config)
-    check_fitting(config, choices, "augmentation")
-    check_data_source(config)
+def check_data(config: DictConfig, choices: Mapping[str, str | None]) -> None:
+    """Check the config of a baseline; arguments and errors of `check_config`."""
+    values = resolved(config)
+    check_targets(values)
+    check_options(Task, values["task"], "task.")
+    check_modality(config, choices)
+    check_schema(values, BaselineConfig)
+    check_source(values["data"])

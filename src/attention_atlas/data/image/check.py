@@ -19,7 +19,8 @@ def image_source(config: Mapping[str, Any]) -> ImageSource:
     """
     if config["name"] not in CORPORA:
         raise InputError(
-            f"data.name={config['name']} is no image data set; take one of {', '.join(CORPORA)}."
+            f"data.name={config['name']} is not an image data set; "
+            f"take one of {', '.join(CORPORA)}."
         )
     path = config.get("path")
     known = {field.name for field in fields(ImageSource)} - {"path"}

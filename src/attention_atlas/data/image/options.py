@@ -1,12 +1,58 @@
-"""What a user may choose about images, checked before torch is imported."""
+"""Options of images, checked before torch is imported."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from attention_atlas.data.augmentation_options import read_augmentation
-from attention_atlas.errors import InputError
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
+
+from attention_atlas.data.options import DataOptions
+from attention_atlas.option_schema import Fraction, Keywords, check_options, keyword
+
+SplitFraction = Annotated[float, Field(gt=0, lt=0.5)]
+
+
+class ImageOptions(DataOptions):
+    """Keywords of `ImageDataModule`."""
+
+    image_size: Annotated[int, Field(ge=4, le=4096)] = keyword(
+        "Height and width that every image is brought to, in pixels.", 28
+    )
+    channels: Literal[1, 3] = keyword("1 for grey, 3 for colour.", 1)
+    mirror: bool = keyword("Whether a mirrored image keeps its label.", False)
+    val_fraction: SplitFraction = keyword(
+        "Fraction of the samples that validate, where no official split says which.", 0.1
+    )
+    test_fraction: SplitFraction = keyword("The same for the test split.", 0.2)
+    max_memory_mib: NonNegativeFloat = keyword(
+        "A folder whose decoded images take more is decoded batch by batch.", 1024
+    )
+
+
+class ImageAugmentationOptions(Keywords):
+    """How training images are varied; the default is not at all."""
+
+    degrees: Annotated[float, Field(ge=0, le=180)] = keyword(
+        "Rotation, drawn from [-degrees, degrees] per image.", 0.0
+    )
+    translate: Fraction = keyword("Maximum shift in each direction, in units of the side.", 0.0)
+    scale: Annotated[float, Field(ge=1)] = keyword(
+        "Zoom of each axis, drawn between 1 / scale and scale.", 1.0
+    )
+    shear: Annotated[float, Field(ge=0, le=60)] = keyword("Maximum shear in degrees.", 0.0)
+    elastic: NonNegativeFloat = keyword(
+        "Standard deviation in pixels of a smooth random displacement (Simard 2003).", 0.0
+    )
+    flip: Fraction = keyword("Probability of mirroring, where `data.mirror` allows it.", 0.0)
+    rand_augment_ops: NonNegativeInt = keyword("RandAugment operations per image (Cubuk 2020).", 0)
+    rand_augment_magnitude: Annotated[int, Field(ge=0, le=30)] = keyword("Their strength.", 9)
+    mixup_alpha: NonNegativeFloat = keyword(
+        "Beta distribution of the mixing weight of mixup (Zhang 2018); 0 is off.", 0.0
+    )
+    cutmix_alpha: NonNegativeFloat = keyword(
+        "The same for CutMix (Yun 2019); with both, each batch takes one of them.", 0.0
+    )
 
 
 @dataclass(frozen=True)
@@ -14,15 +60,11 @@ class ImageSource:
     """Which images, in which form, and how those without an official split are divided.
 
     Attributes:
-        name: One of the names in `image_corpora.CORPORA`.
-        path: Where the files lie; None for a data set that brings its own or is downloaded.
-        image_size: Height and width that every image is brought to, in pixels.
-        channels: 1 (grey) or 3 (colour).
+        name: One of the names in `corpora.CORPORA`.
+        path: Location of the files; None for a data set that brings its own or is downloaded.
+        image_size: See `ImageOptions`, as for the options below.
         fit: Brings a decoded picture to that size, as a pretrained model has it; None scales it
-            until it covers the square, and cuts off what sticks out.
-        max_memory_mib: A folder whose decoded images take more is decoded batch by batch.
-        val_fraction: Share of the samples that validate, where no official split says which.
-        test_fraction: The same for the test split.
+            until it covers the square, and crops what sticks out.
 
     Raises:
         InputError: A number is out of range.
@@ -32,32 +74,14 @@ class ImageSource:
     path: Path | None = None
     image_size: int = 28
     channels: int = 1
-    max_memory_mib: int = 1024
+    max_memory_mib: float = 1024
     val_fraction: float = 0.1
     test_fraction: float = 0.2
     fit: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.channels not in (1, 3):
-            raise InputError(
-                f"data.channels={self.channels} is not possible; take 1 (grey) or 3 (colour)."
-            )
-        if not isinstance(self.image_size, int) or not 4 <= self.image_size <= 4096:
-            raise InputError(
-                f"data.image_size={self.image_size} is not possible; "
-                "take a height and width from 4 to 4096 pixels."
-            )
-        for key in ("val_fraction", "test_fraction"):
-            share = getattr(self, key)
-            if not _is_number(share) or not 0 < share < 0.5:
-                raise InputError(
-                    f"data.{key}={share} is not possible; take a share above 0 and below 0.5."
-                )
-        if not _is_number(self.max_memory_mib) or self.max_memory_mib < 0:
-            raise InputError(
-                f"data.max_memory_mib={self.max_memory_mib} is not possible; "
-                "take a number of at least 0."
-            )
+        own = set(ImageOptions.model_fields) & set(vars(self)) - {"path"}
+        check_options(ImageOptions, {key: getattr(self, key) for key in own}, "data.")
 
     @property
     def bytes_per_image(self) -> int:
@@ -65,59 +89,11 @@ class ImageSource:
         return self.image_size * self.image_size * self.channels
 
 
-@dataclass(frozen=True)
-class ImageAugmentationOptions:
-    """How training images are varied; the default is not at all.
-
-    Attributes:
-        degrees: Rotation, drawn from [-degrees, degrees] per image.
-        translate: Shift in each direction, as a share of the side, drawn from both signs.
-        scale: Zoom of each axis, drawn between 1 / scale and scale.
-        shear: Shear in degrees, drawn from both signs.
-        elastic: Standard deviation in pixels of a smooth random displacement (Simard 2003).
-        flip: Probability of mirroring left and right, where the data allows it.
-        rand_augment_ops: RandAugment operations per image (Cubuk 2020).
-        rand_augment_magnitude: Their strength, 0 to 30.
-        mixup_alpha: Beta distribution of the mixing share of mixup (Zhang 2018); 0 is off.
-        cutmix_alpha: The same for CutMix (Yun 2019); with both, each batch takes one of them.
-
-    Raises:
-        InputError: A number is out of range.
-    """
-
-    degrees: float = 0.0
-    translate: float = 0.0
-    scale: float = 1.0
-    shear: float = 0.0
-    elastic: float = 0.0
-    flip: float = 0.0
-    rand_augment_ops: int = 0
-    rand_augment_magnitude: int = 9
-    mixup_alpha: float = 0.0
-    cutmix_alpha: float = 0.0
-
-    def __post_init__(self) -> None:
-        limits = {"degrees": 180, "translate": 1, "shear": 60, "flip": 1}
-        limits["rand_augment_magnitude"] = 30
-        for option in fields(self):
-            value = getattr(self, option.name)
-            low = 1 if option.name == "scale" else 0
-            high = limits.get(option.name, float("inf"))
-            if not _is_number(value) or not low <= value <= high:
-                bounds = f"of at least {low}" if high == float("inf") else f"from {low} to {high}"
-                raise InputError(
-                    f"augmentation.{option.name}={value!r} is not possible; take a number {bounds}."
-                )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def augmentation_options(config: Mapping[str, Any] | None) -> ImageAugmentationOptions:
-    """The options in an `augmentation` config node.
+    """Read an `augmentation` config node.
 
     Raises:
         InputError: A key is unknown or a number out of range.
     """
-    return read_augmentation(ImageAugmentationOptions, config, "images")
+    check_options(ImageAugmentationOptions, config or {}, "augmentation.")
+    return ImageAugmentationOptions(**(config or {}))

@@ -1,0 +1,21 @@
+"""Options that all data sets have in common. Nothing here imports torch."""
+
+from typing import Any
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from attention_atlas.option_schema import Keywords, keyword
+
+
+class DataOptions(Keywords):
+    """Keywords of every data module."""
+
+    name: str = keyword("Name of the data set.", ...)
+    path: str | None = keyword("File or folder with the data; null downloads it where possible.")
+    batch_size: PositiveInt = keyword("Samples of a training batch, in each process.", 64)
+    eval_batch_size: PositiveInt | None = keyword(
+        "Samples of a validation or test batch; null: as many as of a training batch."
+    )
+    num_workers: NonNegativeInt = keyword("Processes that load data beside the training.", 0)
+    seed: int = keyword("Seed of the split and of the shuffling.", 0)
+    augmentation: dict[str, Any] | None = keyword("Options of the group `augmentation`.")
