@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from attention_atlas.config.messages import unresolved
 from attention_atlas.config.untrusted import read_run
 from attention_atlas.config.validation import check_checkpoint, check_config
-from attention_atlas.config.validation.schema import EvaluationConfig, resolved
+from attention_atlas.config.validation.schema import EvaluationConfig
 from attention_atlas.data.check import modality_of
 from attention_atlas.errors import InputError
 from attention_atlas.option_schema import check_options
@@ -34,7 +34,8 @@ def check_evaluation(config: DictConfig, choices: Mapping[str, str | None]) -> N
     """
     if config.run is None:
         raise InputError("run is missing; give a run folder: run=outputs/<task>/<time>.")
-    check_options(EvaluationConfig, resolved(config))
+    own = {str(key): config[key] for key in config if key not in NODES}  # those refer to the run
+    check_options(EvaluationConfig, own)
     folder = Path(config.run)
     capture = config.get("capture") or {}  # there is none unless it was chosen
     if capture.get("every_n_epochs") is not None:
