@@ -172,7 +172,7 @@ BAD = {
         "+callbacks.mine={_target_: os.system}", words=["callbacks.mine._target_=os.system"]
     ),
     "code that is not told": train("optimizer._target_=${gone}", words=["gone", "not found"]),
-    "unknown modality": train("task.modality=foo", words=["task.modality=foo", "one of text, image, audio"]),
+    "unknown modality": train("task.modality=foo", words=["modality=foo", "text, image"]),
     "unknown metric": train(
         "callbacks.checkpoint.monitor=val/acc", words=["monitor=val/acc", "val/accuracy"]
     ),
@@ -250,7 +250,7 @@ BAD = {
     "evaluate nothing": Bad(["evaluate.py", "split=val"], ["run is missing", "outputs/"]),
     "evaluate no run": Bad(["evaluate.py", "run=gone"], ["run=gone", "not exist"]),
     "evaluate another folder": Bad(
-        ["evaluate.py", "run=mine"], ["run=mine", "no run folder"], {"mine/notes.txt": b"mine"}
+        ["evaluate.py", "run=mine"], ["run=mine", "not a run folder"], {"mine/notes.txt": b"mine"}
     ),
     "evaluate a folder of runs": Bad(
         ["evaluate.py", "run=nlp"], ["run=nlp", "nlp/one"], {"nlp/one/.hydra/config.yaml": b"a: 1"}
