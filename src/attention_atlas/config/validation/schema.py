@@ -244,9 +244,11 @@ class Ema(OpenKeywords):
 class Pruning(OpenKeywords):
     """Keywords of the callback that ends poor trials of a search."""
 
-    run_folder: str = keyword("Folder of the trial.")
+    storage: str | None = keyword("URL of the database of the study.")
+    study_name: str | None = keyword("Name of the study in it.")
+    trial: int | None = keyword("Number of the trial.")
     monitor: Metric = keyword("Metric that trials are compared by.")
-    startup_trials: NonNegativeInt = keyword("Trials before which none is ended.")
+    startup_trials: NonNegativeInt = keyword("Finished trials before the first is ended.")
     warmup_epochs: NonNegativeInt = keyword("Epochs that each trial gets.")
 
 
