@@ -186,13 +186,13 @@ def test_special_tokens_stand_around_the_text(runs) -> None:
     for ids, boxes, length, text in zip(
         batch["inputs"], layout.boxes, batch["lengths"].tolist(), batch["text"], strict=True
     ):
-        pieces = run.datamodule.pretrained.convert_ids_to_tokens(ids[:length].tolist())
+        pieces = run.datamodule.preprocessor.convert_ids_to_tokens(ids[:length].tolist())
         assert pieces[0] == "[CLS]"
         assert pieces[-1] == "[SEP]"
         assert ids[length:].count_nonzero() == 0
         for piece, (start, end) in zip(pieces[1:-1], boxes[1 : length - 1].tolist(), strict=True):
             assert text[int(start) : int(end)].lower() == piece.removeprefix("##")
-        alone = run.datamodule.pretrained(text, truncation=True, max_length=64)["input_ids"]
+        alone = run.datamodule.preprocessor(text, truncation=True, max_length=64)["input_ids"]
         assert ids[:length].tolist() == alone
 
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from attention_atlas.data.archives import unpack_tar
 from attention_atlas.data.audio.check import check as check_audio
-from attention_atlas.data.audio.speech_commands import speech_commands
+from attention_atlas.data.audio.corpora import speech_commands
 from attention_atlas.data.image.corpora import read_corpus, read_idx
 from attention_atlas.data.image.options import ImageSource
 from attention_atlas.errors import InputError
@@ -107,7 +107,7 @@ def test_a_whole_archive_is_unpacked_without_its_modes(tmp_path: Path) -> None:
 def test_a_damaged_archive_leaves_nothing(cut: int, tmp_path: Path) -> None:
     archive = pack(tmp_path / "data.tar.gz", member("one"), member("two"))
     archive.write_bytes(archive.read_bytes()[:cut])
-    with pytest.raises(InputError, match="no whole archive"):
+    with pytest.raises(InputError, match="not a complete archive"):
         unpack_tar(archive, tmp_path / "inside")
     assert [path.name for path in tmp_path.iterdir()] == ["data.tar.gz"]
 

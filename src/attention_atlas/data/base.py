@@ -1,4 +1,4 @@
-"""What the data modules of all modalities share: loaders, order, and the path of a batch."""
+"""The data module of all modalities: splits, loaders, and the path of a batch."""
 
 import math
 from abc import abstractmethod
@@ -22,31 +22,40 @@ from attention_atlas.data.user_inputs import UserInput
 DisplayInputs = dict[str, list[str] | np.ndarray]
 
 PRETRAINED_FOLDER = "pretrained"
-"""Where a run folder keeps what tells of its pretrained encoder, but for the weights."""
+"""Subfolder of a run for config and preprocessing of its pretrained encoder, without weights."""
 
 
 class AtlasDataModule(LightningDataModule):
-    """Real data of one modality in the splits `train`, `val` and `test`.
+    """Labelled data of one modality in the splits `train`, `val` and `test`.
 
-    A batch is a dict with `inputs`, `label` [B], `sample_id` (list of str), where samples differ in
-    length `lengths` [B], and where the data set tells more than the label `groups`
-    (name -> one str per sample), by which test accuracy is reported too.
+    A batch is a dict with `inputs`, `label` [B], `sample_id` (list of str); with `lengths` [B] if
+    samples differ in length, and `groups` (name -> one str per sample) by which test accuracy is
+    reported too.
 
     Args:
         batch_size: Samples per training batch of one process.
         eval_batch_size: Samples per evaluation batch, by default twice `batch_size`.
         num_workers: Processes that load batches; 0 loads in the main process, which is fastest
-            for data that is held in memory.
+            for data in memory.
         seed: Draws the split and the order of the batches.
+
+    Attributes:
+        classes: Names of the classes.
+        datasets: The data set of each split.
+        clip_seconds: Length of the input of sound in seconds; infinite for other modalities.
+        leading_tokens: Names of the tokens that preprocessing puts before each input.
+        trailing_tokens: Names of the tokens that it puts behind each input.
+        preprocessor: Tokenizer, image processor or feature extractor of a pretrained model; None
+            without such a model.
     """
 
     modality: ClassVar[str]
     name: str
     classes: list[str]
     datasets: dict[str, BatchDataset]
-    clip_seconds: float = math.inf  # of sound that the model hears
-    leading_tokens: Sequence[str] = ()  # names of those that it puts before each input
-    trailing_tokens: Sequence[str] = ()  # and of those behind it
+    clip_seconds: float = math.inf
+    leading_tokens: Sequence[str] = ()
+    trailing_tokens: Sequence[str] = ()
 
     def __init__(
         self,
@@ -65,24 +74,34 @@ class AtlasDataModule(LightningDataModule):
         self._train_loader: ResumableLoader | None = None
         self._resume_state: dict[str, int] | None = None
         self.pretrained_name: str | None = None
+        self.preprocessor: Any = None
 
     def use_pretrained(self, name: str) -> None:
-        """Make the inputs of a pretrained model, by what it was trained with; before `setup`.
+        """Prepare inputs by the preprocessing of a pretrained model; call before `setup`.
 
         Args:
             name: A hub id, a folder, or the short name of a package.
 
         Raises:
+            InputError: The model cannot be loaded, or does not fit the modality.
+        """
+        from attention_atlas.pretrained.source import load_config  # transformers is slow to import
+
+        load_config(name)  # a model without a config is reported before its preprocessing
+        self.pretrained_name = name
+        self.preprocessor = self.load_preprocessor(name)
+
+    @abstractmethod
+    def load_preprocessor(self, name: str) -> Any:
+        """Load the preprocessing of a pretrained model.
+
+        Raises:
             InputError: It cannot be loaded, or does not fit the modality.
         """
-        from attention_atlas.pretrained.source import load_config  # transformers is slow
-
-        load_config(name)  # where there is none, nothing else need be looked for
-        self.pretrained_name = name
 
     @abstractmethod
     def load(self) -> dict[str, BatchDataset]:
-        """Read the data and split it; sets `classes` too.
+        """Read and split the data, and set `classes`.
 
         Raises:
             InputError: The data is missing or cannot be used.
@@ -90,11 +109,11 @@ class AtlasDataModule(LightningDataModule):
 
     @abstractmethod
     def prepare(self, batch: Batch, training: bool) -> Batch:
-        """Augment (when training) and turn raw inputs into what the model takes, on its device."""
+        """Augment a raw batch (when training) and make the inputs of the model, on its device."""
 
     @abstractmethod
-    def make_dataset(self, given: Sequence[UserInput]) -> BatchDataset:
-        """A data set of inputs that are given by hand, prepared as those of the data.
+    def make_dataset(self, inputs: Sequence[UserInput]) -> BatchDataset:
+        """Return a data set of user inputs, which are prepared like the data.
 
         What was learned from training data must be there: by `setup`, or by `restore`.
 
@@ -104,7 +123,7 @@ class AtlasDataModule(LightningDataModule):
 
     @abstractmethod
     def dummy_batch(self) -> Batch:
-        """A raw batch of one sample that says nothing, of the shape that all have."""
+        """Return a raw batch of one sample without content, in the shape of real ones."""
 
     @abstractmethod
     def embedding_options(self, embed_dim: int, options: dict[str, Any]) -> dict[str, Any]:
@@ -117,11 +136,11 @@ class AtlasDataModule(LightningDataModule):
 
     @abstractmethod
     def display_inputs(self, batch: Batch) -> DisplayInputs:
-        """What the atlas keeps of a prepared batch so that its samples can be drawn."""
+        """Return the inputs of a prepared batch in the form in which an atlas shows them."""
 
     @abstractmethod
     def baseline_features(self, split: str) -> list[str] | np.ndarray:
-        """What the classical baseline sees of a split: texts, or numbers [samples, features]."""
+        """Return the inputs of the classical baseline: texts, or numbers [samples, features]."""
 
     def setup(self, stage: str | None = None) -> None:
         """Read and split the data once."""
@@ -129,26 +148,27 @@ class AtlasDataModule(LightningDataModule):
             self.datasets = self.load()
 
     def save(self, folder: Path) -> None:
-        """Write into a run folder what was learned from the training split, if anything."""
+        """Write the preprocessing, and what was learned from training data, to a run folder."""
         if self.pretrained_name is not None:
-            from attention_atlas.pretrained.source import load_config  # transformers is slow
+            from attention_atlas.pretrained.source import load_config
 
             load_config(self.pretrained_name).save_pretrained(folder / PRETRAINED_FOLDER)
+            self.preprocessor.save_pretrained(folder / PRETRAINED_FOLDER)
 
     def restore(self, folder: Path) -> None:
-        """Take from a run folder what `save` wrote there; called before `setup`."""
+        """Read what `save` wrote; call before `setup`."""
 
     def restore_vocabulary(self, folder: Path) -> None:
-        """Take from a run folder what its embedding counts on, if anything; before `setup`."""
+        """Read the part of it that the embedding depends on; call before `setup`."""
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Prepare a batch where the model is, with augmentation in training batches only."""
+        """Prepare a batch on the device of the model, with augmentation in training only."""
         return self.prepare(batch, training=bool(self.trainer and self.trainer.training))
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches of the training split, in a new order each epoch.
+        """Return batches of the training split, in a new order each epoch.
 
-        The order stays as it is where the trainer is told to overfit the same few batches.
+        With `overfit_batches` the order stays the same.
         """
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
         self._train_loader = self.loader("train", self.batch_size, shuffle=not overfit)
@@ -158,15 +178,15 @@ class AtlasDataModule(LightningDataModule):
         return self._train_loader
 
     def val_dataloader(self) -> ResumableLoader:
-        """Batches of the validation split."""
+        """Return batches of the validation split."""
         return self.loader("val", self.eval_batch_size)
 
     def test_dataloader(self) -> ResumableLoader:
-        """Batches of the split that is tested, `test` unless `test_split` says otherwise."""
+        """Return batches of the split named by `test_split`."""
         return self.loader(self.test_split, self.eval_batch_size)
 
     def loader(self, split: str, batch_size: int, shuffle: bool = False) -> ResumableLoader:
-        """Batches of a split by name."""
+        """Return batches of a split by name."""
         dataset = self.datasets[split]
         ranks = (
             {}
@@ -182,7 +202,7 @@ class AtlasDataModule(LightningDataModule):
         return ResumableLoader(dataset, sampler, pin_memory=torch.cuda.is_available(), **workers)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the training order stands."""
+        """Return the position in the training order, and a digest of the samples."""
         if self._train_loader is None:
             return {}
         order = self._train_loader.state_dict()
@@ -191,7 +211,7 @@ class AtlasDataModule(LightningDataModule):
         return {"order": order, "samples": self.samples_digest()}
 
     def samples_digest(self) -> str:
-        """A digest of which samples are in which split, and of their labels."""
+        """Return a digest of the samples of each split and their labels."""
         splits = {
             split: sorted(zip(data.sample_ids, data.labels, strict=True))
             for split, data in sorted(self.datasets.items())
@@ -199,9 +219,9 @@ class AtlasDataModule(LightningDataModule):
         return f"{stable_hash(splits):016x}"
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the training order of a checkpoint."""
+        """Resume the training order of a checkpoint."""
         order = state_dict.get("order")
         if order is not None and self._train_loader is not None:
-            self._train_loader.load_state_dict(order)  # made early, as for a sharded model
+            self._train_loader.load_state_dict(order)  # a sharded model makes it before
         else:
             self._resume_state = order

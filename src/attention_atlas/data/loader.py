@@ -1,7 +1,8 @@
-"""Batches in an order that depends on seed and epoch alone, and that can be taken up anywhere."""
+"""Batches in an order that depends on seed and epoch alone, resumable at any batch."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -9,40 +10,68 @@ from torch.utils.data import DataLoader, Sampler
 Batch = dict[str, Any]
 
 
-class BatchDataset(Protocol):
-    """A data set that gives a whole batch at once."""
+class BatchDataset(ABC):
+    """A map-style data set that returns a whole batch at once.
 
-    labels: list[int]
-    sample_ids: list[str]
-    lengths: list[int] | None
+    Args:
+        labels: The class index of each sample.
+        sample_ids: One stable id per sample.
+        groups: Values by which accuracy is reported: name -> one value per sample.
+        lengths: Tokens of each sample; None if all samples have the same.
+    """
 
-    def __len__(self) -> int: ...
+    def __init__(
+        self,
+        labels: list[int],
+        sample_ids: list[str],
+        groups: Mapping[str, list[str]] | None = None,
+        lengths: list[int] | None = None,
+    ) -> None:
+        self.labels = labels
+        self.sample_ids = sample_ids
+        self.groups = dict(groups or {})
+        self.lengths = lengths
 
-    def __getitem__(self, index: int) -> Batch: ...
+    def __len__(self) -> int:
+        return len(self.labels)
 
-    def __getitems__(self, indices: list[int]) -> Batch: ...
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    @abstractmethod
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Return a raw batch."""
+
+    def targets(self, indices: list[int]) -> Batch:
+        """Return the part of a batch that all data sets share: `label`, `sample_id`, `groups`."""
+        return {
+            "label": torch.tensor([self.labels[index] for index in indices]),
+            "sample_id": [self.sample_ids[index] for index in indices],
+            "groups": {
+                name: [values[index] for index in indices] for name, values in self.groups.items()
+            },
+        }
 
 
 class PooledBatchSampler(Sampler[list[int]]):
-    """Lists of sample indexes, shuffled, with samples of like length in one batch.
+    """Batches of sample indexes, shuffled, with samples of similar length in one batch.
 
     Padding costs as much as real tokens, so samples are shuffled, sorted by length within pools of
     `pool_size` batches, cut into batches, and the batches are shuffled again.
 
-    Several ranks share the batches of one process with `num_ranks` times the batch size: each takes
-    its part of every one. Shuffled, the parts are of one size, for which fewer than `num_ranks`
-    samples may be left out of the last batch, others in each epoch. Not shuffled, every sample is
-    given out by one rank, once.
+    Each rank takes every `num_ranks`-th sample of a global batch of `num_ranks * batch_size`. When
+    shuffling, the last batch drops up to `num_ranks - 1` samples so that all ranks take the same
+    number of steps. Without shuffling, no sample is dropped or repeated.
 
     Args:
-        lengths: Tokens per sample, or None where all samples are alike.
-        num_samples: How many samples there are.
+        lengths: Tokens per sample, or None if all samples have the same.
+        num_samples: Number of samples.
         batch_size: Samples per batch of a rank; the last batch may hold fewer.
         shuffle: Whether to draw a new order each epoch; without it, longer samples come last.
-        seed: With the epoch, all that the order depends on.
+        seed: Determines the order, together with the epoch.
         pool_size: Batches per pool.
-        rank: Of this process.
-        num_ranks: Processes that share the samples.
+        rank: Rank of this process.
+        num_ranks: Number of processes.
     """
 
     def __init__(
@@ -87,17 +116,17 @@ class PooledBatchSampler(Sampler[list[int]]):
         order = torch.randperm(self.num_samples, generator=generator)
         size = self.batch_size * self.num_ranks
         if self.lengths is None:
-            return self._shares(_cut(order, size))
+            return self._part_of_rank(_cut(order, size))
         pool = size * self.pool_size
         order = torch.cat(
             [part[torch.argsort(self.lengths[part])] for part in torch.split(order, pool)]
         )
         batches = _cut(order, size)
         shuffled = torch.randperm(len(batches), generator=generator).tolist()
-        return self._shares([batches[index] for index in shuffled])
+        return self._part_of_rank([batches[index] for index in shuffled])
 
-    def _shares(self, batches: list[list[int]]) -> list[list[int]]:
-        """The part of this rank of every batch that has one for each."""
+    def _part_of_rank(self, batches: list[list[int]]) -> list[list[int]]:
+        """Return the samples of this rank in each global batch."""
         return [
             batch[: len(batch) - len(batch) % self.num_ranks][self.rank :: self.num_ranks]
             for batch in batches
@@ -114,10 +143,10 @@ def _identity(batch: Batch) -> Batch:
 
 
 class ResumableLoader(DataLoader[Batch]):
-    """A DataLoader that knows how far it has come, and can start from there in a new process.
+    """A DataLoader whose position can be saved and resumed in a new process.
 
-    Its state is the epoch and the number of batches given out in it; the order of each epoch
-    follows from the seed. It draws nothing from torch's global generator.
+    Its state is the epoch and the number of batches returned in it; the order of each epoch follows
+    from the seed. It draws nothing from torch's global generator.
     """
 
     def __init__(
@@ -135,8 +164,8 @@ class ResumableLoader(DataLoader[Batch]):
         self._resumed = False
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        """Give the batches; a state that is loaded before the first of them still counts."""
-        if self._position > 0 and not self._resumed:  # the last pass was left early
+        """Iterate over the batches, from the position of a state that was loaded before."""
+        if self._position > 0 and not self._resumed:  # the last pass was not completed
             self._epoch, self._position = self._epoch + 1, 0
         self._resumed = False
         sampler = self.batch_sampler
@@ -149,10 +178,10 @@ class ResumableLoader(DataLoader[Batch]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch and position of the next batch."""
+        """Return epoch and position of the next batch."""
         return {"epoch": self._epoch, "position": self._position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from where `state` was taken."""
+        """Resume from a state."""
         self._epoch, self._position = state["epoch"], state["position"]
         self._resumed = True

@@ -8,9 +8,14 @@ from attention_atlas.errors import InputError
 
 
 def stable_hash(*parts: object) -> int:
-    """A 64-bit number that depends on the parts only: the same in every process and release."""
+    """Return a 64-bit number that depends on the parts only, in every process and release."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def stable_uniform(*parts: object) -> float:
+    """Return a number in [0, 1) that depends on the parts only."""
+    return (stable_hash(*parts) >> 11) / 2.0**53
 
 
 def number_repeats(names: Sequence[str]) -> list[str]:
@@ -30,16 +35,16 @@ def stratified_split(
     seed: int,
     groups: Sequence[Hashable] | None = None,
 ) -> dict[str, list[int]]:
-    """Divide samples into named splits, each stratum in the given proportions.
+    """Divide samples into named splits, each stratum in the same proportions.
 
-    A sample's place depends on its id, its stratum and the seed, never on the order of the
-    samples. Samples that share a group (the same text, the same voice) always stay together.
+    The split of a sample depends on its id, its stratum and the seed, never on the order of the
+    samples. Samples of one group (the same text, the same voice) always stay together.
 
     Args:
         sample_ids: One stable id per sample.
-        strata: What to balance, one per sample: the label, or the pair of label and source.
-        fractions: Share of each split, by name; they sum to 1.
-        seed: Draws another split.
+        strata: Stratum of each sample: the label, or the pair of label and source.
+        fractions: Fraction of each split, by name; they sum to 1.
+        seed: Draws the split.
         groups: One per sample; by default every sample is a group of its own.
 
     Returns:
@@ -48,7 +53,7 @@ def stratified_split(
     Raises:
         InputError: The fractions do not sum to 1, or one of them is not between 0 and 1.
     """
-    if any(not 0 <= share <= 1 for share in fractions.values()) or not _is_one(fractions):
+    if any(not 0 <= fraction <= 1 for fraction in fractions.values()) or not _is_one(fractions):
         raise InputError(
             f"Split fractions must lie between 0 and 1 and sum to 1, got {dict(fractions)}."
         )

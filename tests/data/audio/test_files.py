@@ -10,10 +10,9 @@ import pytest
 import soundfile
 
 from attention_atlas.data.audio.check import check
-from attention_atlas.data.audio.files import read_clip
-from attention_atlas.data.audio.headers import check_header
-from attention_atlas.data.audio.listing import list_audio
+from attention_atlas.data.audio.folder import list_audio
 from attention_atlas.data.audio.module import AudioDataModule
+from attention_atlas.data.audio.reading import check_header, read_clip
 from attention_atlas.errors import InputError
 
 
@@ -103,7 +102,7 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     samples = tone(440, 16_000)
     samples[100] = np.nan
     path = write(tmp_path / "nan.wav", samples, subtype="FLOAT")
-    with pytest.raises(InputError, match=r"nan\.wav holds samples that are no numbers"):
+    with pytest.raises(InputError, match=r"nan\.wav holds samples that are not numbers"):
         read_clip(path, 16_000)
 
 
@@ -165,7 +164,7 @@ def test_training_noise_is_mixed_into_your_own_clips(folder: Path) -> None:
 
 
 def test_one_class_an_empty_class_and_no_folder_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         list_audio(tmp_path / "nowhere")
     with pytest.raises(InputError, match="at least two; there is only one, low"):
         list_audio(_only(folder, tmp_path / "one", ["low"]))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from attention_atlas.data.audio.module import AudioDataModule
-from attention_atlas.data.audio.speech_commands_files import WORDS
+from attention_atlas.data.audio.speech_commands import WORDS
 from attention_atlas.data.audio.spoken_words import (
     ACCENTS,
     FAMILIES,
@@ -119,9 +119,9 @@ def test_noise_has_the_ratio_that_the_group_tells(commands: AudioDataModule) -> 
     from attention_atlas.data.audio.augmentation import fixed_variation
 
     raw = raw_batch(commands, "test")
-    mixed = commands._hear(raw, fixed_variation(raw), "eval")
+    mixed = fixed_variation(raw).apply(raw, commands.noise["eval"])
     quiet = raw | {"snr_db": torch.full_like(raw["snr_db"], float("inf"))}
-    clean = commands._hear(quiet, fixed_variation(quiet), "eval")
+    clean = fixed_variation(quiet).apply(quiet, commands.noise["eval"])
     signal = clean.square().sum(1) / raw["num_samples"]
     noise = (mixed - clean).square().mean(1)
     torch.testing.assert_close(10 * (signal / noise).log10(), raw["snr_db"], atol=0.01, rtol=0)
@@ -139,7 +139,7 @@ def test_evaluation_is_the_same_every_time_and_in_every_company(
 
 
 def test_clips_stand_at_different_places(commands: AudioDataModule) -> None:
-    assert raw_batch(commands, "test")["place"].std() > 0.2
+    assert raw_batch(commands, "test")["position"].std() > 0.2
 
 
 def test_training_is_varied_and_repeats_with_the_global_generator(

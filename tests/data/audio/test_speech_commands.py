@@ -11,7 +11,7 @@ import torchaudio
 
 from attention_atlas.data.audio.check import check
 from attention_atlas.data.audio.module import AudioDataModule
-from attention_atlas.data.audio.speech_commands_files import WORDS
+from attention_atlas.data.audio.speech_commands import WORDS
 from attention_atlas.errors import InputError
 
 FOLDER = Path("SpeechCommands") / "speech_commands_v0.02"

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from attention_atlas.data.audio.headers import check_header
-from attention_atlas.data.audio.listing import list_audio
+from attention_atlas.data.audio.folder import list_audio
 from attention_atlas.data.audio.options import AudioSource, audio_augmentation_options
-from attention_atlas.data.audio.speech_commands_files import find_root, official_splits
+from attention_atlas.data.audio.reading import check_header
+from attention_atlas.data.audio.speech_commands import find_root, official_splits
 
 _MOST_FILES = 5_000
 """Headers that are looked at; of larger folders, files spread evenly. Loading looks at all."""

@@ -1,52 +1,122 @@
-"""`audio_folder`: your own clips, a folder per class."""
+"""A folder of your own clips: `<class>/<file>` or `<split>/<class>/<file>`. Needs no torch."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from attention_atlas.data.audio.clips import AudioCorpus, ClipDataset
-from attention_atlas.data.audio.files import read_clip
-from attention_atlas.data.audio.listing import AudioFile, list_audio
+from attention_atlas.data.file_types import files_below
 from attention_atlas.data.splits import stratified_split
 from attention_atlas.errors import InputError
 
-_FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
+SPLIT_FOLDERS = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
-def audio_folder(root: Path, clip_samples: int, seed: int) -> AudioCorpus:
-    """Clips of `root/<class>/` or `root/<split>/<class>/`, any rate, mono or stereo.
+@dataclass(frozen=True)
+class AudioFile:
+    """One file of a folder of audio.
 
-    Without folders `train`, `val` and `test`, a tenth of each class is held out for each of the
-    latter; where only `val` is missing, a tenth of `train` stands in for it.
+    Attributes:
+        path: Path of the file.
+        name: Its path relative to the folder, with forward slashes.
+        label: Name of the class folder.
+        split: `train`, `val` or `test`; None in a folder without splits.
+    """
+
+    path: Path
+    name: str
+    label: str
+    split: str | None
+
+
+def list_audio(root: Path) -> list[AudioFile]:
+    """List the files of `root/<class>/`, or of `root/<split>/<class>/` if there is a `train`.
 
     Raises:
-        InputError: A folder or file cannot be used.
+        InputError: The folder is missing, a class is empty, there is only one class, or a folder
+            with splits has no `test`.
+    """
+    if not root.is_dir():
+        raise InputError(
+            f"data.path={root} is not a folder; give one that holds a folder per class."
+        )
+    folders = _folders(root)
+    if not any(folder.name == "train" for folder in folders):
+        files = _list_classes(root, root, None)
+    else:
+        files = _list_splits(root, folders)
+    classes = {file.label for file in files}
+    if len(classes) < 2:
+        found = f"only one, {classes.pop()}" if classes else "none"
+        raise InputError(
+            f"data.path={root} should hold a folder per class, at least two; there is {found}."
+        )
+    return files
+
+
+def split_audio(root: Path, seed: int) -> dict[str, list[AudioFile]]:
+    """List the files of each split.
+
+    Without folders `train`, `val` and `test`, 10 % of each class are held out for validation and
+    test each; if only `val` is missing, it is 10 % of `train`.
+
+    Raises:
+        InputError: A folder cannot be used, or holds too few files.
     """
     files = list_audio(root)
-    classes = sorted({file.label for file in files})
-    splits = {
-        name: ClipDataset(
-            [read_clip(file.path, clip_samples) for file in part],
-            [classes.index(file.label) for file in part],
-            [f"audio_folder/{file.name}" for file in part],
-            clip_samples,
-        )
-        for name, part in _split(root, files, seed).items()
-    }
-    return AudioCorpus(classes, splits)
-
-
-def _split(root: Path, files: list[AudioFile], seed: int) -> dict[str, list[AudioFile]]:
-    given = {name: [file for file in files if file.split == name] for name in _FRACTIONS}
-    if not given["train"]:
-        given = _divide(files, _FRACTIONS, seed)
-    elif not given["val"]:
-        given |= _divide(given["train"], {"train": 0.9, "val": 0.1}, seed)
-    for name, part in given.items():
+    splits = {name: [file for file in files if file.split == name] for name in FRACTIONS}
+    if not splits["train"]:
+        splits = _divide(files, FRACTIONS, seed)
+    elif not splits["val"]:
+        splits |= _divide(splits["train"], {"train": 0.9, "val": 0.1}, seed)
+    for name, part in splits.items():
         if not part:
             raise InputError(
                 f"data.path={root} has too few files to hold some out for {name}; "
                 "take at least ten per class, or folders train, val and test."
             )
-    return given
+    return splits
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(
+        entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+    )
+
+
+def _list_splits(root: Path, folders: list[Path]) -> list[AudioFile]:
+    splits = {
+        folder: SPLIT_FOLDERS[folder.name] for folder in folders if folder.name in SPLIT_FOLDERS
+    }
+    if "test" not in splits.values():
+        raise InputError(f"data.path={root} has a folder train but no folder test beside it.")
+    files = [
+        file for folder, split in splits.items() for file in _list_classes(root, folder, split)
+    ]
+    trained = {file.label for file in files if file.split == "train"}
+    for file in files:
+        if file.label not in trained:
+            raise InputError(f"{file.path} is of class {file.label}, which {root}/train lacks.")
+    return files
+
+
+def _list_classes(root: Path, parent: Path, split: str | None) -> list[AudioFile]:
+    files = []
+    for folder in _folders(parent):
+        found = files_below(folder, "audio")
+        if not found:
+            raise InputError(
+                f"{folder} holds no audio file; remove it or fill it with WAV, FLAC, OGG or MP3."
+            )
+        files += [
+            AudioFile(path, path.relative_to(root).as_posix(), folder.name, split) for path in found
+        ]
+    return files
 
 
 def _divide(

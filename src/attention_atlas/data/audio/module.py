@@ -1,34 +1,33 @@
 """The data module of speech: clips in, log-mel spectrograms out."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from attention_atlas.data.audio.augmentation import AudioAugmentation, Variation, fixed_variation
-from attention_atlas.data.audio.clips import SAMPLE_RATE, AudioCorpus, ClipDataset
-from attention_atlas.data.audio.files import read_clip
-from attention_atlas.data.audio.folder import audio_folder
+from attention_atlas.data.audio.augmentation import AudioAugmentation, fixed_variation
+from attention_atlas.data.audio.clips import ClipDataset
+from attention_atlas.data.audio.corpora import (
+    NOISE_PIECES,
+    AudioCorpus,
+    audio_folder,
+    noise_length,
+    speech_commands,
+    spoken_commands,
+)
 from attention_atlas.data.audio.noise import coloured_noise
 from attention_atlas.data.audio.options import AudioSource, audio_augmentation_options
-from attention_atlas.data.audio.spectrogram import LogMel
-from attention_atlas.data.audio.speech_commands import speech_commands
-from attention_atlas.data.audio.spoken_commands import spoken_commands
-from attention_atlas.data.audio.waveforms import cut_noise, mix, place, start_of
-from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, DisplayInputs
+from attention_atlas.data.audio.reading import SAMPLE_RATE, read_clip
+from attention_atlas.data.audio.spectrogram import LogMel, PretrainedExtractor
+from attention_atlas.data.base import AtlasDataModule, DisplayInputs
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.user_inputs import UserInput, label_indexes
 
-if TYPE_CHECKING:
-    from attention_atlas.data.audio.pretrained_extractor import PretrainedExtractor
-
-_SCALE = 4.0
+SCALE = 4.0
 """About the standard deviation of log-mel values in speech; inputs are divided by it."""
 
 
@@ -36,18 +35,18 @@ class AudioDataModule(AtlasDataModule):
     """Labelled clips of speech or other sound as log-mel spectrograms.
 
     A prepared batch has `inputs` [B, mels, frames], centred on each clip's mean, and `level` [B],
-    that mean. For a pretrained encoder it has the `inputs` that this one takes, and `log_mel`.
+    that mean. For a pretrained encoder it has the encoder's own `inputs`, and `log_mel`.
 
     Args:
         name: `spoken_commands`, `speech_commands` or `audio_folder`.
         batch_size: Samples per training batch.
-        path: Where the files of `speech_commands` or `audio_folder` lie.
+        path: Location of the files of `speech_commands` or `audio_folder`.
         eval_batch_size: Samples per evaluation batch, by default twice `batch_size`.
         num_workers: Processes that load batches.
         seed: Draws the split (with `spoken_commands`, the voices) and the order of the batches.
-        clip_seconds: What the model hears; longer clips are cut, shorter ones padded.
+        clip_seconds: Length of the input; longer clips are cut, shorter ones padded.
         num_mels: Mel bands.
-        labels: `speech_commands` with 10, 12 or 35 classes.
+        labels: Classes of `speech_commands`: 10, 12 or 35.
         augmentation: Keys of `AudioAugmentationOptions`; empty trains on the clips as they are.
 
     Raises:
@@ -78,22 +77,10 @@ class AudioDataModule(AtlasDataModule):
         options = audio_augmentation_options(augmentation or {})
         self.augmentation = AudioAugmentation(options, SAMPLE_RATE) if augmentation else None
         self.noise: dict[str, Tensor] = {}
-        self.extractor: PretrainedExtractor | None = None
 
-    def use_pretrained(self, name: str) -> None:
-        """Take the feature extractor of a pretrained model."""
-        from attention_atlas.data.audio.pretrained_extractor import (  # transformers is slow
-            PretrainedExtractor,
-        )
-
-        super().use_pretrained(name)
-        self.extractor = PretrainedExtractor(name)
-
-    def save(self, folder: Path) -> None:
-        """Write what a pretrained encoder hears by into a run folder."""
-        super().save(folder)
-        if self.extractor is not None:
-            self.extractor.save(folder / PRETRAINED_FOLDER)
+    def load_preprocessor(self, name: str) -> PretrainedExtractor:
+        """Load the feature extractor of a pretrained model."""
+        return PretrainedExtractor(name)
 
     @property
     def num_mels(self) -> int:
@@ -107,7 +94,7 @@ class AudioDataModule(AtlasDataModule):
 
     @property
     def hop_seconds(self) -> float:
-        """Time from one frame to the next."""
+        """Time from one frame to the next, in seconds."""
         return self.log_mel.hop_seconds
 
     @property
@@ -116,8 +103,8 @@ class AudioDataModule(AtlasDataModule):
         return self.log_mel.mel_edges
 
     def make_dataset(self, given: Sequence[UserInput]) -> BatchDataset:
-        """Sound files, each in the middle of what the model hears, without noise."""
-        self.noise = self.noise or self._made_noise()
+        """Return sound files, each in the middle of the input, without noise."""
+        self.noise = self.noise or self._generate_noise()
         return ClipDataset(
             [read_clip(Path(each.content), self.clip_samples) for each in given],
             label_indexes(given, self.classes),
@@ -126,22 +113,25 @@ class AudioDataModule(AtlasDataModule):
         )
 
     def dummy_batch(self) -> Batch:
-        """A silent clip."""
-        self.noise = self.noise or self._made_noise()
+        """Return a silent clip."""
+        self.noise = self.noise or self._generate_noise()
         silence = np.zeros(self.clip_samples, dtype=np.int16)
-        return ClipDataset([silence], [-1], ["example"], self.clip_samples)[0]
+        return ClipDataset([silence], [-1], ["dummy"], self.clip_samples)[0]
 
     def load(self) -> dict[str, BatchDataset]:
         """Read the clips and split them."""
         corpus = self._corpus()
         self.classes = corpus.classes
-        self.noise = self._made_noise() | dict(corpus.noise)
+        self.noise = self._generate_noise() | dict(corpus.noise)
         return dict(corpus.splits)
 
-    def _made_noise(self) -> dict[str, Tensor]:
-        """Coloured noise, where a corpus brings none of its own."""
-        length = max(10 * SAMPLE_RATE, 2 * self.clip_samples)
-        return {"train": coloured_noise(4, length, 1), "eval": coloured_noise(4, length, 2)}
+    def _generate_noise(self) -> dict[str, Tensor]:
+        """Generate coloured noise, for a corpus without noise of its own."""
+        length = noise_length(self.clip_samples)
+        return {
+            part: coloured_noise(NOISE_PIECES, length, seed)
+            for part, seed in (("train", 1), ("eval", 2))
+        }
 
     def _corpus(self) -> AudioCorpus:
         if self.name == "spoken_commands":
@@ -152,29 +142,21 @@ class AudioDataModule(AtlasDataModule):
         return audio_folder(folder, self.clip_samples, self.seed)
 
     def prepare(self, batch: Batch, training: bool) -> Batch:
-        """Place, mix with noise, and turn into a spectrogram; varied when training."""
+        """Position, mix with noise, and turn into a spectrogram; varied when training."""
         augmentation = self.augmentation if training else None
         variation = augmentation.draw(batch) if augmentation else fixed_variation(batch)
         part = "train" if augmentation else "eval"
-        waveform = self._hear(batch, variation, part)
+        self.noise[part] = self.noise[part].to(batch["waveform"].device)
+        waveform = variation.apply(batch, self.noise[part])
         log_mel = self.log_mel.to(waveform.device)(waveform)
-        kept = {key: batch[key] for key in ("label", "sample_id", "groups")}
-        if self.extractor is not None:
-            return {"inputs": self.extractor(waveform), "log_mel": log_mel, **kept}
+        targets = {key: batch[key] for key in ("label", "sample_id", "groups")}
+        if self.preprocessor is not None:
+            return {"inputs": self.preprocessor(waveform), "log_mel": log_mel, **targets}
         level = log_mel.mean(dim=(1, 2))
-        inputs = (log_mel - level[:, None, None]) / _SCALE
+        inputs = (log_mel - level[:, None, None]) / SCALE
         if augmentation:
             inputs = augmentation(inputs, self.log_mel)
-        return {"inputs": inputs, "level": level, **kept}
-
-    def _hear(self, batch: Batch, variation: Variation, part: str) -> Tensor:
-        num_samples = batch["num_samples"]
-        length = batch["waveform"].shape[1]
-        start = start_of(variation.place, length - num_samples, variation.shift)
-        waveform = place(batch["waveform"], num_samples, start).float() / 32_768
-        self.noise[part] = self.noise[part].to(waveform.device)
-        noise = cut_noise(self.noise[part], variation.noise, length)
-        return mix(waveform, num_samples, noise, variation.snr_db)
+        return {"inputs": inputs, "level": level, **targets}
 
     def embedding_options(self, embed_dim: int, options: dict[str, Any]) -> dict[str, Any]:
         """Add the size of the spectrograms, and what their frames and bands stand for."""
@@ -187,16 +169,16 @@ class AudioDataModule(AtlasDataModule):
         }
 
     def display_inputs(self, batch: Batch) -> DisplayInputs:
-        """The spectrograms in decibels, before they were centred."""
+        """Return `spectrogram` [B, mels, frames] in decibels, before it was centred."""
         if "log_mel" in batch:
             log_mel = batch["log_mel"]
         else:
-            log_mel = _SCALE * batch["inputs"] + batch["level"][:, None, None]
+            log_mel = SCALE * batch["inputs"] + batch["level"][:, None, None]
         decibels = 10 / math.log(10) * log_mel
         return {"spectrogram": decibels.float().cpu().numpy()}
 
     def baseline_features(self, split: str) -> np.ndarray:
-        """Spectrograms with the energy in the middle, coarse, one row per sample of the split."""
+        """Return coarse spectrograms with the energy in the middle, [samples, features]."""
         rows = [
             _centred(self.prepare(batch, training=False)["inputs"])
             for batch in self.loader(split, self.eval_batch_size)
@@ -205,8 +187,8 @@ class AudioDataModule(AtlasDataModule):
 
 
 def _centred(inputs: Tensor) -> Tensor:
-    """Spectrograms [B, mels, frames] moved so that the middle of their energy is in the middle."""
-    energy = (_SCALE * inputs).exp().sum(dim=1)
+    """Shift spectrograms [B, mels, frames] to centre their energy, and pool them to rows [B, F]."""
+    energy = (SCALE * inputs).exp().sum(dim=1)
     frames = torch.arange(inputs.shape[2])
     centre = (energy * frames).sum(dim=1) / energy.sum(dim=1)
     source = frames + (centre.round().long() - inputs.shape[2] // 2)[:, None]

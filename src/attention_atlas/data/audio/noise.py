@@ -1,4 +1,4 @@
-"""Background noise: generated in three colours, or many voices at once."""
+"""Background noise: generated, made of many voices or recorded; cut to pieces and mixed in."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
-"""How fast the power falls with frequency: as frequency to the minus this number."""
+"""Exponent a of the power spectrum: power is proportional to frequency ** -a."""
 
 
 def coloured_noise(num_pieces: int, num_samples: int, seed: int) -> Tensor:
-    """Pieces of white, pink and brown noise of mean power 1.
+    """Generate pieces of white, pink and brown noise of mean power 1.
 
     Returns:
         float32 [3 * num_pieces, num_samples].
@@ -29,7 +29,7 @@ def coloured_noise(num_pieces: int, num_samples: int, seed: int) -> Tensor:
 def babble(
     clips: Sequence[np.ndarray], num_pieces: int, num_samples: int, seed: int, voices: int = 8
 ) -> Tensor:
-    """Pieces in which `voices` of the clips sound at any time, of mean power 1.
+    """Mix pieces in which `voices` clips sound at any time, of mean power 1.
 
     Returns:
         float32 [num_pieces, num_samples].
@@ -50,7 +50,7 @@ def babble(
 
 
 def recorded_noise(recordings: Sequence[np.ndarray], num_samples: int) -> Tensor:
-    """Recordings cut into pieces of mean power 1; shorter recordings are repeated.
+    """Cut recordings into pieces of mean power 1; shorter recordings are repeated.
 
     Returns:
         float32 [pieces, num_samples].
@@ -61,6 +61,41 @@ def recorded_noise(recordings: Sequence[np.ndarray], num_samples: int) -> Tensor
         whole = torch.from_numpy(np.tile(recording, repeats)).float()
         pieces.append(whole[: len(whole) // num_samples * num_samples].view(-1, num_samples))
     return _unit_power(torch.cat(pieces))
+
+
+def cut_noise(noise: Tensor, position: Tensor, length: int) -> Tensor:
+    """Cut a stretch out of the noise for each position.
+
+    Args:
+        noise: [P, N] pieces, N >= length.
+        position: [B] in [0, 1).
+
+    Returns:
+        [B, length].
+    """
+    starts_per_piece = noise.shape[1] - length + 1
+    start = (position * noise.shape[0] * starts_per_piece).long()
+    piece = (start // starts_per_piece).clamp(max=noise.shape[0] - 1)
+    stretches: Tensor = noise.unfold(1, length, 1)  # a view: only what is selected is copied
+    return stretches[piece, start % starts_per_piece]
+
+
+def mix(waveform: Tensor, num_samples: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
+    """Add noise at a signal-to-noise ratio.
+
+    Args:
+        waveform: [B, T].
+        num_samples: [B] samples over which the power of the signal is averaged.
+        noise: [B, T].
+        snr_db: [B] decibels; infinity adds nothing.
+
+    Returns:
+        [B, T].
+    """
+    signal_power = waveform.square().sum(dim=1) / num_samples.clamp(min=1)
+    noise_power = noise.square().mean(dim=1).clamp(min=1e-12)
+    gain = (signal_power / noise_power).sqrt() * 10 ** (-snr_db / 20)
+    return waveform.addcmul(gain[:, None], noise)
 
 
 def _unit_power(pieces: Tensor) -> Tensor:

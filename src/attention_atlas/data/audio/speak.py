@@ -3,12 +3,12 @@
     python -m attention_atlas.data.audio.speak PLAN.json FOLDER
 
 The plan is `{"seed": int, "utterances": [[language, variant, word, rate, pitch], ...]}`. The
-folder receives `samples.npy`, all utterances one after the other (int16, at 22,050 Hz), and
-`ends.npy`, the sample after the last one of each.
+folder receives `samples.npy`, the concatenated utterances (int16, at 22,050 Hz), and `ends.npy`,
+the end of each.
 
 eSpeak NG (GPL-3) is loaded by this process alone: the rest of the project only reads the audio that
-it wrote. Two processes write the same bits for the same plan, because the library's noise generator
-is seeded once and the utterances are spoken in the order of the plan.
+it wrote. The same plan gives the same bits, because the library's noise generator is seeded once
+and the utterances are spoken in the order of the plan.
 """
 
 import ctypes
@@ -32,7 +32,7 @@ Utterance = tuple[str, str, str, int, int]
 
 
 class Speaker:
-    """eSpeak NG, ready to speak."""
+    """The eSpeak NG library, initialized."""
 
     def __init__(self, seed: int) -> None:
         import espeakng_loader
@@ -59,17 +59,17 @@ class Speaker:
             ctypes.c_void_p,
         ]
         self._spoken = bytearray()
-        self._callback = _CALLBACK(self._keep)  # the library holds no reference of its own
+        self._callback = _CALLBACK(self._append)  # the library holds no reference of its own
         self._library.espeak_SetSynthCallback(self._callback)
         self._voice = ""
 
-    def _keep(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: int) -> int:
+    def _append(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: int) -> int:
         if samples and count > 0:
             self._spoken += ctypes.string_at(samples, 2 * count)
         return 0
 
     def speak(self, utterance: Utterance) -> np.ndarray:
-        """The samples of one utterance, int16."""
+        """Return the samples of one utterance, int16."""
         language, variant, word, rate, pitch = utterance
         voice = f"{language}+{variant}"
         if voice != self._voice:
@@ -85,7 +85,7 @@ class Speaker:
         return np.frombuffer(bytes(self._spoken), dtype=np.int16)
 
     def _choose(self, voice: str) -> None:
-        # eSpeak NG would take a variant that it does not know for none, and say nothing.
+        # eSpeak NG silently ignores a variant that it does not know.
         known = (self._variants / voice.partition("+")[2]).is_file()
         status = self._library.espeak_ng_SetVoiceByName(voice.encode())
         _check(status if known else 1, f"no voice named {voice}")

@@ -1,10 +1,13 @@
-"""Log-mel spectrograms in batches."""
+"""Log-mel spectrograms in batches, and the feature extractor of a pretrained model."""
+
+from pathlib import Path
+from typing import Any
 
 import torch
-import torchaudio
 from torch import Tensor, nn
 
-from attention_atlas.data.audio.clips import SAMPLE_RATE
+from attention_atlas.data.audio.reading import SAMPLE_RATE
+from attention_atlas.errors import InputError
 
 _FLOOR = 1e-6
 _WINDOW = 400
@@ -19,7 +22,7 @@ def _hertz(mel: Tensor) -> Tensor:
 
 
 class LogMel(nn.Module):
-    """Waveforms to log-mel spectrograms: 25 ms windows, one every `hop` samples.
+    """Log-mel spectrograms of waveforms, by windows of 25 ms.
 
     Args:
         num_mels: Mel bands.
@@ -31,27 +34,27 @@ class LogMel(nn.Module):
     def __init__(
         self, num_mels: int = 40, hop: int = 200, low: float = 40.0, high: float = 7_600.0
     ) -> None:
+        from torchaudio.transforms import MelScale, Spectrogram
+
         super().__init__()
         self.hop = hop
         self.num_mels = num_mels
         self._low, self._high = _mel(torch.tensor([low, high])).tolist()
-        self.spectrogram = torchaudio.transforms.Spectrogram(
-            n_fft=_WINDOW, hop_length=hop, power=None
-        )
-        self.mel_scale = torchaudio.transforms.MelScale(
+        self.spectrogram = Spectrogram(n_fft=_WINDOW, hop_length=hop, power=None)
+        self.mel_scale = MelScale(
             n_mels=num_mels, sample_rate=SAMPLE_RATE, f_min=low, f_max=high, n_stft=_WINDOW // 2 + 1
         )
 
     @property
     def hop_seconds(self) -> float:
-        """Time from one frame to the next."""
+        """Time from one frame to the next, in seconds."""
         return self.hop / SAMPLE_RATE
 
     @property
     def mel_edges(self) -> list[float]:
-        """Where a band ends and the next begins, in hertz: num_mels + 1 values.
+        """The num_mels + 1 edges of the bands, in hertz.
 
-        Bands overlap; the edge between two is half way between their centres on the mel scale.
+        Bands overlap: the edge between two is half way between their centres on the mel scale.
         """
         step = (self._high - self._low) / (self.num_mels + 1)
         edges: list[float] = _hertz(
@@ -60,11 +63,11 @@ class LogMel(nn.Module):
         return edges
 
     def num_frames(self, num_samples: int) -> int:
-        """Frames of a waveform."""
+        """Return the frames of a waveform of so many samples."""
         return num_samples // self.hop
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """[B, T] to natural logarithms of power [B, mels, frames]."""
+        """Return the natural logarithm of the power, [B, mels, frames], of waveforms [B, T]."""
         complex_spectrogram = self.spectrogram(waveform)[..., : self.num_frames(waveform.shape[-1])]
         real, imaginary = complex_spectrogram.real, complex_spectrogram.imag
         power = torch.addcmul(real.square(), imaginary, imaginary)  # abs() would take roots
@@ -72,7 +75,7 @@ class LogMel(nn.Module):
         return log_mel
 
     def warp(self, log_mel: Tensor, frequency: Tensor, tempo: Tensor) -> Tensor:
-        """Move all frequencies, as another vocal tract would (Jaitly 2013), and the tempo.
+        """Scale all frequencies, as another vocal tract would (Jaitly 2013), and the tempo.
 
         Args:
             log_mel: [B, mels, frames].
@@ -94,7 +97,42 @@ class LogMel(nn.Module):
 
 
 def _interpolation(source: Tensor, size: int) -> Tensor:
-    """Matrices [B, N, size] that read at fractional places [B, N]; beyond the ends, the ends."""
-    places = torch.arange(size, device=source.device)
-    distance = source.clamp(0, size - 1)[:, :, None] - places
+    """Return matrices [B, N, size] that interpolate at fractional indexes [B, N], clamped."""
+    indexes = torch.arange(size, device=source.device)
+    distance = source.clamp(0, size - 1)[:, :, None] - indexes
     return (1 - distance.abs()).clamp(min=0)
+
+
+class PretrainedExtractor:
+    """The feature extractor of a pretrained model.
+
+    Args:
+        name: A hub id, a folder, or the short name of a package.
+
+    Raises:
+        InputError: The model has no feature extractor, or one for another sample rate.
+    """
+
+    def __init__(self, name: str) -> None:
+        from transformers import AutoFeatureExtractor
+
+        from attention_atlas.pretrained.source import load
+
+        self._extractor: Any = load(name, "feature extractor", AutoFeatureExtractor.from_pretrained)
+        rate = getattr(self._extractor, "sampling_rate", None)
+        if rate != SAMPLE_RATE:
+            raise InputError(
+                f"encoder.name={name} hears {rate} samples a second; clips have {SAMPLE_RATE}."
+            )
+        self.input_name: str = self._extractor.model_input_names[0]
+
+    def __call__(self, waveforms: Tensor) -> Tensor:
+        """Return the input of the model for waveforms [B, samples] in [-1, 1]."""
+        features: Tensor = self._extractor(
+            list(waveforms.cpu().numpy()), sampling_rate=SAMPLE_RATE, return_tensors="pt"
+        )[self.input_name]
+        return features.to(waveforms.device)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write the options of the extractor into a folder."""
+        self._extractor.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Ten command words in many synthetic voices: who speaks, what is said, and who is held out."""
+"""Ten command words in many synthetic voices: voices, utterances, and held-out voices."""
 
 import importlib.metadata
 import json
@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import firwin, resample_poly
 
-from attention_atlas.data.audio.speech_commands_files import WORDS
+from attention_atlas.data.audio.speech_commands import WORDS
 from attention_atlas.data.cache import cached
 from attention_atlas.data.splits import stable_hash
 from attention_atlas.errors import InputError
@@ -26,7 +25,7 @@ ACCENTS = {
     "american": "gmw/en-US",
     "new_york": "gmw/en-US-nyc",
 }
-"""All of eSpeak NG's English but `en-Shaw`, which reads another alphabet."""
+"""All English accents of eSpeak NG but `en-Shaw`, which reads another alphabet."""
 
 FAMILIES = (
     ("Alex",),
@@ -89,11 +88,11 @@ FAMILIES = (
     ("whisper",),
     ("zac",),
 )
-"""eSpeak NG's voice variants, those that sound alike together.
+"""Voice variants of eSpeak NG, in families that sound alike.
 
-A family holds variants of one name (`steph`, `steph2`; the numbers of `f1` to `f5` and `m1` to `m8`
-tell voices apart and found no family) and variants whose files agree in two thirds of their formant
-lines (`m8` and `robosoft`). `fast` is left out: it is the standard voice with another speed limit.
+A family holds variants of one name (`steph`, `steph2`; but `f1` to `f5` and `m1` to `m8` are
+different voices) and variants whose files agree in two thirds of their formant lines (`m8` and
+`robosoft`). `fast` is omitted: it is the standard voice with another speed limit.
 """
 
 _FORMAT = 2
@@ -103,7 +102,7 @@ _SEED = 20_170_817
 
 @dataclass(frozen=True)
 class Utterance:
-    """One word as one voice says it.
+    """One word said by one voice.
 
     Attributes:
         voice: A variant of eSpeak NG.
@@ -111,7 +110,7 @@ class Utterance:
         word: One of `WORDS`.
         rate: Words per minute.
         pitch: 0 to 99 around the voice's own pitch, which is 50.
-        take: Counts repetitions by the same voice in the same accent.
+        take: Number of the repetition by the same voice in the same accent.
     """
 
     voice: str
@@ -123,13 +122,13 @@ class Utterance:
 
     @property
     def sample_id(self) -> str:
-        """Tells this utterance from all others, in every run."""
+        """A unique id, the same in every run."""
         voice = self.voice.replace(" ", "_")
         return f"spoken_commands/{self.word}/{voice}/{self.accent}/{self.take}"
 
 
 def plan(takes: int) -> list[Utterance]:
-    """Every voice says every word in every accent, `takes` times, at drawn rates and pitches."""
+    """List utterances: each voice, accent and word `takes` times, at random rates and pitches."""
     random = np.random.default_rng(_SEED)
     return [
         Utterance(
@@ -149,7 +148,7 @@ def plan(takes: int) -> list[Utterance]:
 
 
 def speak(utterances: Sequence[Utterance]) -> list[np.ndarray]:
-    """The utterances at 16 kHz (int16), without the silence around them; kept in the cache.
+    """Synthesize the utterances at 16 kHz (int16), silence around them trimmed; cached.
 
     Raises:
         InputError: eSpeak NG does not run here.
@@ -181,7 +180,9 @@ def _make(key: dict[str, object], draft: Path) -> None:
             "Reinstall espeakng-loader, or choose data=speech_commands or data=audio_folder."
         )
     spoken = np.split(np.load(draft / "samples.npy"), np.load(draft / "ends.npy")[:-1])
-    # scipy would design the same filter anew for each clip, which takes most of the time.
+    from scipy.signal import firwin
+
+    # scipy would design the same filter again for each clip, which takes most of the time.
     taps = firwin(20 * _DOWN + 1, 1 / _DOWN, window=("kaiser", 5.0)).astype(np.float32)
     clips = [_resample(_trim(samples), taps) for samples in spoken]
     np.save(draft / "clips.npy", np.concatenate(clips))
@@ -190,22 +191,24 @@ def _make(key: dict[str, object], draft: Path) -> None:
         (draft / file).unlink()
 
 
-def _trim(samples: np.ndarray, share: float = 0.002) -> np.ndarray:
-    """Without what is quieter than a share of the peak at both ends."""
-    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) >= share * np.abs(samples).max())
+def _trim(samples: np.ndarray, threshold: float = 0.002) -> np.ndarray:
+    """Trim both ends where the signal is below a fraction of its peak."""
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) >= threshold * np.abs(samples).max())
     return samples[loud[0] : loud[-1] + 1]
 
 
 def _resample(samples: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    from scipy.signal import resample_poly
+
     resampled: np.ndarray = resample_poly(samples.astype(np.float32), _UP, _DOWN, window=taps)
     return resampled.round().clip(-32_768, 32_767).astype(np.int16)
 
 
 def split_voices(seed: int) -> dict[str, list[str]]:
-    """Voices of each split, whole families drawn by the seed.
+    """Draw the voices of each split, in whole families.
 
-    Families are taken for `test` until it has a fifth of all voices, then for `val` until it has a
-    tenth; the others are `train`.
+    Families go to `test` until it has a fifth of all voices, then to `val` until it has a tenth,
+    and then to `train`.
     """
     drawn = sorted(FAMILIES, key=lambda family: stable_hash(seed, *family))
     total = sum(len(family) for family in FAMILIES)

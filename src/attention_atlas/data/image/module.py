@@ -1,19 +1,17 @@
-"""Images: data sets by name or a folder of yours, as normalised batches."""
-
-from __future__ import annotations
+"""The data module of images: data sets by name or a folder, as normalised batches."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, DisplayInputs
+from attention_atlas.data.base import AtlasDataModule, DisplayInputs
 from attention_atlas.data.image.augmentation import ImageAugmentation
 from attention_atlas.data.image.check import image_source
 from attention_atlas.data.image.corpora import ImageCorpus, content_hashes, read_corpus
@@ -24,24 +22,20 @@ from attention_atlas.data.splits import stable_hash, stratified_split
 from attention_atlas.data.user_inputs import UserInput, label_indexes
 from attention_atlas.errors import InputError
 
-if TYPE_CHECKING:
-    from attention_atlas.data.image.pretrained_processor import PretrainedProcessor
-
 LEARNED_FILE = "images.json"
-STATISTICS_SAMPLES = 1024  # files that are decoded to estimate mean and deviation
+STATISTICS_SAMPLES = 1024
+"""Number of files that are decoded to estimate mean and standard deviation."""
 
 
-class ImageDataset:
-    """Images of one split, held in memory or decoded when they are asked for.
+class ImageDataset(BatchDataset):
+    """Images of one split, in memory or decoded batch by batch.
 
     Args:
         images: uint8 [samples, channels, height, width], or files.
-        labels: The class of each.
+        labels: The class index of each.
         sample_ids: One per image.
-        source: Tells how files are decoded.
+        source: Size and channels of decoded files.
     """
-
-    lengths: list[int] | None = None
 
     def __init__(
         self,
@@ -50,31 +44,21 @@ class ImageDataset:
         sample_ids: list[str],
         source: ImageSource,
     ) -> None:
+        super().__init__(labels, sample_ids)
         self.images = images
-        self.labels = labels
-        self.sample_ids = sample_ids
         self.source = source
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.__getitems__([index])
-
     def __getitems__(self, indices: list[int]) -> Batch:
+        """Return raw images: `image` uint8 [B, channels, height, width]."""
         try:
             images = self.pixels(indices)
         except InputError as error:
-            # Raised in a worker it would arrive as a traceback in words, so it travels as data.
+            # A worker process would turn it into a RuntimeError with a traceback as its message.
             return {"unreadable": str(error)}
-        return {
-            "image": images,
-            "label": torch.tensor([self.labels[index] for index in indices]),
-            "sample_id": [self.sample_ids[index] for index in indices],
-        }
+        return self.targets(indices) | {"image": images}
 
     def pixels(self, indices: list[int]) -> Tensor:
-        """uint8 [samples, channels, height, width] of some images.
+        """Return uint8 [samples, channels, height, width] of some images.
 
         Raises:
             InputError: A file cannot be decoded.
@@ -89,17 +73,17 @@ class ImageDataModule(AtlasDataModule):
     """Images in the splits `train`, `val` and `test`.
 
     Prepared batches hold `inputs`, float32 [B, channels, height, width], normalised by mean and
-    deviation of the training split, and `target` [B, C] where mixup or CutMix made one.
+    standard deviation of the training split, and `target` [B, C] with mixup or CutMix.
 
     Args:
-        name: One of the names in `image_corpora.CORPORA`.
+        name: One of the names in `corpora.CORPORA`.
         batch_size: Samples per training batch.
-        path: Where the files lie; None for a data set that brings its own or is downloaded.
-        image_size: Height and width in pixels that every image is brought to.
+        path: Location of the files; None for a data set that is packaged or downloaded.
+        image_size: Height and width in pixels that every image is resized to.
         channels: 1 (grey) or 3 (colour).
         mirror: Whether a mirrored image keeps its label, so that augmentation may flip it.
         augmentation: Keywords of `ImageAugmentationOptions`.
-        val_fraction: Share of the samples that validate, where no official split says which.
+        val_fraction: Fraction of the samples for validation, without an official split.
         test_fraction: The same for the test split.
         max_memory_mib: A folder whose decoded images take more is decoded batch by batch.
         loading: `eval_batch_size`, `num_workers` and `seed` of `AtlasDataModule`.
@@ -144,22 +128,18 @@ class ImageDataModule(AtlasDataModule):
         self.mean = torch.zeros(channels, 1, 1)
         self.deviation = torch.ones(channels, 1, 1)
         self._learned: dict[str, Any] | None = None
-        self.processor: PretrainedProcessor | None = None
 
-    def use_pretrained(self, name: str) -> None:
-        """Take the image processor of a pretrained model; it sees colour."""
-        from attention_atlas.data.image.pretrained_processor import (  # transformers is slow
-            PretrainedProcessor,
-        )
+    def load_preprocessor(self, name: str) -> Any:
+        """Load the image processor of a pretrained model, which takes colour."""
+        from attention_atlas.data.image.pretrained_processor import PretrainedProcessor
 
-        super().use_pretrained(name)
-        self.processor = PretrainedProcessor(name)
+        processor = PretrainedProcessor(name)
         self.channels = 3
-        processor = self.processor
         self.source = replace(self.source, channels=3, image_size=processor.side, fit=processor.fit)
+        return processor
 
     def load(self) -> dict[str, BatchDataset]:
-        """Read the images, split them, and measure mean and deviation of the training split.
+        """Read and split the images, and measure mean and deviation of the training split.
 
         Raises:
             InputError: The data is missing or cannot be used.
@@ -172,7 +152,7 @@ class ImageDataModule(AtlasDataModule):
             self.augmentation_options, len(corpus.classes), self.mirror
         )
         source = self.source
-        if self.processor is not None and not isinstance(corpus.images, list):
+        if self.preprocessor is not None and not isinstance(corpus.images, list):
             # In memory they stay small; the processor enlarges each batch.
             source = replace(source, image_size=corpus.images.shape[1])
         images: Tensor | list[Path] = (
@@ -182,7 +162,7 @@ class ImageDataModule(AtlasDataModule):
             split: self._dataset(corpus, images, indices)
             for split, indices in split_corpus(corpus, self.source, self.seed).items()
         }
-        if self.processor is None and self._learned is None:
+        if self.preprocessor is None and self._learned is None:
             self.mean, self.deviation = _statistics(datasets["train"])
         else:
             self._normalise_as_learned()
@@ -198,22 +178,22 @@ class ImageDataModule(AtlasDataModule):
             self.source,
         )
 
-    def make_dataset(self, given: Sequence[UserInput]) -> BatchDataset:
-        """Image files, decoded when they are asked for."""
-        paths, names = [Path(each.content) for each in given], [each.name for each in given]
+    def make_dataset(self, inputs: Sequence[UserInput]) -> BatchDataset:
+        """Return image files, decoded batch by batch."""
+        paths, names = [Path(each.content) for each in inputs], [each.name for each in inputs]
         self._normalise_as_learned()
-        return ImageDataset(paths, label_indexes(given, self.classes), names, self.source)
+        return ImageDataset(paths, label_indexes(inputs, self.classes), names, self.source)
 
     def dummy_batch(self) -> Batch:
-        """A black image."""
+        """Return a black image."""
         side = self.source.image_size
         images = torch.zeros(1, self.channels, side, side, dtype=torch.uint8)
-        return {"image": images, "label": torch.tensor([-1]), "sample_id": ["example"]}
+        return ImageDataset(images, [-1], ["dummy"], self.source)[0]
 
     def _normalise_as_learned(self) -> None:
-        """Take mean and deviation of the processor, or those that a run has learned."""
-        if self.processor is not None:
-            self.mean, self.deviation = self.processor.normalised_by
+        """Set mean and deviation to those of the preprocessor or of an earlier run."""
+        if self.preprocessor is not None:
+            self.mean, self.deviation = self.preprocessor.normalised_by
         elif self._learned is not None:
             self.mean = torch.tensor(self._learned["mean"])[:, None, None]
             self.deviation = torch.tensor(self._learned["deviation"])[:, None, None]
@@ -228,8 +208,8 @@ class ImageDataModule(AtlasDataModule):
             raise InputError(batch["unreadable"])
         images, label = batch["image"], batch["label"]
         values = self.augmentation.vary(images) if training else images.float() / 255
-        if self.processor is not None:
-            inputs = self.processor((values * 255).round().byte())
+        if self.preprocessor is not None:
+            inputs = self.preprocessor((values * 255).round().byte())
         else:
             inputs = (values - self.mean.to(values.device)) / self.deviation.to(values.device)
         prepared = {"inputs": inputs, "label": label, "sample_id": batch["sample_id"]}
@@ -240,17 +220,17 @@ class ImageDataModule(AtlasDataModule):
         return prepared
 
     def embedding_options(self, embed_dim: int, options: dict[str, Any]) -> dict[str, Any]:
-        """Add height and width in pixels, and the number of channels."""
+        """Add the height and width in pixels and the number of channels."""
         return {"image_size": self.image_size, "channels": self.channels, **options}
 
     def display_inputs(self, batch: Batch) -> DisplayInputs:
-        """The pixels of a prepared batch: `image`, uint8 [B, height, width, channels]."""
+        """Return the pixels: `image`, uint8 [B, height, width, channels]."""
         inputs = batch["inputs"].detach().float().cpu()
         pixels = (inputs * self.deviation + self.mean) * 255
         return {"image": pixels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()}
 
     def baseline_features(self, split: str) -> np.ndarray:
-        """Pixels in [0, 1] of a split, float32 [samples, channels * height * width]."""
+        """Return pixels in [0, 1], float32 [samples, channels * height * width]."""
         dataset = self.datasets[split]
         assert isinstance(dataset, ImageDataset)
         pixels = dataset.pixels(list(range(len(dataset))))
@@ -258,10 +238,8 @@ class ImageDataModule(AtlasDataModule):
         return features
 
     def save(self, folder: Path) -> None:
-        """Write the classes and what the inputs are normalised by into a run folder."""
+        """Write classes, mean and deviation to a run folder."""
         super().save(folder)
-        if self.processor is not None:
-            self.processor.save(folder / PRETRAINED_FOLDER)
         learned = {
             "classes": self.classes,
             "mean": self.mean.flatten().tolist(),
@@ -270,7 +248,7 @@ class ImageDataModule(AtlasDataModule):
         (folder / LEARNED_FILE).write_text(json.dumps(learned, indent=2), encoding="utf-8")
 
     def restore(self, folder: Path) -> None:
-        """Take both from a run folder, so that other images are seen as the model knows them."""
+        """Read classes, mean and deviation, so that other images are normalised alike."""
         path = folder / LEARNED_FILE
         try:
             learned = json.loads(path.read_text(encoding="utf-8"))
@@ -280,7 +258,7 @@ class ImageDataModule(AtlasDataModule):
             classes = [str(name) for name in learned["classes"]]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(
-                f"{path} does not tell what images are normalised by: {error!r}."
+                f"{path} does not hold classes, mean and deviation: {error!r}."
             ) from error
         self._learned = {
             "classes": classes,
@@ -292,8 +270,8 @@ class ImageDataModule(AtlasDataModule):
 def split_corpus(corpus: ImageCorpus, source: ImageSource, seed: int) -> dict[str, list[int]]:
     """Divide a corpus into `train`, `val` and `test`.
 
-    Official splits are kept; what they lack is drawn from the training samples by class, equal
-    images on one side.
+    Official splits stay; missing ones are drawn from the training samples, stratified by class,
+    with equal images in one split.
 
     Returns:
         The indexes of each split.
@@ -303,11 +281,11 @@ def split_corpus(corpus: ImageCorpus, source: ImageSource, seed: int) -> dict[st
     """
     official = corpus.splits or ["train"] * len(corpus.labels)
     splits = {
-        split: [index for index, place in enumerate(official) if place == split]
+        split: [index for index, name in enumerate(official) if name == split]
         for split in ("train", "val", "test")
     }
-    shares = {"val": source.val_fraction, "test": source.test_fraction}
-    drawn = {split: share for split, share in shares.items() if not splits[split]}
+    fractions = {"val": source.val_fraction, "test": source.test_fraction}
+    drawn = {split: value for split, value in fractions.items() if not splits[split]}
     if drawn:
         pool = splits["train"]
         parts = stratified_split(
@@ -328,7 +306,7 @@ def split_corpus(corpus: ImageCorpus, source: ImageSource, seed: int) -> dict[st
 
 
 def _with_classes(corpus: ImageCorpus, classes: list[str], source: ImageSource) -> ImageCorpus:
-    """The corpus with its labels as indexes into other classes."""
+    """Return the corpus with its labels as indexes into other classes."""
     for name in corpus.classes:
         if name not in classes:
             raise InputError(
@@ -340,14 +318,14 @@ def _with_classes(corpus: ImageCorpus, classes: list[str], source: ImageSource) 
 
 
 def _equal_images(corpus: ImageCorpus, pool: list[int]) -> list[str]:
-    """One name per image of the pool, the same for equal images in memory."""
+    """Return a group per image of the pool, the same for equal images in memory."""
     if isinstance(corpus.images, list):
         return [corpus.sample_ids[index] for index in pool]
     return content_hashes(corpus.images[pool])
 
 
 def _fitted(images: np.ndarray, source: ImageSource) -> Tensor:
-    """uint8 [samples, channels, height, width] in the size and channels that are asked for."""
+    """Resize and convert to uint8 [samples, channels, height, width]."""
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     if source.channels == 1:
         pixels = functional.rgb_to_grayscale(pixels)
@@ -359,9 +337,9 @@ def _fitted(images: np.ndarray, source: ImageSource) -> Tensor:
 
 
 def _statistics(dataset: ImageDataset) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each channel, [channels, 1, 1], of pixels in [0, 1].
+    """Return mean and standard deviation of pixels in [0, 1], each [channels, 1, 1].
 
-    Of files, a fixed sample is decoded.
+    A fixed sample of files is decoded.
     """
     indices = list(range(len(dataset)))
     if not isinstance(dataset.images, Tensor):

@@ -70,6 +70,6 @@ class PretrainedProcessor:
             mean, deviation = [0.0] * 3, [1.0] * 3
         return torch.tensor(mean)[:, None, None], torch.tensor(deviation)[:, None, None]
 
-    def save(self, folder: Any) -> None:
+    def save_pretrained(self, folder: Any) -> None:
         """Write its options into a folder."""
         self._processor.save_pretrained(folder)

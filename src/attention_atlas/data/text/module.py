@@ -1,12 +1,10 @@
-"""Texts, tokenized and batched: the data module of the nlp task."""
-
-from __future__ import annotations
+"""The data module of texts, tokenized and batched."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy
@@ -16,7 +14,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule, DisplayInputs
+from attention_atlas.data.base import AtlasDataModule, DisplayInputs
 from attention_atlas.data.cache import cached
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.text.cooccurrence import cooccurrence_vectors, frequent_pairs
@@ -34,19 +32,16 @@ from attention_atlas.data.text.tokenizer import (
 from attention_atlas.data.user_inputs import UserInput, label_indexes
 from attention_atlas.errors import InputError
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
-
-class TextDataset:
+class TextDataset(BatchDataset):
     """The samples of one split.
 
     Args:
-        corpus: Holds them.
+        corpus: Texts of all splits.
         encoded: The tokens of all texts of the corpus.
-        indexes: Which texts belong to the split.
-        max_length: A longer text is cut after so many tokens; None keeps all.
-        pooled_length: Tokens of a long text that the model sees, by which batches are pooled.
+        indexes: Indexes of the texts of the split.
+        max_length: Tokens after which a text is cut; None cuts none.
+        pooled_length: Tokens after which a text counts as long, for batches of like length.
         with_texts: Whether batches carry the texts and the character spans of their tokens.
         pad: Token id that fills up a batch.
     """
@@ -61,44 +56,33 @@ class TextDataset:
         with_texts: bool,
         pad: int = PAD,
     ) -> None:
-        self.pad = pad
         self.encoded = encoded
         self.indexes = np.asarray(indexes, dtype=np.int64)
-        self.with_texts = with_texts
-        self.texts = [corpus.texts[index] for index in indexes]
-        self.labels = [corpus.labels[index] for index in indexes]
-        self.sample_ids = [corpus.sample_ids[index] for index in indexes]
-        self.groups = {
-            name: [values[index] for index in indexes] for name, values in corpus.groups.items()
-        }
         lengths = encoded.lengths[self.indexes]
+        super().__init__(
+            [corpus.labels[index] for index in indexes],
+            [corpus.sample_ids[index] for index in indexes],
+            {name: [values[index] for index in indexes] for name, values in corpus.groups.items()},
+            np.minimum(lengths, pooled_length).tolist(),
+        )
         self.num_tokens = lengths if max_length is None else np.minimum(lengths, max_length)
-        self.lengths: list[int] | None = np.minimum(lengths, pooled_length).tolist()
-
-    def __len__(self) -> int:
-        return len(self.indexes)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.__getitems__([index])
+        self.texts = [corpus.texts[index] for index in indexes]
+        self.with_texts = with_texts
+        self.pad = pad
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        """A batch, padded to its longest text."""
+        """Return a batch, padded to its longest text."""
         lengths = self.num_tokens[indices]
         steps = np.arange(lengths.max())
         valid = steps < lengths[:, None]
-        places = np.where(valid, self.encoded.starts[self.indexes[indices]][:, None] + steps, 0)
-        ids = np.where(valid, self.encoded.ids[places], self.pad)
-        batch: Batch = {
+        tokens = np.where(valid, self.encoded.starts[self.indexes[indices]][:, None] + steps, 0)
+        ids = np.where(valid, self.encoded.ids[tokens], self.pad)
+        batch = self.targets(indices) | {
             "inputs": torch.from_numpy(ids.astype(np.int64)),
             "lengths": torch.from_numpy(lengths.astype(np.int64)),
-            "label": torch.tensor([self.labels[index] for index in indices]),
-            "sample_id": [self.sample_ids[index] for index in indices],
-            "groups": {
-                name: [values[index] for index in indices] for name, values in self.groups.items()
-            },
         }
         if self.with_texts:
-            spans = np.where(valid[:, :, None], self.encoded.spans[places], 0)
+            spans = np.where(valid[:, :, None], self.encoded.spans[tokens], 0)
             batch["spans"] = torch.from_numpy(spans.astype(np.int64))
             batch["text"] = [self.texts[index] for index in indices]
         return batch
@@ -117,14 +101,14 @@ class TextDataModule(AtlasDataModule):
         batch_size: Texts per training batch.
         eval_batch_size: Texts per evaluation batch, by default twice `batch_size`.
         num_workers: Processes that load batches.
-        seed: Draws the split where there is no official one, and the order of the batches.
-        vocab_size: Most tokens that the tokenizer may learn.
-        max_length: Tokens of a longer text that the model sees in evaluation: the first ones.
+        seed: Draws the split (without an official one) and the order of the batches.
+        vocab_size: Maximum number of tokens that the tokenizer learns.
+        max_length: Tokens after which a text is cut in evaluation.
         tokenizer_path: A `tokenizer.json` to use in place of training one.
-        augmentation: `word_dropout`, the share of tokens that are replaced by [MASK] in training,
-            and `crop_length`, the tokens of a longer text that are seen at a time in training:
-            a window at random, or the first `max_length` where it is None.
-        source: What else `TextSource` knows, for `csv`.
+        augmentation: `word_dropout`, the fraction of tokens that are replaced by [MASK] in
+            training, and `crop_length`, the size of the random window of a text in training; None
+            takes the first `max_length` tokens.
+        source: Further fields of `TextSource`, for `csv`.
     """
 
     modality: ClassVar[str] = "text"
@@ -157,22 +141,21 @@ class TextDataModule(AtlasDataModule):
         self.train_indexes: list[int]
         self.pairs: np.ndarray | None = None
         self.special = SpecialTokens()
-        self.pretrained: PreTrainedTokenizerBase | None = None
 
-    def use_pretrained(self, name: str) -> None:
-        """Take the tokenizer of a pretrained model, and what it puts around a text."""
-        from attention_atlas.data.text import pretrained_tokenizer  # transformers is slow
+    def load_preprocessor(self, name: str) -> Any:
+        """Load the tokenizer of a pretrained model, and the tokens it puts around a text."""
+        from attention_atlas.data.text import pretrained_tokenizer
 
-        super().use_pretrained(name)
-        self.pretrained = pretrained_tokenizer.load_pretrained_tokenizer(name)
-        self.tokenizer = pretrained_tokenizer.plain_tokenizer(self.pretrained)
-        self.special = pretrained_tokenizer.special_tokens(name, self.pretrained)
-        self.leading_tokens = self.pretrained.convert_ids_to_tokens(list(self.special.before))
-        self.trailing_tokens = self.pretrained.convert_ids_to_tokens(list(self.special.after))
-        most = self.special.most
-        self.max_length = self.max_length if most is None else min(self.max_length, most)
+        loaded = pretrained_tokenizer.load_pretrained_tokenizer(name)
+        self.tokenizer = pretrained_tokenizer.plain_tokenizer(loaded)
+        self.special = pretrained_tokenizer.special_tokens(name, loaded)
+        self.leading_tokens = loaded.convert_ids_to_tokens(list(self.special.before))
+        self.trailing_tokens = loaded.convert_ids_to_tokens(list(self.special.after))
+        if self.special.max_tokens is not None:
+            self.max_length = min(self.max_length, self.special.max_tokens)
         if self.crop_length is not None:
             self.crop_length = min(self.crop_length, self.max_length)
+        return loaded
 
     def load(self) -> dict[str, BatchDataset]:
         """Read, split and tokenize the texts.
@@ -185,15 +168,6 @@ class TextDataModule(AtlasDataModule):
         self.train_indexes = corpus.splits["train"]
         self.tokenizer = self._find_tokenizer([corpus.texts[index] for index in self.train_indexes])
         self.encoded = _encode(self.tokenizer, corpus.texts, self.special.unknown)
-        evaluated = partial(
-            TextDataset,
-            corpus,
-            self.encoded,
-            max_length=self.max_length,
-            pooled_length=self.max_length,
-            with_texts=True,
-            pad=self.special.pad,
-        )
         return {
             "train": TextDataset(
                 corpus,
@@ -204,48 +178,51 @@ class TextDataModule(AtlasDataModule):
                 with_texts=False,
                 pad=self.special.pad,
             ),
-            "val": evaluated(corpus.splits["val"]),
-            "test": evaluated(corpus.splits["test"]),
+            "val": self._evaluation_dataset(corpus, self.encoded, corpus.splits["val"]),
+            "test": self._evaluation_dataset(corpus, self.encoded, corpus.splits["test"]),
         }
 
-    def make_dataset(self, given: Sequence[UserInput]) -> BatchDataset:
-        """Texts."""
-        texts = [str(each.content) for each in given]
-        encoded = encode_texts(self.tokenizer, texts, self.special.unknown)
-        names = [each.name for each in given]
-        corpus = TextCorpus(texts, label_indexes(given, self.classes), self.classes, names, {})
-        everything = range(len(texts))
+    def _evaluation_dataset(
+        self, corpus: TextCorpus, encoded: EncodedTexts, indexes: Sequence[int]
+    ) -> TextDataset:
         return TextDataset(
             corpus,
             encoded,
-            everything,
+            indexes,
             max_length=self.max_length,
             pooled_length=self.max_length,
             with_texts=True,
             pad=self.special.pad,
         )
 
+    def make_dataset(self, inputs: Sequence[UserInput]) -> BatchDataset:
+        """Return a data set of texts."""
+        texts = [str(each.content) for each in inputs]
+        encoded = encode_texts(self.tokenizer, texts, self.special.unknown)
+        names = [each.name for each in inputs]
+        corpus = TextCorpus(texts, label_indexes(inputs, self.classes), self.classes, names, {})
+        return self._evaluation_dataset(corpus, encoded, range(len(texts)))
+
     def dummy_batch(self) -> Batch:
-        """The letter a."""
-        return self.make_dataset([UserInput("example", "a")])[0]
+        """Return the text `a`."""
+        return self.make_dataset([UserInput("dummy", "a")])[0]
 
     def save(self, folder: Path) -> None:
-        """Write `tokenizer.json`, and the frequent pairs where the model has them."""
+        """Write `tokenizer.json`, and the frequent bigrams if the model has them."""
         super().save(folder)
-        if self.pretrained is not None:
-            self.pretrained.save_pretrained(folder / PRETRAINED_FOLDER)
+        if self.preprocessor is not None:
             return
         self.tokenizer.save(str(folder / "tokenizer.json"))
         if self.pairs is not None:
             np.save(folder / "token_pairs.npy", self.pairs)
 
     def restore(self, folder: Path) -> None:
-        """Take the vocabulary, which is all that is learned from the data."""
+        """Read the vocabulary, which is all that is learned from the data."""
         self.restore_vocabulary(folder)
 
     def restore_vocabulary(self, folder: Path) -> None:
-        """Take the tokenizer and the frequent pairs of a run folder."""
-        if self.pretrained is not None:
+        """Read the tokenizer and the frequent bigrams of a run folder."""
+        if self.preprocessor is not None:
             return
         self.tokenizer_path = str(folder / "tokenizer.json")
         self.tokenizer = load_tokenizer(folder / "tokenizer.json")
@@ -254,16 +231,16 @@ class TextDataModule(AtlasDataModule):
 
     @property
     def vocab_size(self) -> int:
-        """V, the token ids of the tokenizer: fewer than it may learn where the texts hold fewer."""
+        """V, the number of token ids of the tokenizer."""
         return int(self.tokenizer.get_vocab_size())
 
     @property
     def max_tokens(self) -> int:
-        """Most tokens of one input, special ones included."""
+        """Maximum number of tokens of one input, special ones included."""
         return self.max_length + len(self.special.before) + len(self.special.after)
 
     def prepare(self, batch: Batch, training: bool) -> Batch:
-        """Cut windows and mask words when training; put what a pretrained model wants around."""
+        """Crop and mask words (when training), and add the special tokens of a pretrained model."""
         if training:
             ids, lengths = batch["inputs"], batch["lengths"]
             if self.crop_length:
@@ -271,14 +248,14 @@ class TextDataModule(AtlasDataModule):
             if self.word_dropout:
                 ids = drop_words(ids, lengths, self.word_dropout, self.special.mask)
             batch = batch | {"inputs": ids, "lengths": lengths}
-        return framed(batch, self.special)
+        return add_special_tokens(batch, self.special)
 
     def display_inputs(self, batch: Batch) -> DisplayInputs:
-        """The texts; the token layout tells the characters of each token."""
+        """Return the texts; the token layout holds the characters of each token."""
         return {"text": batch["text"]}
 
     def baseline_features(self, split: str) -> list[str]:
-        """The texts of a split, for a bag of words."""
+        """Return the texts of a split."""
         dataset = self.datasets[split]
         assert isinstance(dataset, TextDataset)
         return dataset.texts
@@ -305,11 +282,11 @@ class TextDataModule(AtlasDataModule):
         }
 
     def embedding_vectors(self, dim: int) -> np.ndarray:
-        """Where token vectors may start: [V, dim] from the co-occurrences of the training texts."""
+        """Return initial token vectors [V, dim] from the co-occurrences of the training texts."""
         return self._learn("vectors", partial(cooccurrence_vectors, dim=dim), {"dim": dim})
 
     def token_pairs(self, limit: int) -> np.ndarray:
-        """Frequent pairs of neighbours in the training texts, as `frequent_pairs` writes them."""
+        """Return frequent bigrams of the training texts, encoded as by `frequent_pairs`."""
         if self.pairs is None:
             self.pairs = self._learn(
                 "pairs", partial(frequent_pairs, limit=limit), {"limit": limit}
@@ -319,7 +296,7 @@ class TextDataModule(AtlasDataModule):
     def _learn(
         self, name: str, learn: Callable[[EncodedTexts, int], np.ndarray], options: dict[str, int]
     ) -> np.ndarray:
-        """What `learn` makes of the tokens of the training texts, made once."""
+        """Return the cached result of `learn` on the tokens of the training texts."""
         encoded = _select(self.encoded, self.train_indexes)
         key = {
             "ids": _digest([encoded.ids.tobytes(), encoded.starts.tobytes()]),
@@ -337,8 +314,8 @@ class TextDataModule(AtlasDataModule):
         return learned
 
     def _find_tokenizer(self, texts: Sequence[str]) -> Tokenizer:
-        """The tokenizer of an earlier run, or one trained on the training texts."""
-        if self.pretrained is not None:
+        """Return the tokenizer of an earlier run, or one trained on the training texts."""
+        if self.preprocessor is not None:
             return self.tokenizer
         if self.tokenizer_path is not None:
             return load_tokenizer(Path(self.tokenizer_path))
@@ -356,11 +333,11 @@ class TextDataModule(AtlasDataModule):
 
 
 def _read_pairs(path: Path) -> np.ndarray:
-    """The pairs of a run; an array of objects, which are pickled, is not opened."""
+    """Read the bigrams of a run; an array of pickled objects is refused."""
     try:
         pairs: np.ndarray = np.load(path, allow_pickle=False)
         if pairs.dtype != np.int64 or pairs.ndim != 1:
-            raise ValueError(f"it holds {pairs.ndim} axes of {pairs.dtype}")
+            raise ValueError(f"it has {pairs.ndim} axes of {pairs.dtype}")
     except (OSError, EOFError, ValueError, MemoryError, AttributeError) as error:
         raise InputError(f"{path} holds no pairs of tokens: {error}.") from error
     return pairs
@@ -369,34 +346,34 @@ def _read_pairs(path: Path) -> np.ndarray:
 def random_windows(
     ids: Tensor, lengths: Tensor, size: int, pad: int = PAD
 ) -> tuple[Tensor, Tensor]:
-    """Cut a window of at most `size` tokens out of each text, anywhere with equal chance.
+    """Crop each text to a window of at most `size` tokens, at a uniformly random start.
 
     Args:
         ids: [B, K].
         lengths: [B] valid tokens.
-        size: Most tokens to keep.
+        size: Maximum number of tokens of a window.
         pad: Fills up the shorter ones.
 
     Returns:
         The ids [B, K'] and their valid lengths [B].
     """
-    kept = lengths.clamp(max=size)
-    choices = lengths - kept + 1
+    cropped = lengths.clamp(max=size)
+    choices = lengths - cropped + 1
     starts = (torch.rand(len(ids)).to(ids.device) * choices).long()
-    steps = torch.arange(int(kept.max()), device=ids.device)
-    places = (starts[:, None] + steps).clamp(max=ids.shape[1] - 1)
-    return ids.gather(1, places).masked_fill(steps >= kept[:, None], pad), kept
+    steps = torch.arange(int(cropped.max()), device=ids.device)
+    indexes = (starts[:, None] + steps).clamp(max=ids.shape[1] - 1)
+    return ids.gather(1, indexes).masked_fill(steps >= cropped[:, None], pad), cropped
 
 
-def drop_words(ids: Tensor, lengths: Tensor, share: float, mask: int = MASK) -> Tensor:
-    """Replace a share of the valid tokens by [MASK]; ids are [B, K], of which [B] are valid."""
-    dropped = (torch.rand(ids.shape) < share).to(ids.device)
+def drop_words(ids: Tensor, lengths: Tensor, rate: float, mask: int = MASK) -> Tensor:
+    """Replace a fraction of the valid tokens by [MASK]; ids [B, K], valid `lengths` [B]."""
+    dropped = (torch.rand(ids.shape) < rate).to(ids.device)
     valid = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
     return ids.masked_fill(dropped & valid, mask)
 
 
-def framed(batch: Batch, special: SpecialTokens) -> Batch:
-    """Put the special tokens before and behind each text, which stand for no characters of it."""
+def add_special_tokens(batch: Batch, special: SpecialTokens) -> Batch:
+    """Put the special tokens before and behind each text, with empty character spans."""
     before, after = len(special.before), len(special.after)
     if before + after == 0:
         return batch
@@ -433,7 +410,7 @@ def _encode(tokenizer: Tokenizer, texts: Sequence[str], unknown: int) -> Encoded
 
 
 def _select(encoded: EncodedTexts, indexes: Sequence[int]) -> EncodedTexts:
-    """The tokens of some texts."""
+    """Return the tokens of some texts."""
     chosen = np.zeros(len(encoded.lengths), dtype=bool)
     chosen[list(indexes)] = True
     tokens = np.repeat(chosen, encoded.lengths)
@@ -442,7 +419,7 @@ def _select(encoded: EncodedTexts, indexes: Sequence[int]) -> EncodedTexts:
 
 
 def _digest(parts: Iterable[bytes]) -> str:
-    """A short name of some content; where one part ends and the next begins counts."""
+    """Return a digest of the parts, which depends on where one ends and the next begins."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(len(part).to_bytes(8, "big"))

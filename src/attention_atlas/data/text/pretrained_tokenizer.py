@@ -63,7 +63,7 @@ def special_tokens(name: str, tokenizer: PreTrainedTokenizerBase) -> SpecialToke
         mask=_first(tokenizer.mask_token_id, unknown),
         before=before,
         after=after,
-        most=_most_tokens(name, tokenizer) - len(before) - len(after),
+        max_tokens=_max_tokens(name, tokenizer) - len(before) - len(after),
     )
 
 
@@ -71,7 +71,7 @@ def _first(*ids: int | None) -> int:
     return next(number for number in ids if number is not None)
 
 
-def _most_tokens(name: str, tokenizer: PreTrainedTokenizerBase) -> int:
+def _max_tokens(name: str, tokenizer: PreTrainedTokenizerBase) -> int:
     """How many tokens a text may have, special ones included."""
     config = load_config(name)
     config = getattr(config, "text_config", config)

@@ -29,7 +29,7 @@ class SpecialTokens:
         mask: Stands in the place of a token that is taken out.
         before: What stands before every text, such as CLS.
         after: What stands behind it, such as SEP.
-        most: Tokens that a text may have between them; None where that is not limited.
+        max_tokens: Maximum number of tokens between them; None if unlimited.
     """
 
     pad: int = PAD
@@ -37,7 +37,7 @@ class SpecialTokens:
     mask: int = MASK
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
-    most: int | None = None
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from attention_atlas.analysis.faithfulness.removal.base import Batch, Removal, in_boxes
-from attention_atlas.data.audio.clips import SAMPLE_RATE
-from attention_atlas.data.audio.module import _SCALE as SCALE
-from attention_atlas.data.audio.module import AudioDataModule
+from attention_atlas.data.audio.module import SCALE, AudioDataModule
+from attention_atlas.data.audio.reading import SAMPLE_RATE
 from attention_atlas.encoder import TokenLayout
 from attention_atlas.encoder.sound_places import FRAME_SECONDS, HIGHEST, mel_edges
 
@@ -99,7 +98,7 @@ class SilencedFeatures(Removal):
     @classmethod
     def of(cls, datamodule: Any) -> Self:
         """The removal by what the data's feature extractor makes of a silent clip."""
-        extractor = datamodule.extractor
+        extractor = datamodule.preprocessor
         features = extractor(torch.zeros(1, datamodule.clip_samples))[0]
         return cls(features, extractor.input_name == "input_features")
 
