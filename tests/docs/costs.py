@@ -36,16 +36,6 @@ def fsdp_memory(parameters: float, ranks: int, unit: float, element: int) -> flo
     return 4 * FLOAT32 * parameters / ranks + 3 * element * unit
 
 
-def ddp_traffic(parameters: float, ranks: int) -> float:
-    """Bytes that a rank sends in a step: a ring all-reduce of the gradients."""
-    return 2 * (ranks - 1) / ranks * FLOAT32 * parameters
-
-
-def fsdp_traffic(parameters: float, ranks: int, element: int) -> float:
-    """Bytes that a rank sends in a step: two all-gathers and a reduce-scatter."""
-    return 3 * (ranks - 1) / ranks * element * parameters
-
-
 def kept_for_backward(embed_dim: int, heads: int, mlp_ratio: float, mixed: bool) -> float:
     """Bytes that a block keeps of a token for backward, without dropout."""
     numbers = (20 + 4 * mlp_ratio) if mixed else FLOAT32 * (8 + 2 * mlp_ratio)

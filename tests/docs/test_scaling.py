@@ -1,6 +1,5 @@
 """docs/scaling.md: what a step costs, by its formulas and by measuring."""
 
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -22,44 +21,8 @@ from attention_atlas.pipeline.build import (
 from tests.docs import costs, pages, two_processes
 
 PAGE = "scaling.md"
-RANKS = 8
 SIZES = (10e6, 100e6, 1e9)
-WIDTHS = (256, 768, 2048)  # of the models of these sizes
 Compose = Callable[[list[str], Path], DictConfig]
-
-
-def test_the_table_of_steps_is_what_the_formulas_give() -> None:
-    rows = pages.table(PAGE, f"N = {RANKS}")
-    units = [costs.block_parameters(width, 4.0) for width in WIDTHS]
-    ddp = [costs.ddp_traffic(size, RANKS) for size in SIZES]
-    expected = {
-        "one device": [pages.size(costs.ddp_memory(size, 1)) for size in SIZES],
-        "DDP": [pages.size(costs.ddp_memory(size, RANKS)) for size in SIZES],
-        "FSDP, float32": [
-            pages.size(costs.fsdp_memory(size, RANKS, unit, 4))
-            for size, unit in zip(SIZES, units, strict=True)
-        ],
-        "FSDP, bf16-mixed": [
-            pages.size(costs.fsdp_memory(size, RANKS, unit, 2))
-            for size, unit in zip(SIZES, units, strict=True)
-        ],
-        "DDP sends": [pages.size(sent) for sent in ddp],
-        "at 25 GB/s": [pages.seconds(sent / 25e9) for sent in ddp],
-        "at 3 GB/s": [pages.seconds(sent / 3e9) for sent in ddp],
-        "FSDP sends, float32": [pages.size(costs.fsdp_traffic(s, RANKS, 4)) for s in SIZES],
-        "FSDP sends, bf16-mixed": [pages.size(costs.fsdp_traffic(s, RANKS, 2)) for s in SIZES],
-    }
-    assert {name: rows[name] for name in expected} == expected
-
-
-def test_the_numbers_in_the_words_are_what_the_formulas_give() -> None:
-    text = " ".join((pages.DOCS / PAGE).read_text(encoding="utf-8").split())
-    numbers = costs.text_parameters(1, 16_000, 30_000, 1024)
-    assert f"make {numbers:,} D" in text
-    assert f"{pages.count(768 * numbers)[:2]} million numbers at D = 768" in text
-    kept = 12 * 32 * 512 * costs.kept_for_backward(768, 12, 4.0, mixed=True)
-    assert f"in bf16-mixed this is {pages.size(kept)}" in text
-    assert f"{pages.count(3 * math.ceil(10**6 / 128))} for 10^6" in text
 
 
 class _Memory(Callback):

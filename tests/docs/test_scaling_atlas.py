@@ -14,8 +14,6 @@ from tests import made_atlases
 from tests.docs import costs, pages
 
 PAGE = "scaling.md"
-NUMBERS = (10**3, 10**6, 10**9)
-MAPPED = 64  # capture.num_samples of capture=default
 TEXT_ARRAYS = 15
 
 
@@ -41,47 +39,6 @@ def test_the_table_of_models_is_near_what_the_formulas_give() -> None:
         assert model["maps, formula"] == pytest.approx(maps, abs=1)
         assert model["row, stored"] >= row
         assert 0.8 * maps < model["maps, stored"] < 1.02 * maps
-
-
-def test_the_table_of_sizes_follows_from_that_of_models() -> None:
-    sizes = pages.table(PAGE, "size of the atlas")
-    for name, model in _models().items():
-        row, maps = model["row, stored"], model["maps, stored"]
-        default = [pages.size(n * row + min(n, MAPPED) * maps) for n in NUMBERS]
-        full = [pages.size(n * (row + maps)) for n in NUMBERS]
-        assert sizes[f"{name}, `default`"] == default
-        assert sizes[f"{name}, `full`"] == full
-
-
-def test_the_table_of_files_is_what_the_formula_gives() -> None:
-    files = pages.table(PAGE, "files")
-    cuts = {"": 1, ", maps cut into 12 layers": costs.map_files(12, 12, 512)}
-    for words, cut in cuts.items():
-        for capture in ("default", "full"):
-            counts = [
-                costs.atlas_files([n], n if capture == "full" else MAPPED, cut, TEXT_ARRAYS)
-                for n in NUMBERS
-            ]
-            assert files[f"`{capture}`{words}"] == [pages.count(each) for each in counts]
-
-
-def test_the_table_of_times_follows_from_the_rates() -> None:
-    many = NUMBERS[-1]
-    times = pages.table(PAGE, "time to write 10^9 samples")
-    seconds = {"statistics, 1,000 samples a second": many / 1000}
-    for name in ("nlp", "vision", "base"):
-        model = _models()[name]
-        num_bytes = many * (model["row, stored"] + model["maps, stored"])
-        seconds[f"{name}, `full`, 50 MB a second"] = num_bytes / 50e6
-    for words, mapped in {"statistics": 0, "`full`": many}.items():
-        files = costs.atlas_files([many], mapped, 1, TEXT_ARRAYS)
-        seconds[f"{words} into a store, 30 ms a file"] = 0.03 * files
-    expected = {
-        name: [pages.duration(number), pages.duration(number / 64)]
-        for name, number in seconds.items()
-    }
-    assert {name: times[name] for name in expected} == expected
-    assert len(times) == len(expected) + 2  # the head and the line below it
 
 
 @pytest.mark.parametrize("task", ["nlp", "vision", "speech"])
