@@ -1,5 +1,6 @@
 """Averaged weights, and the best checkpoint: what Lightning's own would get wrong."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
+from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build import build_datamodule
 from attention_atlas.pipeline.callbacks import AveragedWeights
+from attention_atlas.pipeline.callbacks.signals import SIGNALS
 from tests.pipeline.conftest import losses
 
 LARGE = 2**40 + 1  # float32 cannot hold it
@@ -109,6 +112,21 @@ def test_resuming_after_a_limited_epoch_starts_the_next_one(
     run_training([*overrides, f"ckpt_path={tmp_path}/all/3.ckpt"], tmp_path / "resumed")
     whole, resumed = losses(tmp_path / "whole"), losses(tmp_path / "resumed")
     assert resumed == {step: loss for step, loss in whole.items() if step >= 3}
+
+
+def test_training_leaves_the_signal_handlers_of_the_process(
+    tiny, run_training, tmp_path: Path
+) -> None:
+    def handlers() -> list[object]:
+        return [signal.getsignal(getattr(signal, name)) for name in SIGNALS]
+
+    before = handlers()
+    run_training([*tiny["vision"], "capture=off"], tmp_path / "done")
+    assert handlers() == before
+    diverges = ["optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null"]
+    with pytest.raises(InputError, match="The loss became nan"):
+        run_training([*tiny["vision"], *diverges], tmp_path / "failed")
+    assert handlers() == before
 
 
 def test_of_equal_epochs_the_one_with_the_lower_loss_is_kept(

@@ -296,9 +296,9 @@ def test_recording_epochs_changes_no_bit_of_the_training(
     for name in ("state_dict", "current_model_state", "averaging_state", "optimizer_states"):
         assert_same_bits(recorded[name], other[name], name)
     for content in (recorded, other):
-        del content["callbacks"]["RandomStates"]["cuda"]
+        del content["callbacks"]["RngState"]["cuda"]
     assert_same_bits(
-        recorded["callbacks"]["RandomStates"], other["callbacks"]["RandomStates"], "random states"
+        recorded["callbacks"]["RngState"], other["callbacks"]["RngState"], "random states"
     )
 
 

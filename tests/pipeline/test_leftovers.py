@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_atlas.pipeline.runs.cleanup import Before
+from attention_atlas.pipeline.runs.cleanup import FolderSnapshot
 
 
 def start(folder: Path) -> None:
@@ -15,7 +15,7 @@ def start(folder: Path) -> None:
 
 
 def test_a_start_goes_with_the_folders_made_for_it(tmp_path: Path) -> None:
-    before = Before(tmp_path / "outputs" / "nlp" / "12-00-00")
+    before = FolderSnapshot(tmp_path / "outputs" / "nlp" / "12-00-00")
     run = tmp_path / "outputs" / "nlp" / "12-00-01"  # a second later than it was checked
     start(run)
     before.restore(run)
@@ -24,7 +24,7 @@ def test_a_start_goes_with_the_folders_made_for_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "token_pairs.npy", "images.json"])
 def test_what_was_learned_from_the_data_goes_too(name: str, tmp_path: Path) -> None:
-    before = Before(tmp_path / "run")
+    before = FolderSnapshot(tmp_path / "run")
     start(tmp_path / "run")
     (tmp_path / "run" / name).write_text("")
     before.restore(tmp_path / "run")
@@ -33,7 +33,7 @@ def test_what_was_learned_from_the_data_goes_too(name: str, tmp_path: Path) -> N
 
 def test_other_runs_stay(tmp_path: Path) -> None:
     start(tmp_path / "nlp" / "one")
-    before = Before(tmp_path / "nlp" / "two")
+    before = FolderSnapshot(tmp_path / "nlp" / "two")
     start(tmp_path / "nlp" / "two")
     before.restore(tmp_path / "nlp" / "two")
     assert [path.name for path in (tmp_path / "nlp").iterdir()] == ["one"]
@@ -41,7 +41,7 @@ def test_other_runs_stay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["notes.txt", "checkpoints"])
 def test_a_folder_with_anything_else_stays(name: str, tmp_path: Path) -> None:
-    before = Before(tmp_path / "run")
+    before = FolderSnapshot(tmp_path / "run")
     start(tmp_path / "run")
     (tmp_path / "run" / name).mkdir()
     before.restore(tmp_path / "run")
@@ -50,14 +50,14 @@ def test_a_folder_with_anything_else_stays(name: str, tmp_path: Path) -> None:
 
 def test_a_folder_that_was_there_before_stays(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    before = Before(tmp_path / "mine")
+    before = FolderSnapshot(tmp_path / "mine")
     start(tmp_path / "mine")
     before.restore(tmp_path / "mine")
     assert (tmp_path / "mine" / "train.log").is_file()
 
 
 def test_a_folder_elsewhere_stays(tmp_path: Path) -> None:
-    before = Before(tmp_path / "outputs" / "nlp" / "run")
+    before = FolderSnapshot(tmp_path / "outputs" / "nlp" / "run")
     start(tmp_path / "elsewhere")
     before.restore(tmp_path / "elsewhere")
     before.restore(tmp_path)
@@ -66,7 +66,7 @@ def test_a_folder_elsewhere_stays(tmp_path: Path) -> None:
 
 def test_a_job_of_a_sweep_goes_and_its_sweep_stays_with_other_jobs(tmp_path: Path) -> None:
     sweep = tmp_path / "sweeps" / "now"
-    before = Before(sweep)
+    before = FolderSnapshot(sweep)
     start(sweep / "good")
     (sweep / "good" / "result.json").write_text("{}")
     (sweep / "multirun.yaml").write_text("")

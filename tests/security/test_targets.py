@@ -30,7 +30,7 @@ THROUGH_IMPORTS = {
     "a module that a module of data imported": "attention_atlas.data.audio.module.Path",
     "a library": "torch.optim.optimizer.torch.load",
     "a module of lightning": "lightning.pytorch.callbacks.model_checkpoint.shutil.rmtree",
-    "a method": f"{CALLBACKS}.RandomStates.state_dict",
+    "a method": f"{CALLBACKS}.RngState.state_dict",
     "Hydra itself": "hydra.utils.call",
     "Hydra's insides": "hydra._internal.instantiate._instantiate2.instantiate",
     "a look-up": "hydra.utils.get_method",
@@ -85,7 +85,7 @@ def test_what_a_module_imports_is_not_its_own(name: str, monkeypatch: pytest.Mon
 
 def test_a_class_under_another_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     module = import_module(CALLBACKS)
-    monkeypatch.setattr(module, "Renamed", module.RandomStates, raising=False)
+    monkeypatch.setattr(module, "Renamed", module.RngState, raising=False)
     with pytest.raises(InputError, match="not allowed"):
         find_target(f"{CALLBACKS}.Renamed")
 

@@ -44,12 +44,21 @@ class Kind:
         return " or ".join([*self.names, *(f"a class of {module}" for module in self.modules)])
 
 
+TASKS_OF_0_1 = tuple(
+    f"attention_atlas.tasks.{name}"
+    for name in ("text.TextTask", "image.ImageTask", "speech.SpeechTask")
+)
+CALLBACKS = "attention_atlas.pipeline.callbacks"
 RENAMED = {
-    "attention_atlas.tasks.text.TextTask": "attention_atlas.tasks.base.ClassificationTask",
-    "attention_atlas.tasks.image.ImageTask": "attention_atlas.tasks.base.ClassificationTask",
-    "attention_atlas.tasks.speech.SpeechTask": "attention_atlas.tasks.base.ClassificationTask",
+    **dict.fromkeys(TASKS_OF_0_1, "attention_atlas.tasks.base.ClassificationTask"),
+    f"{CALLBACKS}.Cost": f"{CALLBACKS}.Timing",
+    f"{CALLBACKS}.EndsOnSignal": f"{CALLBACKS}.SignalHandler",
+    f"{CALLBACKS}.EpochLines": f"{CALLBACKS}.EpochLogger",
+    f"{CALLBACKS}.RandomStates": f"{CALLBACKS}.RngState",
+    f"{CALLBACKS}.StaysStopped": f"{CALLBACKS}.KeepEarlyStop",
+    f"{CALLBACKS}.StopsOnNonFinite": f"{CALLBACKS}.NonFiniteLoss",
 }
-"""Names in the configs of earlier runs, and what they are called now."""
+"""Names in the configs and checkpoints of earlier runs, and what they are called now."""
 
 TRAINER = "lightning.pytorch.Trainer"
 PROFILER = Kind(
@@ -57,7 +66,7 @@ PROFILER = Kind(
 )
 KINDS = {
     "data": Kind(names=tuple(MODALITIES)),
-    "task": Kind(names=("attention_atlas.tasks.base.ClassificationTask", *RENAMED)),
+    "task": Kind(names=("attention_atlas.tasks.base.ClassificationTask", *TASKS_OF_0_1)),
     "optimizer": Kind(modules=("torch.optim",), base="torch.optim.Optimizer"),
     "schedule": Kind(
         names=(
@@ -67,7 +76,7 @@ KINDS = {
     ),
     "trainer": Kind(names=(TRAINER,)),
     "callbacks": Kind(
-        modules=("attention_atlas.pipeline.callbacks", "lightning.pytorch.callbacks"),
+        modules=(CALLBACKS, "lightning.pytorch.callbacks"),
         base="lightning.pytorch.Callback",
         left_out=("lightning.pytorch.callbacks.LambdaCallback",),  # calls what it is given
     ),

@@ -30,12 +30,12 @@ from attention_atlas.pipeline.distributed.cluster import check_launched, launche
 from attention_atlas.pipeline.distributed.rank import is_first
 from attention_atlas.pipeline.exits import (
     INTERRUPTED_EXIT_CODE,
-    TO_GO_ON,
-    TO_GO_ON_WITH_A_SWEEP,
-    SavedAndEnded,
+    RESUME_HINT,
+    RESUME_SWEEP_HINT,
+    Interrupted,
     sentence_of,
 )
-from attention_atlas.pipeline.runs.cleanup import Before
+from attention_atlas.pipeline.runs.cleanup import FolderSnapshot
 from attention_atlas.pipeline.runs.lock import locked
 from attention_atlas.pipeline.runs.resume import begun_run
 from attention_atlas.pipeline.sweeps.job_name import register_job_name
@@ -96,7 +96,7 @@ class Command:
         self.description = description
         self.check = check
         self._checked: set[str] = set()
-        self._before: Before | None = None
+        self._before: FolderSnapshot | None = None
         self._multirun: Path | None = None
         self._sweep: Path | None = None
         self._goes_on = False
@@ -136,13 +136,13 @@ class Command:
             complete = self._end()
         except BrokenPipeError:  # as in: atlas train --help | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except SavedAndEnded as end:
-            goes_on = [] if end.checkpoint is None else [TO_GO_ON]
-            words = goes_on if self._sweep is None else [TO_GO_ON_WITH_A_SWEEP]
+        except Interrupted as end:
+            goes_on = [] if end.checkpoint is None else [RESUME_HINT]
+            words = goes_on if self._sweep is None else [RESUME_SWEEP_HINT]
             print("; ".join([end.sentence, *words]), file=sys.stderr)
             sys.exit(end.exit_code)
         except KeyboardInterrupt as interrupt:
-            words = list(interrupt.args) if self._sweep is None else [TO_GO_ON_WITH_A_SWEEP]
+            words = list(interrupt.args) if self._sweep is None else [RESUME_SWEEP_HINT]
             print("; ".join(["interrupted", *words]), file=sys.stderr)
             sys.exit(INTERRUPTED_EXIT_CODE)
         except SystemExit as end:  # Hydra's, where a launcher lost a job
@@ -197,7 +197,7 @@ class Command:
             if begun is not None:
                 folder, self._goes_on = begun, True
                 added = [f"hydra.run.dir={quoted(str(folder))}"]
-        self._before = Before(folder)
+        self._before = FolderSnapshot(folder)
         self._check_job(config, folder)
         return added
 
@@ -227,7 +227,7 @@ class Command:
         else:
             added = [f"hydra.sweep.dir={quoted(str(sweep))}"]
         self._multirun = sweep
-        self._before = Before(sweep)
+        self._before = FolderSnapshot(sweep)
         for number, job_overrides in enumerate(jobs):
             config = compose_config(self.config_name, [*job_overrides, *added])
             config.hydra.job.num, config.hydra.job.id = number, f"job_id_for_{number}"

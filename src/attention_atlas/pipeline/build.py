@@ -19,12 +19,13 @@ from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule
 from attention_atlas.devices import precision_of
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.callbacks import (
-    Cost,
-    EndsOnSignal,
-    EpochLines,
-    RandomStates,
-    StaysStopped,
-    StopsOnNonFinite,
+    BestCheckpoint,
+    EpochLogger,
+    KeepEarlyStop,
+    NonFiniteLoss,
+    RngState,
+    SignalHandler,
+    Timing,
 )
 from attention_atlas.pipeline.distributed.cluster import launched
 from attention_atlas.pipeline.distributed.fsdp import ShardedStrategy
@@ -108,16 +109,18 @@ def _build_optimizer(config: DictConfig) -> partial[Any]:
 
 
 def build_callbacks(config: DictConfig) -> list[Callback]:
-    """The callbacks of the config, those that are null left out, and those of every training."""
+    """Return the callbacks of the config that are not null, and those of every training."""
     chosen = [instantiate(node) for node in config.callbacks.values() if node is not None]
+    last = [each.last for each in chosen if isinstance(each, BestCheckpoint) and each.last]
     return [
-        StopsOnNonFinite(),  # before anything is saved
+        NonFiniteLoss(),  # before anything is saved
         *chosen,
-        RandomStates(),
-        Cost(),
-        StaysStopped(),
-        EpochLines(show=is_first() and not sys.stdout.isatty()),
-        EndsOnSignal(Path(config.run_folder) / CHECKPOINTS),
+        *last,
+        RngState(),
+        Timing(),
+        KeepEarlyStop(),
+        EpochLogger(show=is_first() and not sys.stdout.isatty()),
+        SignalHandler(Path(config.run_folder) / CHECKPOINTS),
     ]
 
 

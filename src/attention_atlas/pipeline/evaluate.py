@@ -11,7 +11,7 @@ from attention_atlas.config.untrusted import read_run
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.build import build_trainer
-from attention_atlas.pipeline.callbacks import EndsOnSignal
+from attention_atlas.pipeline.callbacks import SignalHandler
 from attention_atlas.pipeline.evaluation_config import evaluation_config
 from attention_atlas.pipeline.load_run import load_run, load_weights
 from attention_atlas.pipeline.process import cpu_seconds
@@ -53,7 +53,7 @@ def evaluate_checkpoint(
     load_weights(task, checkpoint)
     path = folder / ATLAS_FOLDER
     capture = build_capture(config, checkpoint, path, task, datamodule, split, epochs_trained)
-    callbacks = [EndsOnSignal(folder / CHECKPOINTS), *capture]
+    callbacks = [SignalHandler(folder / CHECKPOINTS), *capture]
     trainer = build_trainer(config, folder, callbacks, loggers)
     datamodule.test_split = split
     trainer.test(task, datamodule=datamodule, verbose=False)

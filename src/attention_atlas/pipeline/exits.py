@@ -8,11 +8,11 @@ from hydra.errors import InstantiationException
 from attention_atlas.errors import InputError
 
 INTERRUPTED_EXIT_CODE = 130  # as shells have it: 128 + SIGINT
-TO_GO_ON = "the same command with resume=auto goes on"
-TO_GO_ON_WITH_A_SWEEP = "the same command goes on with the sweep"
+RESUME_HINT = "the same command with resume=auto goes on"
+RESUME_SWEEP_HINT = "the same command goes on with the sweep"
 
 
-class SavedAndEnded(BaseException):
+class Interrupted(BaseException):
     """A signal asked the training to end, and it did after it had saved a checkpoint.
 
     Args:

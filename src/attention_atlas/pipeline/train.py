@@ -22,11 +22,11 @@ from attention_atlas.pipeline.build import (
     build_trainer,
     close_loggers,
 )
-from attention_atlas.pipeline.callbacks import Cost, MedianPruning
+from attention_atlas.pipeline.callbacks import MedianPruning, Timing
 from attention_atlas.pipeline.distributed.launcher import other_ranks
 from attention_atlas.pipeline.distributed.rank import is_first, rank
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint
-from attention_atlas.pipeline.exits import TO_GO_ON
+from attention_atlas.pipeline.exits import RESUME_HINT
 from attention_atlas.pipeline.load_run import load_weights, start_from
 from attention_atlas.pipeline.lr_finder import find_learning_rate
 from attention_atlas.pipeline.process import prepare_process, reset_cpu_seconds
@@ -117,7 +117,7 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
 
 def _take_cost(callbacks: list[Callback]) -> dict[str, float]:
     """What the run took."""
-    (cost,) = (each for each in callbacks if isinstance(each, Cost))
+    (cost,) = (each for each in callbacks if isinstance(each, Timing))
     return cost.so_far()
 
 
@@ -135,7 +135,7 @@ def _fit(
         if not trainer.interrupted:
             raise
         kept = latest_checkpoint(folder) is not None
-        raise KeyboardInterrupt(*([TO_GO_ON] if kept else [])) from None
+        raise KeyboardInterrupt(*([RESUME_HINT] if kept else [])) from None
 
 
 def _keep_pruned(result: dict[str, Any], folder: Path, loggers: list[Logger]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A plain line per epoch."""
+"""One line of text per epoch."""
 
 import logging
 import time
@@ -8,8 +8,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 log = logging.getLogger(__name__)
 
 
-class EpochLines(Callback):
-    """A line per epoch in the log file; printed too where there is no progress bar.
+class EpochLogger(Callback):
+    """Logs one line per epoch, and prints it if there is no progress bar.
 
     Args:
         show: Whether to print the lines.
@@ -24,7 +24,7 @@ class EpochLines(Callback):
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say how far training has come."""
+        """Log epoch, losses and seconds."""
         shown = ("train/loss", "val/loss", "val/accuracy")
         values = [
             f"{name} {float(trainer.callback_metrics[name]):.4f}"

@@ -1,4 +1,4 @@
-"""A training stops where its loss is no number any more."""
+"""Stops a training whose loss is not finite."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from torch import Tensor
 from attention_atlas.errors import InputError
 
 
-class StopsOnNonFinite(Callback):
-    """Ends a training whose loss is no number any more, before that is saved.
+class NonFiniteLoss(Callback):
+    """Ends a training whose loss became NaN or infinite, before a checkpoint is saved.
 
-    On a GPU the losses are looked at every few steps: each look waits for the device.
+    On a GPU the losses are checked every few steps, because each check waits for the device.
     """
 
     def __init__(self) -> None:
@@ -21,19 +21,19 @@ class StopsOnNonFinite(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
     ) -> None:
-        """Take the loss of a step."""
+        """Collect the loss of a step."""
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         self._losses.append((trainer.global_step, rate, loss.detach()))
         every = 1 if loss.device.type == "cpu" else trainer.log_every_n_steps  # type: ignore[attr-defined]
         if len(self._losses) >= every:
-            self._look(trainer)
+            self._check(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at what is left, before weights are saved."""
-        self._look(trainer)
+        """Check the remaining losses before a checkpoint is saved."""
+        self._check(trainer)
 
-    def _look(self, trainer: Trainer) -> None:
+    def _check(self, trainer: Trainer) -> None:
         losses, self._losses = self._losses, []
         if not losses or bool(torch.isfinite(torch.stack([loss for *_, loss in losses])).all()):
             return

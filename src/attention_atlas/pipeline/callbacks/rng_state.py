@@ -1,4 +1,4 @@
-"""Random generators go on where a checkpoint stood."""
+"""Random generators in checkpoints."""
 
 import random
 from typing import Any
@@ -10,8 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from attention_atlas.data.splits import stable_hash
 
 
-class RandomStates(Callback):
-    """Keeps the states of all random generators in checkpoints, as plain containers.
+class RngState(Callback):
+    """Saves the states of all random generators in checkpoints, as plain containers.
 
     A run that is resumed draws what the uninterrupted run would have drawn.
     """
@@ -20,7 +20,7 @@ class RandomStates(Callback):
         self._loaded: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of the generators of torch, CUDA, numpy and Python."""
+        """Return the states of the generators of torch, CUDA, numpy and Python."""
         name, keys, position, has_gauss, gauss = np.random.get_state()
         return {
             "torch": torch.get_rng_state(),
@@ -30,7 +30,7 @@ class RandomStates(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the states of a checkpoint until training goes on."""
+        """Hold the states of a checkpoint until training starts."""
         self._loaded = state_dict
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

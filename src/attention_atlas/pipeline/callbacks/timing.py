@@ -1,4 +1,4 @@
-"""What a run takes."""
+"""Wall-clock and CPU time of a training."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from lightning.pytorch.callbacks import Timer
 from attention_atlas.pipeline.process import cpu_seconds
 
 
-class Cost(Callback):
-    """Counts processor time beside that of the clock, and keeps both in checkpoints.
+class Timing(Callback):
+    """Measures wall-clock and CPU time, and saves both in checkpoints.
 
-    So a resumed run goes on counting; what an interrupted run did after its last checkpoint is
-    lost, and is not counted.
+    A resumed run continues both counts; time after the last checkpoint of an interrupted run is
+    not counted.
     """
 
     def __init__(self) -> None:
-        self._timer = Timer()  # not one itself: Lightning would ignore trainer.max_time
+        self._timer = Timer()  # as a base class it would make Lightning ignore trainer.max_time
         self._cpu_seconds_before = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -24,21 +24,21 @@ class Cost(Callback):
         self._timer.on_train_start(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop it."""
+        """Stop the clock."""
         self._timer.on_train_end(trainer, pl_module)
 
     def so_far(self) -> dict[str, float]:
-        """Seconds of training by the clock, and of all processors from the start."""
+        """Return the wall-clock seconds of training, and the CPU seconds since the start."""
         return {
             "train_seconds": round(self._timer.time_elapsed(), 1),
             "cpu_seconds": round(self._cpu_seconds_before + cpu_seconds(), 1),
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """What is kept in a checkpoint."""
+        """Return both counts."""
         return self._timer.state_dict() | {"cpu_seconds": self.so_far()["cpu_seconds"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What the run had taken before."""
+        """Continue the counts of a checkpoint."""
         self._timer.load_state_dict(state_dict)
         self._cpu_seconds_before = float(state_dict["cpu_seconds"])

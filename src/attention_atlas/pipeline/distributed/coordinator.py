@@ -16,7 +16,7 @@ import torch.distributed as distributed
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.exits import SavedAndEnded, sentence_of
+from attention_atlas.pipeline.exits import Interrupted, sentence_of
 
 LONGEST_WAIT = timedelta(days=30)  # for the next job of a sweep
 
@@ -72,7 +72,7 @@ def follow(train: Callable[[DictConfig, Path], object]) -> None:
             config = OmegaConf.create(job["config"])
             assert isinstance(config, DictConfig)
             train(config, Path(job["at"]))
-    except SavedAndEnded as end:
+    except Interrupted as end:
         _exit(end.exit_code)
     except Exception as error:
         if not _is_lost(error):

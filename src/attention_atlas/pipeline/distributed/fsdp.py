@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from attention_atlas.encoder.transformer import Block
+from attention_atlas.pipeline.runs.checkpoints import rename_callbacks
 
 
 class ShardedStrategy(FSDPStrategy):
@@ -61,8 +62,8 @@ class ShardedStrategy(FSDPStrategy):
         self, checkpoint_path: str | Path, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read a checkpoint on every rank, and give each its part of it."""
-        content: dict[str, Any] = torch.load(
-            checkpoint_path, map_location="cpu", weights_only=True, mmap=True
+        content = rename_callbacks(
+            torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True)
         )
         model = self._sharded_model()
         with self._whole(rank0_only=False):

@@ -18,7 +18,7 @@ STARTUP_FILES = {
 """What lies in a run folder, beside a log, before any work is done in it."""
 
 
-class Before:
+class FolderSnapshot:
     """Remembers which folders were there before a run.
 
     Args:
