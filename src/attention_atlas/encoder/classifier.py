@@ -14,12 +14,12 @@ class Classifier(nn.Module):
     """Tokens in, logits out.
 
     Args:
-        embedding: Gives `Tokens` of a batch, and tells their layout.
+        embedding: Makes `Tokens` of a batch, and describes their layout.
         encoder: Blocks of self-attention.
         readout: Pools the tokens to [B, D].
         embed_dim: D.
         num_classes: C.
-        dropout: Share of the pooled values that are dropped before the head.
+        dropout: Dropout rate of the pooled values before the head.
     """
 
     def __init__(
@@ -39,25 +39,25 @@ class Classifier(nn.Module):
         self.head = nn.Linear(embed_dim, num_classes)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, C] of a prepared batch."""
+        """Return logits [B, C] of a prepared batch."""
         return self.classify(self.embedding(batch))
 
     def classify(self, tokens: Tokens) -> Tensor:
-        """Logits [B, C] of the tokens that the embedding gave."""
+        """Return logits [B, C] of embedded tokens."""
         return self.predict(self.encoder(self.readout.extend(tokens)))
 
     def predict(self, encoded: Tokens) -> Tensor:
-        """Logits [B, C] of the tokens that the encoder gave."""
+        """Return logits [B, C] of encoded tokens."""
         logits: Tensor = self.head(self.dropout(self.readout(encoded)))
         return logits
 
     def token_layout(self, batch: Batch) -> TokenLayout:
-        """What each token that the encoder sees stands for in the input."""
+        """Return the part of the input that each token of the encoder stands for."""
         return self.readout.extend_layout(self.embedding.token_layout(batch))
 
     @property
     def leading_tokens(self) -> Sequence[str]:
-        """Names of the tokens that it puts before those of the input."""
+        """Names of the tokens that the model puts before those of the input."""
         return ["[CLS]"] if isinstance(self.readout, ClsReadout) else []
 
     @property
@@ -67,30 +67,30 @@ class Classifier(nn.Module):
 
     @property
     def layer_heads(self) -> list[int]:
-        """How many heads each of them has."""
+        """Number of heads of each attention layer."""
         return self.encoder.num_heads
 
     @property
     def readout_layer(self) -> str | None:
-        """The attention module whose first row leads straight to the prediction.
+        """The attention module whose first row the prediction is read from.
 
-        None where the readout is a mean: there each token weighs the same.
+        None with a mean readout, which weighs all tokens alike.
         """
         if isinstance(self.readout, AttentionReadout):
             return "readout.attention"
         return self.attention_layers[-1] if isinstance(self.readout, FirstReadout) else None
 
     def output_projection(self, layer: str) -> Tensor:
-        """The weight [D, D] that the heads of an attention module are multiplied by."""
+        """Return the output projection [D, D] of an attention module."""
         weight: Tensor = self.get_submodule(layer).out_proj.weight  # type: ignore[union-attr,assignment]
         return weight
 
     @property
     def stages(self) -> dict[str, list[str]]:
-        """Its parts from the output to the input, and the names of their modules.
+        """The parts of the model from output to input, and the names of their modules.
 
-        Head, readout, the layers from the last to the first, embedding. The normalisation behind
-        the layers goes with the readout, which reads it.
+        Head, readout, the layers from last to first, embedding. The final norm belongs to the
+        readout, which reads it.
         """
         depth = len(self.attention_layers)
         layers = {f"layer {index}": [f"encoder.layers.{index}"] for index in reversed(range(depth))}

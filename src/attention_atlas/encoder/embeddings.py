@@ -1,4 +1,4 @@
-"""From inputs to tokens, and back: what each token stands for."""
+"""Embeddings: tokens of an input, and the part of the input that each stands for."""
 
 import math
 from abc import abstractmethod
@@ -21,36 +21,36 @@ Stem = Literal["linear", "conv", "pool"]
 
 
 class Embedding(nn.Module):
-    """Turns a batch into tokens, and tells what each token stands for."""
+    """Makes tokens of a batch, and describes where they lie in the input."""
 
     layout_kind: ClassVar[LayoutKind]
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tokens:
-        """The tokens of a prepared batch."""
+        """Return the tokens of a prepared batch."""
 
     @abstractmethod
     def token_layout(self, batch: Batch) -> TokenLayout:
-        """Where the tokens of a prepared batch lie in the input."""
+        """Return where the tokens of a prepared batch lie in the input."""
 
 
 class TextEmbedding(Embedding):
-    """A vector per token id, plus its position, plus one per frequent pair of neighbours.
+    """A vector per token id, plus its position, plus one per frequent bigram.
 
-    A pair tells what its words do not tell alone ("not good"), before any layer has learned to look
-    at neighbours (word n-grams as in Joulin 2017). It is added to the second token of the pair, and
-    is gone as soon as one of the two is masked.
+    A bigram ("not good") means more than its words, before any layer has learned to attend to
+    neighbours (word n-grams as in Joulin 2017). Its vector is added to its second token, and
+    vanishes as soon as one of the two is masked.
 
     Args:
         vocab_size: Number of token ids; id 0 is padding.
         embed_dim: D.
-        max_length: Most tokens in one input.
+        max_length: Maximum number of tokens in one input.
         positions: `learned`, `sinusoidal` or `none`.
-        dropout: Share of the values that are dropped in training.
-        vectors: [vocab_size, D], where the token vectors start; random by default.
-        pairs: [N] int64, sorted: first id * vocab_size + second id of each pair that has a vector,
-            which starts at zero.
-        pair_dropout: Share of the pairs that are left out in training.
+        dropout: Dropout rate.
+        vectors: [vocab_size, D], initial token vectors; random by default.
+        pairs: [N] int64, sorted: first id * vocab_size + second id of each bigram with a vector,
+            which is initialized to zero.
+        pair_dropout: Dropout rate of whole bigrams.
     """
 
     layout_kind = "character_span"
@@ -89,20 +89,20 @@ class TextEmbedding(Embedding):
         ids = batch["inputs"]
         values = self.token(ids) + self.position[: ids.shape[1]]
         if self.pair is not None:
-            kept = self.pair_dropout(torch.ones_like(values[..., :1]))
-            values = values + kept * self.pair(self._pair_ids(ids))
+            scale = self.pair_dropout(torch.ones_like(values[..., :1]))
+            values = values + scale * self.pair(self._pair_ids(ids))
         padding = _padding(batch["lengths"], ids.shape[1])
         return Tokens(self.dropout(values), padding, grid=(ids.shape[1],))
 
     def _pair_ids(self, ids: Tensor) -> Tensor:
-        """Where each token and the one before it stand among the pairs, from 1; 0 for nowhere."""
+        """Return the index of each token and its predecessor in `pairs`, from 1; 0 if missing."""
         before = nn.functional.pad(ids[:, :-1], (1, 0))
         keys = before * self.token.num_embeddings + ids
-        places = torch.searchsorted(self.pairs, keys).clamp(max=len(self.pairs) - 1)
-        return torch.where(self.pairs[places] == keys, places + 1, 0)
+        indexes = torch.searchsorted(self.pairs, keys).clamp(max=len(self.pairs) - 1)
+        return torch.where(self.pairs[indexes] == keys, indexes + 1, 0)
 
     def token_layout(self, batch: Batch) -> TokenLayout:
-        """The characters of each token, [start, end)."""
+        """Return the characters of each token, [start, end)."""
         spans = batch["spans"].float()
         return TokenLayout(self.layout_kind, spans, ~_padding(batch["lengths"], spans.shape[1]))
 
@@ -117,11 +117,11 @@ class PatchEmbedding(Embedding):
         embed_dim: D.
         stem: `linear` projects each patch (Dosovitskiy 2021); `conv` is a stack of 3 x 3
             convolutions of stride 2, which trains faster on little data (Xiao 2021); `pool` has
-            convolutions of stride 1, each followed by max pooling, which cost more and tell more
+            convolutions of stride 1, each followed by max pooling, at a higher cost and accuracy
             (Hassani 2021).
         positions: `learned`, `sinusoidal` (half of the width for rows, half for columns) or
             `none`.
-        dropout: Share of the values that are dropped in training.
+        dropout: Dropout rate.
     """
 
     layout_kind = "patch_box"
@@ -153,7 +153,7 @@ class PatchEmbedding(Embedding):
         return Tokens(self.dropout(values + self.position), grid=(self.side, self.side))
 
     def token_layout(self, batch: Batch) -> TokenLayout:
-        """The pixels of each patch: top, left, bottom, right."""
+        """Return the pixels of each patch: top, left, bottom, right."""
         starts = self.patch_size * torch.arange(self.side)
         top, left = torch.meshgrid(starts, starts, indexing="ij")
         boxes = torch.stack([top, left, top + self.patch_size, left + self.patch_size], dim=-1)
@@ -166,16 +166,16 @@ class SpectrogramEmbedding(Embedding):
 
     Args:
         num_mels: Mel bands.
-        num_frames: Most frames in one input.
+        num_frames: Maximum number of frames in one input.
         embed_dim: D.
         patch_frames: Frames per token; the convolutional stem needs a power of two.
-        patch_mels: Mel bands per token; None takes all, so that a token is a span of time.
-        hop_seconds: Time from one frame to the next.
+        patch_mels: Mel bands per token; None takes all, so that a token is an interval of time.
+        hop_seconds: Time from one frame to the next, in seconds.
         mel_edges: The num_mels + 1 edges of the mel bands in hertz.
         stem: `linear` projects each patch; `conv` is a stack of convolutions of stride 2 that
             halves time, and frequency where patches have one; `pool` halves by max pooling.
         positions: `learned`, `sinusoidal` or `none`.
-        dropout: Share of the values that are dropped in training.
+        dropout: Dropout rate.
     """
 
     layout_kind = "time_frequency_box"
@@ -228,14 +228,14 @@ class SpectrogramEmbedding(Embedding):
         return Tokens(values, self._padding(batch), self.grid)
 
     def _padding(self, batch: Batch) -> Tensor | None:
-        """A token is padding where none of its frames is valid."""
+        """Return [B, K], True for tokens without a valid frame; None without padding."""
         if "lengths" not in batch:
             return None
         columns = torch.ceil(batch["lengths"] / self.patch_frames)
         return _padding(columns, self.columns).repeat(1, self.rows)
 
     def token_layout(self, batch: Batch) -> TokenLayout:
-        """Start in seconds, low edge in hertz, end, high edge of each token."""
+        """Return start in seconds, low edge in hertz, end, high edge of each token."""
         edges = torch.tensor(self.mel_edges)[:: self.patch_mels]
         times = self.hop_seconds * self.patch_frames * torch.arange(self.columns + 1)
         low, start = torch.meshgrid(edges[:-1], times[:-1], indexing="ij")
@@ -247,17 +247,17 @@ class SpectrogramEmbedding(Embedding):
 
 
 def _padding(lengths: Tensor, num_tokens: int) -> Tensor:
-    """[B, K], True from each sample's length [B] on."""
+    """Return [B, K], True from each sample's length [B] on."""
     return torch.arange(num_tokens, device=lengths.device) >= lengths[:, None]
 
 
 def _repeat(boxes: Tensor, batch: Batch) -> Tensor:
-    """The same layout for each sample of a batch: [K, 4] to [B, K, 4]."""
+    """Repeat a layout [K, 4] for each sample of a batch: [B, K, 4]."""
     return boxes.float().expand(len(batch["inputs"]), -1, -1)
 
 
 def _halvings(size: int, name: str) -> int:
-    """How often a stride of 2 goes into a patch."""
+    """Return the number of strides of 2 in a patch."""
     if size & (size - 1):
         raise InputError(
             f"The convolutional stem needs a power of two, got embedding.{name}={size}; "
@@ -267,7 +267,7 @@ def _halvings(size: int, name: str) -> int:
 
 
 def _stem(stem: Stem, channels: int, patch: tuple[int, int], embed_dim: int) -> nn.Module:
-    """[B, channels, height, width] to [B, D, height / patch[0], width / patch[1]]."""
+    """Make a stem: [B, channels, height, width] to [B, D, height / patch[0], width / patch[1]]."""
     if stem == "linear":
         return nn.Conv2d(channels, embed_dim, kernel_size=patch, stride=patch)
     halvings = [_halvings(patch[0], "patch_size"), _halvings(patch[1], "patch_frames")]
@@ -283,12 +283,12 @@ def _stem(stem: Stem, channels: int, patch: tuple[int, int], embed_dim: int) -> 
         layers += [nn.BatchNorm2d(out), nn.GELU()]
         width = out
     layers += [nn.Conv2d(width, embed_dim, 1)]
-    # Convolutions of channels that lie together take two thirds of the time on a CPU.
+    # Channels-last convolutions take two thirds of the time on a CPU.
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
 def _frame_stem(stem: Stem, num_mels: int, patch_frames: int, embed_dim: int) -> nn.Module:
-    """[B, mels, frames] to [B, D, frames / patch_frames]: mel bands are channels."""
+    """Make a stem over frames: [B, mels, frames] to [B, D, frames / patch_frames]."""
     if stem == "linear":
         return nn.Conv1d(num_mels, embed_dim, kernel_size=patch_frames, stride=patch_frames)
     layers: list[nn.Module] = []

@@ -1,4 +1,4 @@
-"""What a pretrained model is fed of a prepared batch, and where its tokens lie in the input.
+"""Arguments of a pretrained model from a prepared batch, and where its tokens lie in the input.
 
 Shapes: B batch, K tokens, special ones (CLS, SEP) included.
 """
@@ -15,13 +15,12 @@ Inputs = dict[str, Tensor]
 
 
 class ModelInputs(ABC):
-    """One way to feed a model of transformers.
+    """Makes the arguments of a model of transformers.
 
     Attributes:
-        layout_kind: Of its tokens.
-        num_tokens: K, where all inputs have as many; else None.
-        leading_tokens: Names of the tokens that the model puts before those of the input, where
-            they are known.
+        layout_kind: Kind of layout of its tokens.
+        num_tokens: K, if all inputs have the same; else None.
+        leading_tokens: Names of the tokens that the model puts before those of the input, if known.
     """
 
     layout_kind: LayoutKind
@@ -30,32 +29,32 @@ class ModelInputs(ABC):
 
     @abstractmethod
     def __call__(self, batch: Batch) -> Inputs:
-        """The inputs of a prepared batch."""
+        """Return the arguments for a prepared batch."""
 
     @abstractmethod
     def blank(self, tokens: Tokens) -> Inputs:
-        """Inputs of the shapes that these tokens are made of; of their content, masks alone."""
+        """Return arguments of the shapes that give these tokens: masks, but no content."""
 
     @abstractmethod
     def layout(self, batch: Batch) -> TokenLayout:
-        """Where the tokens of a prepared batch lie in the input."""
+        """Return where the tokens of a prepared batch lie in the input."""
 
     def padding(self, batch: Batch) -> Tensor | None:
-        """[B, K], True where a token is padding; None where there is none."""
+        """Return [B, K], True where a token is padding; None without padding."""
         return None
 
 
 class TextInputs(ModelInputs):
-    """Token ids, of which `lengths` are valid."""
+    """Token ids and their mask."""
 
     layout_kind = "character_span"
 
     def __call__(self, batch: Batch) -> Inputs:
-        """Ids and mask [B, K]."""
+        """Return ids and mask [B, K]."""
         return {"input_ids": batch["inputs"], "attention_mask": (~self.padding(batch)).long()}
 
     def blank(self, tokens: Tokens) -> Inputs:
-        """The mask, and ids of 0."""
+        """Return the mask, and ids of 0."""
         size, device = tokens.values.shape[:2], tokens.values.device
         padding = tokens.key_padding_mask
         mask = torch.ones(size, device=device) if padding is None else ~padding
@@ -63,11 +62,11 @@ class TextInputs(ModelInputs):
         return {"input_ids": ids, "attention_mask": mask.long()}
 
     def layout(self, batch: Batch) -> TokenLayout:
-        """The characters of each token, [start, end); of special tokens none."""
+        """Return the characters of each token, [start, end); empty for special tokens."""
         return TokenLayout(self.layout_kind, batch["spans"].float(), ~self.padding(batch))
 
     def padding(self, batch: Batch) -> Tensor:
-        """From each text's length on."""
+        """Return [B, K], True from each text's length on."""
         steps = torch.arange(batch["inputs"].shape[1], device=batch["lengths"].device)
         behind: Tensor = steps >= batch["lengths"][:, None]
         return behind
@@ -77,11 +76,11 @@ class BoxInputs(ModelInputs):
     """Inputs of one size, whose tokens lie in the same boxes each time.
 
     Args:
-        name: Of the argument that the model takes.
-        shape: Of one input.
-        layout_kind: Of the boxes.
-        boxes: [K, 4]; NaN of the tokens that stand for no place.
-        leading_tokens: Names of the first of these, where they are known.
+        name: Name of the model's argument.
+        shape: Shape of one input.
+        layout_kind: Kind of the boxes.
+        boxes: [K, 4]; NaN for tokens that stand for no part of the input.
+        leading_tokens: Names of the first tokens, if known.
     """
 
     def __init__(
@@ -100,14 +99,14 @@ class BoxInputs(ModelInputs):
         self.leading_tokens = leading_tokens
 
     def __call__(self, batch: Batch) -> Inputs:
-        """The inputs as the data module prepared them."""
+        """Return the inputs that the data module prepared."""
         return {self.name: batch["inputs"]}
 
     def blank(self, tokens: Tokens) -> Inputs:
-        """Zeros."""
+        """Return zeros."""
         return {self.name: tokens.values.new_zeros(len(tokens.values), *self.shape)}
 
     def layout(self, batch: Batch) -> TokenLayout:
-        """The same boxes for each sample."""
+        """Return the same boxes for each sample."""
         boxes = self.boxes.expand(len(batch["inputs"]), -1, -1)
         return TokenLayout(self.layout_kind, boxes, torch.ones(boxes.shape[:2], dtype=torch.bool))

@@ -1,4 +1,4 @@
-"""What tells a token where it stands."""
+"""Position vectors that are added to tokens."""
 
 import math
 from typing import Literal
@@ -10,7 +10,7 @@ Positions = Literal["learned", "sinusoidal", "none"]
 
 
 def sinusoidal(num_positions: int, embed_dim: int) -> Tensor:
-    """Sines and cosines of geometrically spaced frequencies (Vaswani 2017, section 3.5).
+    """Return sines and cosines of geometrically spaced frequencies (Vaswani 2017, section 3.5).
 
     Returns:
         [num_positions, D].
@@ -22,7 +22,7 @@ def sinusoidal(num_positions: int, embed_dim: int) -> Tensor:
 
 
 def sinusoidal_grid(rows: int, columns: int, embed_dim: int) -> Tensor:
-    """Half of the width tells the row, half the column.
+    """Return sinusoidal positions of a grid: half of the width for the row, half for the column.
 
     Returns:
         [rows * columns, D], row by row.
@@ -34,15 +34,15 @@ def sinusoidal_grid(rows: int, columns: int, embed_dim: int) -> Tensor:
 
 
 def position_table(positions: Positions, fixed: Tensor) -> nn.Parameter:
-    """A table to add to the tokens: learned from small random values, or fixed.
+    """Make the table that is added to the tokens: learned, fixed or zero.
 
     Args:
-        positions: `learned`, `sinusoidal`, or `none` where nothing is to be added because attention
-            itself tells places apart (rotary positions) or none shall matter.
-        fixed: The sinusoidal table [K, D], whose shape a learned one takes.
+        positions: `learned` (from small random values), `sinusoidal`, or `none`, for attention with
+            rotary positions or without any.
+        fixed: The sinusoidal table [K, D], whose shape a learned one has.
 
     Returns:
-        [K, D], or one row of zeros for all places.
+        [K, D], or one row of zeros for all positions.
     """
     if positions == "learned":
         return nn.Parameter(nn.init.trunc_normal_(torch.empty_like(fixed), std=0.02))

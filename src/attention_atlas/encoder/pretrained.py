@@ -24,14 +24,13 @@ class PretrainedEncoder(Encoder):
 
     Args:
         backbone: The model.
-        inputs: What it is fed.
-        freeze: What is not trained: `none`, `embeddings`, `all`, or the embeddings and so many of
-            the first blocks.
-        lora: Options of `peft.LoraConfig`; with them, nothing but small matrices beside those of
-            the model is trained.
+        inputs: Makes its arguments.
+        freeze: Part that is not trained: `none`, `embeddings`, `all`, or the embeddings and a
+            number of first blocks.
+        lora: Options of `peft.LoraConfig`; with them only the adapters are trained.
 
     Raises:
-        InputError: There are fewer blocks than are to be frozen, or LoRA is not possible.
+        InputError: `freeze` exceeds the number of blocks, or LoRA is not possible.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class PretrainedEncoder(Encoder):
 
     @property
     def num_heads(self) -> list[int]:
-        """How many heads each layer has."""
+        """Number of heads of each layer."""
         return self.backbone.heads
 
     @property
@@ -76,34 +75,34 @@ class PretrainedEncoder(Encoder):
         return [f"backbone.model.{name}" for name in self.backbone.blocks]
 
     def forward(self, tokens: Tokens) -> Tokens:
-        """[B, K, D] to [B, K, D]."""
+        """Encode tokens: [B, K, D] to [B, K, D]."""
         values = self.backbone.encode(tokens.values, self.inputs.blank(tokens))
         return replace(tokens, values=values)
 
     def train(self, mode: bool = True) -> "PretrainedEncoder":
-        """Drop nothing of an encoder that is not trained."""
+        """Set training mode; a frozen encoder stays in evaluation mode, without dropout."""
         return super().train(mode and not self.is_fixed)
 
     def learning_rates(self, top: float, decay: float) -> dict[str, float]:
-        """Learning rates by parameter: that of the last block, times `decay` per block down.
+        """Return learning rates by parameter, multiplied by `decay` per block from the top.
 
-        What stands before the blocks has one step more, and what stands behind them none (Howard &
-        Ruder 2018; Clark 2020).
+        Parameters before the blocks get one more factor, those behind them none (Howard & Ruder
+        2018; Clark 2020).
         """
         depth = len(self.backbone.blocks)
         return {
-            name: top * decay ** max(depth - 1 - self._place(name), 0)
+            name: top * decay ** max(depth - 1 - self._block_index(name), 0)
             for name, _ in self.named_parameters()
         }
 
     def _freeze_first(self, num_blocks: int) -> None:
-        """Freeze what stands before the blocks, and the first of them."""
+        """Freeze the parameters before the blocks, and the first blocks."""
         for name, parameter in self.named_parameters():
-            if self._place(name) < num_blocks:
+            if self._block_index(name) < num_blocks:
                 parameter.requires_grad_(False)
 
     def _freeze_unused(self) -> None:
-        """Freeze what gets no gradient, and what LoRA adds to it."""
+        """Freeze parameters without a gradient, and their LoRA adapters."""
         for name, parameter in self.backbone.model.named_parameters():
             own = name.replace(".base_layer.", ".")
             module, _, adapter = name.partition(".lora_")
@@ -111,47 +110,47 @@ class PretrainedEncoder(Encoder):
             if target in self.backbone.unused:
                 parameter.requires_grad_(False)
 
-    def _place(self, parameter: str) -> int:
-        """Which block a parameter belongs to: -1 before the first, and their number behind them."""
-        for place, block in enumerate(self.block_names):
+    def _block_index(self, parameter: str) -> int:
+        """Return the block of a parameter: -1 before the first, their number behind the last."""
+        for index, block in enumerate(self.block_names):
             if parameter.startswith(f"{block}."):
-                return place
+                return index
         is_in_front = self.backbone.is_in_front(parameter.removeprefix("backbone.model."))
         return -1 if is_in_front else len(self.block_names)
 
 
 class PretrainedEmbedding(Embedding):
-    """What a pretrained model does before its first block.
+    """The part of a pretrained model before its first block.
 
-    Its weights belong to the encoder: there is one model, and this only runs its first part.
+    Its weights belong to the encoder: there is one model, and this runs its first part.
     """
 
     def __init__(self, encoder: PretrainedEncoder) -> None:
         super().__init__()
         self._encoder = [encoder]  # in a list, so that its weights are not registered twice
         self.layout_kind = encoder.inputs.layout_kind  # type: ignore[misc]
-        most = encoder.inputs.num_tokens
-        self.grid = None if most is None else (most,)
+        num_tokens = encoder.inputs.num_tokens
+        self.grid = None if num_tokens is None else (num_tokens,)
 
     def forward(self, batch: Batch) -> Tokens:
-        """The tokens of a prepared batch."""
+        """Return the tokens of a prepared batch."""
         encoder = self._encoder[0]
         values = encoder.backbone.embed(encoder.inputs(batch))
         return Tokens(values, encoder.inputs.padding(batch))
 
     def token_layout(self, batch: Batch) -> TokenLayout:
-        """Where the tokens of a prepared batch lie in the input."""
+        """Return where the tokens of a prepared batch lie in the input."""
         return self._encoder[0].inputs.layout(batch)
 
 
 class PretrainedClassifier(Classifier):
-    """A classifier around a pretrained encoder, which runs it in one go.
+    """A classifier around a pretrained encoder, which it runs in one pass.
 
     Args:
         encoder: The pretrained model.
         readout: Pools the tokens to [B, D].
         num_classes: C.
-        dropout: Share of the pooled values that are dropped before the head.
+        dropout: Dropout rate of the pooled values before the head.
     """
 
     encoder: PretrainedEncoder
@@ -165,7 +164,7 @@ class PretrainedClassifier(Classifier):
         )
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, C] of a prepared batch."""
+        """Return logits [B, C] of a prepared batch."""
         values = self.encoder.backbone(self.encoder.inputs(batch))
         return self.predict(Tokens(values, self.encoder.inputs.padding(batch)))
 
@@ -175,7 +174,7 @@ class PretrainedClassifier(Classifier):
         return self.encoder.inputs.leading_tokens
 
     def output_projection(self, layer: str) -> Tensor:
-        """The weight [D, D] that the heads of an attention module are multiplied by."""
+        """Return the output projection [D, D] of an attention module."""
         prefix = "encoder.backbone.model."
         if not layer.startswith(prefix):
             return super().output_projection(layer)
@@ -183,7 +182,7 @@ class PretrainedClassifier(Classifier):
 
     @property
     def stages(self) -> dict[str, list[str]]:
-        """Its parts from the output to the input; with the embedding goes what is left."""
+        """The parts of the model from output to input; the embedding has what remains."""
         blocks = list(enumerate(self.encoder.block_names))
         layers = {f"layer {index}": [f"encoder.{name}"] for index, name in reversed(blocks)}
         return {"head": ["head"], "readout": ["readout"], **layers, "embedding": ["encoder"]}

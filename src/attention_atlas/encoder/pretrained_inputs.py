@@ -1,4 +1,4 @@
-"""Feed a pretrained model of each modality, and find where its tokens lie in the input."""
+"""Build the inputs of a pretrained model, and find where its tokens lie in the input."""
 
 import math
 from typing import Any
@@ -7,29 +7,29 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from attention_atlas.encoder.audio_token_boxes import audio_token_boxes
 from attention_atlas.encoder.model_inputs import BoxInputs, ModelInputs, TextInputs
-from attention_atlas.encoder.sound_places import places_in_sound
 from attention_atlas.encoder.tokens import Batch, LayoutKind
 from attention_atlas.errors import InputError
 from attention_atlas.pretrained.backbone import Backbone
 
 DISTILLED = ("deit", "audio-spectrogram-transformer")
-"""Models with a second token for the class, by which they learn from another model."""
+"""Model types with a distillation token (Touvron 2021)."""
 
 
 def build_inputs(
     model: PreTrainedModel, modality: str, example: Batch, seconds: float = math.inf
 ) -> tuple[Backbone, ModelInputs]:
-    """The model, cut before its first block, and how it is fed.
+    """Cut a model before its first block, and build what makes its arguments.
 
     Args:
-        model: An encoder, wired.
+        model: An encoder, wired for recording.
         modality: `text`, `image` or `audio`.
         example: A prepared batch of one sample.
-        seconds: Of a clip, where it is sound.
+        seconds: Length of a clip of sound, in seconds.
 
     Raises:
-        InputError: The model does not take such inputs, or its tokens have no place in them.
+        InputError: The model does not take such inputs, or the position of its tokens is unknown.
     """
     text = TextInputs()
     if modality == "text":
@@ -39,28 +39,28 @@ def build_inputs(
     if modality == "image":
         boxes = _patches(model.config, values)
     else:
-        boxes = places_in_sound(model.config, values, seconds)
+        boxes = audio_token_boxes(model.config, values, seconds)
     special = backbone.num_tokens - len(boxes)
     if special < 0:
         raise InputError(
             f"{type(model).__name__} gives {backbone.num_tokens} tokens, fewer than the "
-            f"{len(boxes)} places in its input; where they lie is not known."
+            f"{len(boxes)} boxes of its input; where they lie is not known."
         )
     if modality == "image":
-        _check_places(backbone, {name: values}, boxes)
-    nowhere = torch.full((special, 4), torch.nan)
+        _check_order(backbone, {name: values}, boxes)
+    no_box = torch.full((special, 4), torch.nan)
     kind: LayoutKind = "patch_box" if modality == "image" else "time_frequency_box"
     names = _leading_tokens(model.config, special)
     shape = tuple(values.shape[1:])
-    return backbone, BoxInputs(name, shape, kind, torch.cat([nowhere, boxes]), names)
+    return backbone, BoxInputs(name, shape, kind, torch.cat([no_box, boxes]), names)
 
 
 def has_cls(backbone: Backbone, inputs: ModelInputs, example: Batch) -> bool:
-    """Whether the first token stands for no part of the input, and sees the others."""
+    """Whether the first token stands for no part of the input, and attends to the others."""
     first = inputs.layout(example).boxes[0, 0]
     is_text = inputs.layout_kind == "character_span"
-    stands_for_nothing = first[0] == first[1] if is_text else first.isnan().any()
-    return bool(stands_for_nothing) and backbone.first_sees_others
+    is_special = first[0] == first[1] if is_text else first.isnan().any()
+    return bool(is_special) and backbone.first_sees_others
 
 
 def _backbone(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Backbone:
@@ -68,7 +68,7 @@ def _backbone(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Backbone:
         return Backbone(model, inputs)
     except InputError:
         raise
-    except Exception as error:  # each model says in its own way what it cannot take
+    except Exception as error:  # each model raises its own errors
         reason = " ".join(str(error).split()) or type(error).__name__
         wrong_call = isinstance(error, (TypeError, ValueError))
         if wrong_call and model.main_input_name not in inputs:
@@ -79,9 +79,9 @@ def _backbone(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Backbone:
 
 
 def _leading_tokens(config: Any, count: int) -> list[str]:
-    """Names of the tokens before the places of the input; none where it is not known what they are.
+    """Return names of the tokens before those of the input; empty if they are unknown.
 
-    Those of classes come first, then that of distillation (Touvron 2021), then registers (Darcet
+    The class token comes first, then that of distillation (Touvron 2021), then registers (Darcet
     2024).
     """
     names = ["[CLS]", *(["[DIST]"] if config.model_type in DISTILLED else [])]
@@ -89,16 +89,16 @@ def _leading_tokens(config: Any, count: int) -> list[str]:
     return names if len(names) == count else []
 
 
-def _check_places(backbone: Backbone, inputs: dict[str, Tensor], boxes: Tensor) -> None:
-    """The patches stand last, and in their order: change one, and see which token changes."""
+def _check_order(backbone: Backbone, inputs: dict[str, Tensor], boxes: Tensor) -> None:
+    """Check that patches come last and in order: change one, and find the token that changes."""
     ((name, images),) = inputs.items()
-    for place in (0, len(boxes) - 1):
-        top, left, bottom, right = boxes[place].tolist()
+    for index in (0, len(boxes) - 1):
+        top, left, bottom, right = boxes[index].tolist()
         changed = images.clone()
         changed[..., top:bottom, left:right] += 1
         with torch.no_grad():
             moved = backbone.embed({name: changed}) - backbone.embed(inputs)
-        if moved[0].abs().amax(dim=-1).argmax() != backbone.num_tokens - len(boxes) + place:
+        if moved[0].abs().amax(dim=-1).argmax() != backbone.num_tokens - len(boxes) + index:
             raise InputError(
                 f"{type(backbone.model).__name__} has other tokens behind its patches, or patches "
                 "in another order; where they lie is not known."
@@ -106,7 +106,7 @@ def _check_places(backbone: Backbone, inputs: dict[str, Tensor], boxes: Tensor) 
 
 
 def _patches(config: Any, images: Tensor) -> Tensor:
-    """Top, left, bottom, right of each patch, row by row, in pixels: [K, 4]."""
+    """Return top, left, bottom, right of each patch in pixels, row by row: [K, 4]."""
     size = getattr(config, "patch_size", None)
     if not isinstance(size, int):
         raise InputError(f"{config.model_type} models have no patches of one size.")

@@ -1,4 +1,4 @@
-"""A pretrained model as it was saved, in the form in which an atlas is made of it."""
+"""A pretrained model as it was saved, with the interface that recording an atlas needs."""
 
 import math
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ from attention_atlas.pretrained.whole import load_whole
 
 
 class RecordableModel(nn.Module):
-    """A pretrained model with its own head, or with none.
+    """A pretrained model with its own head, if it has one.
 
     Args:
         name: A hub id, a folder, or the short name of a package.
         modality: `text`, `image` or `audio`.
         example: A prepared batch of one sample.
-        seconds: Of a clip, where it is sound.
+        seconds: Length of a clip of sound, in seconds.
 
     Attributes:
-        classes: That it predicts; none where it has no head that classifies.
+        classes: Names of its classes; empty without a classification head.
 
     Raises:
-        InputError: It cannot be loaded, recorded, or run on such inputs.
+        InputError: The model cannot be loaded, recorded, or run on such inputs.
     """
 
     def __init__(self, name: str, modality: str, example: Batch, seconds: float = math.inf) -> None:
@@ -35,11 +35,12 @@ class RecordableModel(nn.Module):
         self.model = model
         prefix = _prefix(model, encoder)
         self._layers = [f"model.{prefix}{layer}" for layer in backbone.layers]
-        has_decoder = bool(model.config.is_encoder_decoder)  # which the prediction is read from
+        # The prediction of an encoder-decoder is read from the decoder.
+        has_decoder = bool(model.config.is_encoder_decoder)
         self._has_cls = not has_decoder and has_cls(backbone, self.inputs, example)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, C]; C is 0 without a head."""
+        """Return logits [B, C]; C is 0 without a head."""
         output = self.model(**self.inputs(batch))
         logits: Tensor | None = getattr(output, "logits", None)
         if logits is None:
@@ -47,7 +48,7 @@ class RecordableModel(nn.Module):
         return logits
 
     def token_layout(self, batch: Batch) -> TokenLayout:
-        """What each token that the model sees stands for in the input."""
+        """Return the part of the input that each token stands for."""
         return self.inputs.layout(batch)
 
     @property
@@ -62,11 +63,11 @@ class RecordableModel(nn.Module):
 
     @property
     def readout_layer(self) -> str | None:
-        """The last layer, whose first row is that of the CLS token; None without such a token."""
+        """The last layer, whose first row is that of the CLS token; None without this token."""
         return self._layers[-1] if self._has_cls else None
 
 
 def _prefix(model: PreTrainedModel, encoder: PreTrainedModel) -> str:
-    """What stands before the names of the encoder's modules in those of the whole model."""
+    """Return the prefix of the encoder's module names in the whole model."""
     name = next(name for name, module in model.named_modules() if module is encoder)
     return f"{name}." if name else ""

@@ -1,4 +1,4 @@
-"""Tokens, and what each of them stands for in the input."""
+"""Tokens, and the part of the input that each stands for."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,9 +15,9 @@ class Tokens:
 
     Attributes:
         values: [B, K, D].
-        key_padding_mask: [B, K], True where a token is padding; None where there is none.
-        grid: Where tokens stand to each other: (K,) in a line, (rows, columns) on a grid, row by
-            row; None for a line of all tokens. Surplus tokens stand first and have no place.
+        key_padding_mask: [B, K], True where a token is padding; None without padding.
+        grid: Arrangement of the last tokens: (K,) in a line, (rows, columns) row by row; None for a
+            line of all tokens. Surplus tokens come first and have no position.
     """
 
     values: Tensor
@@ -27,12 +27,12 @@ class Tokens:
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """Where each token lies in the input.
+    """The part of the input that each token stands for.
 
     Attributes:
         kind: `character_span`: [start, end) in characters; `patch_box`: top, left, bottom, right in
             pixels; `time_frequency_box`: start in seconds, low edge in hertz, end, high edge.
-        boxes: [B, K, 2] or [B, K, 4], float32. A token that stands for no place (CLS) has NaN.
+        boxes: [B, K, 2] or [B, K, 4], float32; NaN for a token without a position (CLS).
         valid: [B, K], True where a token is not padding.
     """
 

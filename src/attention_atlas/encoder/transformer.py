@@ -12,15 +12,15 @@ from attention_atlas.encoder.tokens import Tokens
 
 
 class Block(nn.Module):
-    """Self-attention and a two-layer perceptron, each normalised before and added after.
+    """Self-attention and a two-layer perceptron, each pre-normalised and residual.
 
     Args:
         embed_dim: D.
         num_heads: H.
-        mlp_ratio: Width of the perceptron in units of D.
-        dropout: Share of the values dropped on each residual branch.
-        drop_path: Share of the samples that skip a residual branch in training (Huang 2016).
-        attention: Options of `Attention` beside its sizes.
+        mlp_ratio: Hidden width of the perceptron divided by D.
+        dropout: Dropout rate of each residual branch.
+        drop_path: Rate of samples that skip a residual branch in training (Huang 2016).
+        attention: Options of `Attention` besides its sizes.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Block(nn.Module):
         self.drop_path = StochasticDepth(drop_path, mode="row")
 
     def forward(self, tokens: Tokens) -> Tokens:
-        """[B, K, D] to [B, K, D]."""
+        """Encode tokens: [B, K, D] to [B, K, D]."""
         attended = self.attention(
             self.attention_norm(tokens.values),
             key_padding_mask=tokens.key_padding_mask,
@@ -66,20 +66,20 @@ class Encoder(nn.Module, ABC):
     @property
     @abstractmethod
     def num_heads(self) -> list[int]:
-        """How many heads each layer has."""
+        """Number of heads of each layer."""
 
 
 class TransformerEncoder(Encoder):
-    """Blocks and a last normalisation.
+    """Blocks and a final normalisation.
 
     Args:
         embed_dim: D.
         num_heads: H.
-        depth: L; with 0 the tokens are only normalised.
-        mlp_ratio: Width of the perceptrons in units of D.
-        dropout: Share of the values dropped on each residual branch.
+        depth: L; 0 only normalises the tokens.
+        mlp_ratio: Hidden width of the perceptrons divided by D.
+        dropout: Dropout rate of each residual branch.
         drop_path: Stochastic depth of the last block; it grows linearly with the depth.
-        attention: Options of `Attention` beside its sizes.
+        attention: Options of `Attention` besides its sizes.
     """
 
     def __init__(
@@ -114,11 +114,11 @@ class TransformerEncoder(Encoder):
 
     @property
     def num_heads(self) -> list[int]:
-        """How many heads each layer has."""
+        """Number of heads of each layer."""
         return [self._num_heads] * len(self.layers)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        """[B, K, D] to [B, K, D]."""
+        """Encode tokens: [B, K, D] to [B, K, D]."""
         for layer in self.layers:
             tokens = layer(tokens)
         return replace(tokens, values=self.norm(tokens.values))

@@ -1,4 +1,4 @@
-"""Train small matrices beside those of a pretrained model (LoRA, Hu 2022), by `peft`."""
+"""LoRA adapters (Hu 2022) for a pretrained model, by `peft`."""
 
 import importlib.util
 from typing import Any
@@ -22,21 +22,21 @@ OPTIONS = (
     "rank_pattern",
     "alpha_pattern",
 )
-"""Of `peft.LoraConfig`; the others name modules to import, files to read, or what is not LoRA."""
+"""Allowed options of `peft.LoraConfig`; others import modules, read files, or are not LoRA."""
 
 
 def add_adapters(model: PreTrainedModel, options: dict[str, Any]) -> None:
-    """Put LoRA matrices into a model; nothing else of it is trained from then on.
+    """Insert LoRA adapters into a model, and freeze its other parameters.
 
     Args:
         model: Changed in place.
-        options: Those of `OPTIONS`.
+        options: Options named in `OPTIONS`.
 
     Raises:
         InputError: `peft` is not installed, or does not take the options.
     """
     if importlib.util.find_spec("peft") is None:
-        raise InputError('encoder.lora needs: pip install "attention-atlas[lora]".')
+        raise InputError('encoder.lora needs: pip install "attention-atlas[pretrained]".')
     unknown = sorted(options.keys() - set(OPTIONS))
     if unknown:
         raise InputError(f"encoder.lora.{unknown[0]} is not possible: take {', '.join(OPTIONS)}.")

@@ -1,4 +1,4 @@
-"""A pretrained encoder that can be run in two parts: what makes tokens, and what attends."""
+"""A pretrained encoder that runs in two parts: before its first block, and from it on."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,21 +22,21 @@ class Backbone(nn.Module):
     """A model of transformers, cut before its first block.
 
     Args:
-        model: An encoder, wired.
-        example: Inputs of one sample.
+        model: An encoder, wired for recording.
+        example: Arguments for one sample.
 
     Attributes:
-        blocks: Names of the blocks in `model`, in order; one that runs as every layer stands once.
+        blocks: Names of the blocks in `model`, in order.
         layers: Names of the attention modules in `model`, in the order in which they run.
-        heads: How many heads each of them has.
-        first_sees_others: Whether the first token attends to any other; not so in causal models.
-        unused: Names of parameters of `model` that get no gradient, as those of a pooler: ranks
-            side by side would wait for it.
-        num_tokens: Of the example.
+        heads: Number of heads of each layer.
+        first_sees_others: Whether the first token attends to others; False for causal models.
+        unused: Names of parameters of `model` without a gradient, such as those of a pooler, for
+            which data-parallel ranks would wait.
+        num_tokens: Tokens of the example.
         width: D.
 
     Raises:
-        InputError: The model does not attend from all its tokens to all of them, layer by layer.
+        InputError: The layers of the model do not attend from all tokens to all tokens.
     """
 
     def __init__(self, model: PreTrainedModel, example: Inputs) -> None:
@@ -55,7 +55,7 @@ class Backbone(nn.Module):
         if any(len(each) > 1 for each in calls):
             raise InputError(
                 f"{type(model).__name__} runs one module as several layers; its maps can be "
-                "recorded by record(model), but not kept layer by layer."
+                "recorded by record(model), but not stored layer by layer."
             )
         if any(call.shape[::3] != (1, self.num_tokens) for each in calls for call in each):
             raise InputError(
@@ -69,24 +69,27 @@ class Backbone(nn.Module):
         model.train(was_training)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """The encoded tokens [B, K, D]."""
+        """Return the encoded tokens [B, K, D]."""
         hidden: Tensor = self.model(**inputs).last_hidden_state
         return hidden
 
     def output_projection(self, layer: str) -> Tensor:
-        """The weight [D, H * E] that the heads of an attention module are multiplied by.
+        """Return the output projection [D, H * E] of an attention module.
 
-        Each architecture has it in a place of its own; it is what the heads go into next.
+        Its name differs by architecture: it is the linear map that takes the output of the heads.
+
+        Raises:
+            InputError: No linear map takes this output.
         """
         if layer not in self._projections:
             raise InputError(
-                f"{layer} of {type(self.model).__name__} hands what its heads give to no linear "
-                "map, so what each token sends is not known."
+                f"{layer} of {type(self.model).__name__} has no linear map behind its heads, so "
+                "the output of each token is not known."
             )
         return _weight_of(self.model.get_submodule(self._projections[layer]))
 
     def embed(self, inputs: Inputs) -> Tensor:
-        """What enters the first block, [B, K, D]."""
+        """Return the input of the first block, [B, K, D]."""
         with self._first_block(_Stop.at) as found:
             try:
                 self.model(**inputs)
@@ -96,7 +99,7 @@ class Backbone(nn.Module):
         raise AssertionError("the first block did not run")
 
     def is_in_front(self, parameter: str) -> bool:
-        """Whether a parameter of `model` acts before the first block."""
+        """Whether a parameter of `model` is used before the first block."""
         owner = parameter.rpartition(".")[0]
         return owner in self._front or any(
             owner.startswith(f"{name}.")
@@ -105,7 +108,7 @@ class Backbone(nn.Module):
         )
 
     def _find_unused(self, example: Inputs) -> set[str]:
-        """The parameters that get no gradient: those that the graph of a pass does not reach.
+        """Find the parameters that the autograd graph of a pass does not reach.
 
         No gradient is computed, which would take as much memory as the weights.
         """
@@ -114,36 +117,35 @@ class Backbone(nn.Module):
         ends = [] if end is None else [end]
         seen = set(ends)
         while ends:
-            following = {node for node, _ in ends.pop().next_functions if node is not None} - seen
-            seen |= following
-            ends += following
+            parents = {node for node, _ in ends.pop().next_functions if node is not None} - seen
+            seen |= parents
+            ends += parents
         reached = {id(node.variable) for node in seen if hasattr(node, "variable")}
         return {name for name, value in self.model.named_parameters() if id(value) not in reached}
 
     def _find_front(self, example: Inputs) -> set[str]:
-        """The modules that are entered before the first block; those around the blocks too."""
+        """Find the modules that run before the first block, those around the blocks included."""
         entered: set[str] = set()
         with ExitStack() as stack, torch.no_grad():
             for name, module in self.model.named_modules():
-                hook = partial(_note, entered, name)
+                hook = partial(_add_name, entered, name)
                 stack.callback(module.register_forward_pre_hook(hook).remove)
             self.embed(example)
         return {name for name in entered if not f"{name}.".startswith(f"{self.blocks[0]}.")}
 
     def encode(self, values: Tensor, inputs: Inputs) -> Tensor:
-        """The encoded tokens [B, K, D] where `values` [B, K, D] enter the first block.
+        """Return the encoded tokens [B, K, D] of an input of the first block.
 
         Args:
-            values: Of the tokens.
-            inputs: Of the same shapes as those that the tokens are of; of their content only masks
-                count.
+            values: Input of the first block, [B, K, D].
+            inputs: Arguments of the shapes that give these tokens; only their masks matter.
         """
         with self._first_block(lambda hidden: values.to(hidden.dtype)):
             return self.forward(inputs)
 
     @contextmanager
     def _first_block(self, change: Any) -> Iterator[list[Tensor]]:
-        """Give what enters the first block, and change it; only the first time it is entered."""
+        """Yield a list that gets the input of the first block, and change that input, once."""
         found: list[Tensor] = []
 
         def hook(
@@ -166,7 +168,7 @@ class Backbone(nn.Module):
             handle.remove()
 
 
-class _Stop(Exception):  # noqa: N818  nothing went wrong
+class _Stop(Exception):  # noqa: N818  not an error
     """Ends a forward pass before the first block."""
 
     @staticmethod
@@ -175,7 +177,7 @@ class _Stop(Exception):  # noqa: N818  nothing went wrong
 
 
 def _weight_of(projection: nn.Module) -> Tensor:
-    """The weight [out, in] of a linear map, with what LoRA adds to it."""
+    """Return the weight [out, in] of a linear map, LoRA adapters added."""
     weight = projection.weight
     assert isinstance(weight, Tensor)
     base: Any = projection
@@ -186,18 +188,18 @@ def _weight_of(projection: nn.Module) -> Tensor:
     return weight.T if isinstance(base, Conv1D) else weight
 
 
-def _note(entered: set[str], name: str, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+def _add_name(entered: set[str], name: str, module: nn.Module, arguments: tuple[Any, ...]) -> None:
     entered.add(name)
 
 
 def _blocks_of(layers: list[str]) -> list[str]:
-    """The block that each attention module belongs to.
+    """Return the block of each attention module.
 
-    It is the name of the module up to the first number by which all of them differ: where a block
-    has parts with numbers of their own, as in T5, it is the whole of them.
+    The name of a block is that of the module up to the first number by which all of them differ: a
+    block with numbered parts, as in T5, is not divided.
     """
-    most = max(layer.count(".") for layer in layers) + 1
-    for length in range(1, most):
+    depth = max(layer.count(".") for layer in layers) + 1
+    for length in range(1, depth):
         blocks = [".".join(layer.split(".")[:length]) for layer in layers]
         if len(set(blocks)) == len(layers) and all(block[-1].isdigit() for block in blocks):
             return blocks
@@ -206,16 +208,16 @@ def _blocks_of(layers: list[str]) -> list[str]:
 
 @contextmanager
 def _projections(model: PreTrainedModel) -> Iterator[dict[str, str]]:
-    """Give, after a pass, the names of the linear maps that take what the heads of a layer give."""
+    """Yield a dict that a pass fills with the linear map behind the heads of each layer."""
     found: dict[str, str] = {}
-    given: dict[str, Tensor] = {}  # what the layer that ran last gave
+    last: dict[str, Tensor] = {}  # the output of the layer that ran last
 
     def attended(layer: str, seen: Pass) -> None:
-        given.clear()
-        given[layer] = seen.output.transpose(1, 2).flatten(2)
+        last.clear()
+        last[layer] = seen.output.transpose(1, 2).flatten(2)
 
     def entered(name: str, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        for layer, merged in given.items():
+        for layer, merged in last.items():
             if arguments and torch.equal(arguments[0], merged):
                 found[layer] = name
 

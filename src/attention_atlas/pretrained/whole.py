@@ -1,4 +1,4 @@
-"""Any pretrained model as it is, with the head that it was saved with, ready to be recorded."""
+"""A pretrained model with the head that it was saved with, wired for recording."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,13 +24,13 @@ HEADS: dict[str, tuple[Any, Mapping[str, str | Sequence[str]]]] = {
     "image": (AutoModelForImageClassification, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
     "audio": (AutoModelForAudioClassification, MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES),
 }
-"""What finds the models that classify a modality, and their classes by type of model."""
+"""By modality: the auto class of classifiers, and the names of its classes by model type."""
 
 
 def load_whole(name: str, modality: str) -> tuple[PreTrainedModel, PreTrainedModel, list[str]]:
-    """A pretrained model, the part of it that encodes, and the classes that it predicts.
+    """Load a pretrained model; return it, its encoder, and the classes that it predicts.
 
-    Its head is kept where it was saved with one that classifies; else there are no classes.
+    Without a saved classification head, the model is its encoder and there are no classes.
 
     Raises:
         InputError: It cannot be loaded, or its maps cannot be recorded.
@@ -44,7 +44,7 @@ def load_whole(name: str, modality: str) -> tuple[PreTrainedModel, PreTrainedMod
     classes = []
     if classifies:
         labels: dict[Any, str] = dict(config.id2label or {})
-        classes = [str(labels[place]) for place in sorted(labels)]
+        classes = [str(labels[index]) for index in sorted(labels)]
         return model.eval(), encoder_of(model.base_model, modality), classes
     encoder = encoder_of(model, modality).eval()
     return encoder, encoder, classes
@@ -53,8 +53,8 @@ def load_whole(name: str, modality: str) -> tuple[PreTrainedModel, PreTrainedMod
 def _classifies(config: PreTrainedConfig, modality: str) -> bool:
     """Whether the model was saved with a head that classifies the modality.
 
-    Its class is one that transformers has for that (of wav2vec 2.0 a "ForSequenceClassification"),
-    or is called so, as one of TensorFlow.
+    Its class is listed by transformers for that purpose (for wav2vec 2.0 one named
+    "ForSequenceClassification"), or has the name of one, as TensorFlow classes do.
     """
     auto, by_type = HEADS[modality]
     if config.model_type not in by_type:
@@ -62,4 +62,4 @@ def _classifies(config: PreTrainedConfig, modality: str) -> bool:
     classes = by_type[config.model_type]
     known = {classes} if isinstance(classes, str) else set(classes)
     kind = auto.__name__.removeprefix("AutoModel")
-    return any(each in known or kind in each for each in config.architectures or [])
+    return any(name in known or kind in name for name in config.architectures or [])

@@ -1,4 +1,4 @@
-"""Have Hugging Face models attend through our function, which `record` sees."""
+"""Make Hugging Face models attend through our function, which `record` observes."""
 
 import warnings
 from typing import TypeVar
@@ -13,17 +13,16 @@ from attention_atlas.errors import InputError
 Model = TypeVar("Model", bound=PreTrainedModel)
 
 AttentionInterface.register(NAME, interface_attention)
-# Without its mask a model hands over none, and padding is ignored silently.
+# Without a registered mask a model passes none, and padding is ignored silently.
 AttentionMaskInterface.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
 
 
 def wire(model: Model) -> Model:
-    """Have a model of `transformers` attend by one function that `record` sees.
+    """Make a model of `transformers` attend by a function that `record` observes.
 
-    It is the fused kernel that `attn_implementation="sdpa"` calls, with the same masks: outputs
-    stay as they are. Nothing of the model is patched or copied.
-
-    Where parts of the model attend on their own, a warning names them.
+    It calls the same fused kernel as `attn_implementation="sdpa"`, with the same masks, so outputs
+    do not change. Nothing of the model is patched or copied. A warning names modules that attend
+    on their own.
 
     Returns:
         The same model.
@@ -37,13 +36,13 @@ def wire(model: Model) -> Model:
     for name, module in attention_modules(model).items():
         if implementation_of(module) != NAME:
             raise InputError(
-                f"{name} of {type(model).__name__} keeps attn_implementation="
+                f"{name} of {type(model).__name__} has attn_implementation="
                 f"{implementation_of(module)!r}, so its maps cannot be recorded."
             )
     unseen = _unseen(model)
     if unseen:
         warnings.warn(
-            f"Of {type(model).__name__}, {', '.join(unseen)} attends on its own, not through the "
+            f"{', '.join(unseen)} of {type(model).__name__} attends on its own, not through the "
             "attention interface of transformers, and is not recorded.",
             stacklevel=2,
         )
@@ -51,7 +50,7 @@ def wire(model: Model) -> Model:
 
 
 def _unseen(model: PreTrainedModel) -> list[str]:
-    """Modules that are called attention, and neither are, hold nor belong to one that is seen."""
+    """Return modules named attention that neither are, contain nor belong to an observed one."""
     seen = list(attention_modules(model))
 
     def is_apart(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What all three tasks share: the model, the loss, the metrics and the optimizer."""
+"""The task of all modalities: model, loss, metrics and optimizer."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -45,24 +45,23 @@ EMBEDDINGS: dict[str, Callable[..., Embedding]] = {
 
 
 class ClassificationTask(LightningModule):
-    """A classifier of one modality, its loss, its metrics and how it is optimised.
+    """A classifier, its loss, its metrics and its optimizer.
 
-    Nothing but tensors and plain containers goes into its checkpoints: the model is rebuilt from
-    the config of the run.
+    Checkpoints hold tensors and plain containers only: the model is rebuilt from the config of the
+    run.
 
     Args:
-        datamodule: Set up already; tells the classes and what the embedding must know.
-        embedding: Options of the modality's embedding beside those that follow from the data.
+        datamodule: Set up already; determines the classes and the sizes of the embedding.
+        embedding: Options of the modality's embedding besides those that follow from the data.
         encoder: `embed_dim`, `num_heads`, `depth`, `readout`, `head_dropout` and the options of
             `TransformerEncoder`.
-        attention: Options of `Attention` beside its sizes.
-        optimizer: Makes the optimizer from parameter groups.
-        schedule: Makes the schedule from the optimizer and the number of steps.
-        weight_decay: For all parameters but norms, biases and positions.
-        label_smoothing: Share of the target that is spread over all classes (Szegedy 2016).
-        pretrained: A model to take in place of a new one.
-        rates: Learning rates of some parameters of the model, by name, that are not that of the
-            optimizer.
+        attention: Options of `Attention` besides its sizes.
+        optimizer: Returns an optimizer for parameter groups.
+        schedule: Returns a schedule for an optimizer and a number of steps.
+        weight_decay: Weight decay of all parameters but those of `decayed_names`.
+        label_smoothing: Fraction of the target spread over all classes (Szegedy 2016).
+        pretrained: A model in place of a new one.
+        rates: Learning rates, by parameter name, that differ from that of the optimizer.
     """
 
     def __init__(
@@ -87,12 +86,12 @@ class ClassificationTask(LightningModule):
         self.make_optimizer = optimizer
         self.make_schedule = schedule
         self.weight_decay = weight_decay
-        # Counted and named while no strategy has cut them into shards.
+        # Before a strategy shards them.
         self.num_parameters = sum(each.numel() for each in self.parameters())
         self.decayed = decayed_names(self.model)
         self.rates = dict(rates or {})
         self.label_smoothing = label_smoothing
-        self.lr: float | None = None  # set by the learning-rate finder
+        self.lr: float | None = None  # set by the learning rate finder
         self.val_metrics = _metrics(num_classes, "val/")
         self.test_metrics = _metrics(num_classes, "test/")
         self.confusion = MulticlassConfusionMatrix(num_classes)
@@ -101,7 +100,7 @@ class ClassificationTask(LightningModule):
     def _make_model(
         self, datamodule: AtlasDataModule, embedding: Options, encoder: Options, attention: Options
     ) -> Classifier:
-        """A new model that fits the data."""
+        """Make a new model that fits the data."""
         sizes = dict(encoder)
         embed_dim, num_heads = sizes["embed_dim"], sizes["num_heads"]
         readout, head_dropout = sizes.pop("readout"), sizes.pop("head_dropout")
@@ -117,12 +116,12 @@ class ClassificationTask(LightningModule):
         )
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits [B, C] of a prepared batch."""
+        """Return logits [B, C] of a prepared batch."""
         logits: Tensor = self.model(batch)
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch; mixed samples bring a soft target [B, C]."""
+        """Return the loss of a batch; mixed samples have a soft target [B, C]."""
         logits = self(batch)
         target = batch["target"] if "target" in batch else batch["label"]
         loss = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
@@ -144,12 +143,12 @@ class ClassificationTask(LightningModule):
         self.val_metrics.reset()
 
     def on_test_start(self) -> None:
-        """Start counting anew."""
+        """Reset the counts."""
         self.group_counts = defaultdict(lambda: [0, 0])
         self.confusion.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Collect the metrics of the test split, also per group; gives the logits [B, C]."""
+        """Collect the metrics of the test split, also per group; return logits [B, C]."""
         logits: Tensor = self(batch)
         label = batch["label"]
         self.test_metrics.update(logits.softmax(-1), label)
@@ -168,7 +167,7 @@ class ClassificationTask(LightningModule):
         """Log the metrics of the whole test split, and its accuracy per group."""
         self.log_dict(self.test_metrics.compute())
         self.test_metrics.reset()
-        for value, (hits, total) in sorted(_of_all_ranks(self.group_counts).items()):
+        for value, (hits, total) in sorted(_sum_over_ranks(self.group_counts).items()):
             self.log(f"test/accuracy/{value}", torch.tensor(hits / total))
 
     def configure_gradient_clipping(
@@ -179,8 +178,8 @@ class ClassificationTask(LightningModule):
     ) -> None:
         """Clip by norm or value.
 
-        Lightning refuses to clip for a fused optimizer under mixed precision, since that may
-        unscale gradients itself. Only float16 is scaled, so bfloat16 is no reason to refuse.
+        Lightning refuses to clip with a fused optimizer under mixed precision, which may unscale
+        gradients itself. Only float16 is scaled, so bfloat16 is clipped here.
         """
         if not gradient_clip_val or self.trainer.precision == "16-mixed":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
@@ -192,7 +191,7 @@ class ClassificationTask(LightningModule):
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer over groups of parameters, with a schedule that moves each step."""
+        """Return the optimizer over groups of parameters, with a schedule per step."""
         groups = parameter_groups(self.model, self.weight_decay, self.decayed, self.rates)
         optimizer = self.make_optimizer(groups, **({} if self.lr is None else {"lr": self.lr}))
         schedule = self.make_schedule(optimizer, self.trainer.estimated_stepping_batches)
@@ -202,8 +201,8 @@ class ClassificationTask(LightningModule):
         }
 
 
-def _of_all_ranks(counts: dict[str, list[int]]) -> dict[str, list[int]]:
-    """Hits and totals by group, summed over all ranks."""
+def _sum_over_ranks(counts: dict[str, list[int]]) -> dict[str, list[int]]:
+    """Return hits and totals by group, summed over all ranks."""
     if not distributed.is_available() or not distributed.is_initialized():
         return counts
     gathered: list[dict[str, list[int]]] = [{} for _ in range(distributed.get_world_size())]

@@ -1,4 +1,4 @@
-"""Which parameters decay, and how the learning rate moves."""
+"""Parameter groups for weight decay, and learning rate schedules."""
 
 import math
 from collections import defaultdict
@@ -9,15 +9,15 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-SHARD = "_fsdp_wrapped_module."  # stands in the names of parameters that are sharded
+SHARD = "_fsdp_wrapped_module."  # part of the names of sharded parameters
 
 
 def decayed_names(module: nn.Module) -> set[str]:
-    """Names of the weights that decay; norms, biases, positions, learned tokens and scores do not.
+    """Return the names of the weights that decay.
 
-    Matrices are what weight decay regularises. A norm's scale, a bias or a position has no reason
-    to be pulled to zero, and a score (its vector, matrix, temperature or feature map, or what
-    weighs two maps against each other) would become flat by it.
+    Norms, biases, positions and learned tokens do not decay: weight decay regularises matrices.
+    Neither do the parameters of a score (vector, matrix, temperature, feature map, weights of
+    differential maps), which it would flatten.
     """
     return {name for name, parameter in module.named_parameters() if _decays(name, parameter)}
 
@@ -28,13 +28,13 @@ def parameter_groups(
     decayed: Set[str] | None = None,
     rates: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
-    """The parameters that decay and those that do not, apart where they have another rate.
+    """Group trainable parameters by weight decay and learning rate.
 
     Args:
-        module: Whose parameters they are.
-        weight_decay: Of those that decay.
-        decayed: Their names, where the module is sharded and its matrices have lost their shape.
-        rates: Learning rates, by name, of parameters that do not take that of the optimizer.
+        module: The model.
+        weight_decay: Weight decay of the decayed parameters.
+        decayed: Their names, if the module is sharded: shards have lost the shape of a matrix.
+        rates: Learning rates, by parameter name, that differ from that of the optimizer.
     """
     decayed = decayed_names(module) if decayed is None else decayed
     rates = rates or {}
@@ -55,20 +55,20 @@ def _decays(name: str, parameter: nn.Parameter) -> bool:
     """Whether a parameter is a matrix that weight decay regularises."""
     if {"score", "differential"} & set(name.split(".")):
         return False
-    kept = ("position", "position_embeddings", "query", "token")  # the second as in ViT
-    return parameter.ndim >= 2 and not name.endswith(kept)
+    exempt = ("position", "position_embeddings", "query", "token")  # the second as in ViT
+    return parameter.ndim >= 2 and not name.endswith(exempt)
 
 
 def cosine(
     optimizer: Optimizer, num_steps: float, warmup: float = 0.1, final: float = 0.0
 ) -> LambdaLR:
-    """A linear warm-up, then half a cosine (Loshchilov & Hutter 2017).
+    """Return a schedule of linear warm-up and half a cosine (Loshchilov & Hutter 2017).
 
     Args:
-        optimizer: Its learning rates are the peak.
-        num_steps: Steps of the whole training; infinite while a learning rate is searched.
-        warmup: Share of the steps that warm up.
-        final: Where the cosine ends, as a share of the peak.
+        optimizer: Has the peak learning rates.
+        num_steps: Steps of the whole training; infinite in the learning rate finder.
+        warmup: Fraction of the steps that warm up.
+        final: Final learning rate, as a fraction of the peak.
     """
     num_warmup = warmup * num_steps
 
@@ -82,12 +82,12 @@ def cosine(
 
 
 def constant(optimizer: Optimizer, num_steps: float, warmup: float = 0.0) -> LambdaLR:
-    """A linear warm-up, then the same learning rate to the end.
+    """Return a schedule of linear warm-up and a constant learning rate.
 
     Args:
-        optimizer: Its learning rates are kept.
-        num_steps: Steps of the whole training; infinite while a learning rate is searched.
-        warmup: Share of the steps that warm up.
+        optimizer: Has the constant learning rates.
+        num_steps: Steps of the whole training; infinite in the learning rate finder.
+        warmup: Fraction of the steps that warm up.
     """
     num_warmup = warmup * num_steps
     return LambdaLR(optimizer, lambda step: min((step + 1) / (num_warmup + 1), 1.0))

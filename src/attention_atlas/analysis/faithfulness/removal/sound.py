@@ -10,7 +10,7 @@ from attention_atlas.analysis.faithfulness.removal.base import Batch, Removal, i
 from attention_atlas.data.audio.module import SCALE, AudioDataModule
 from attention_atlas.data.audio.reading import SAMPLE_RATE
 from attention_atlas.encoder import TokenLayout
-from attention_atlas.encoder.sound_places import FRAME_SECONDS, HIGHEST, mel_edges
+from attention_atlas.encoder.audio_token_boxes import FRAME_SECONDS, MAX_HERTZ, mel_edges
 
 MEAN_CLIPS = 1024
 """Training clips of which the mean spectrum is taken."""
@@ -111,7 +111,7 @@ class SilencedFeatures(Removal):
         boxes = layout.boxes[..., [1, 0, 3, 2]]
         if self.silence.dim() == 1:
             seconds = (torch.arange(len(self.silence)) + 0.5) / SAMPLE_RATE
-            return in_boxes(removed, boxes, torch.tensor([HIGHEST / 2]), seconds)[:, 0]
+            return in_boxes(removed, boxes, torch.tensor([MAX_HERTZ / 2]), seconds)[:, 0]
         frames, bands = self.silence.shape[:: -1 if self.bands_first else 1]
         edges = mel_edges(bands)
         seconds = FRAME_SECONDS * (torch.arange(frames) + 0.5)

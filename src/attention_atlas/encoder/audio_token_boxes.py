@@ -1,4 +1,4 @@
-"""Where the tokens of pretrained models of sound lie in time and frequency."""
+"""Boxes of the tokens of pretrained audio models in time and frequency."""
 
 from typing import Any
 
@@ -8,31 +8,31 @@ from torch import Tensor
 from attention_atlas.errors import InputError
 
 SAMPLE_RATE = 16_000
-HIGHEST = SAMPLE_RATE / 2
-"""The highest frequency of a clip, in hertz."""
+MAX_HERTZ = SAMPLE_RATE / 2
+"""Nyquist frequency of a clip, in hertz."""
 FRAME_SECONDS = 0.01
-"""Time from one frame of a spectrogram to the next."""
+"""Time from one frame of a spectrogram to the next, in seconds."""
 
 
-def places_in_sound(config: Any, values: Tensor, seconds: float) -> Tensor:
-    """Start in seconds, low edge in hertz, end, high edge of each token: [K, 4].
+def audio_token_boxes(config: Any, values: Tensor, seconds: float) -> Tensor:
+    """Return start in seconds, low edge in hertz, end, high edge of each token: [K, 4].
 
-    Models that always hear as much (Whisper 30 s) have tokens of the silence behind a clip; they
-    stand for no place: NaN.
+    Models with a fixed input length (Whisper: 30 s) have tokens of the silence behind a clip, with
+    boxes of NaN.
 
     Args:
-        config: Of the model.
+        config: Config of the model.
         values: A batch of its inputs.
-        seconds: Of a clip.
+        seconds: Length of a clip, in seconds.
 
     Raises:
-        InputError: It is not known how the model cuts sound into tokens.
+        InputError: The tokens of this type of model are unknown.
     """
-    boxes = _places(config, values)
+    boxes = _boxes(config, values)
     return boxes.masked_fill((boxes[:, 0] >= seconds)[:, None], torch.nan)
 
 
-def _places(config: Any, values: Tensor) -> Tensor:
+def _boxes(config: Any, values: Tensor) -> Tensor:
     if hasattr(config, "conv_stride"):
         return _frames_of_waveform(config, values.shape[-1])
     if hasattr(config, "time_stride"):
@@ -44,28 +44,28 @@ def _places(config: Any, values: Tensor) -> Tensor:
 
 
 def _frames_of_waveform(config: Any, num_samples: int) -> Tensor:
-    """A stack of convolutions over the samples (wav2vec 2.0): a frame per step of all strides.
+    """Boxes of a stack of convolutions over samples (wav2vec 2.0): a frame per product of strides.
 
-    What a frame hears is wider than a step; it is placed in the middle of that.
+    The receptive field of a frame is wider than a step; the box is its middle.
     """
-    heard, step, count = 1, 1, num_samples
+    field, step, count = 1, 1, num_samples
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-        heard += (kernel - 1) * step
+        field += (kernel - 1) * step
         step *= stride
         count = (count - kernel) // stride + 1
-    starts = torch.arange(count + 1) * step + (heard - step) / 2
+    starts = torch.arange(count + 1) * step + (field - step) / 2
     return _whole_band(starts / SAMPLE_RATE)
 
 
 def _whole_band(times: Tensor) -> Tensor:
     low = torch.zeros(len(times) - 1)
-    return torch.stack([times[:-1], low, times[1:], low + HIGHEST], dim=-1)
+    return torch.stack([times[:-1], low, times[1:], low + MAX_HERTZ], dim=-1)
 
 
 def _patches_of_spectrogram(config: Any, num_frames: int, num_mels: int) -> Tensor:
-    """Overlapping patches of a log-mel spectrogram of 10 ms a frame (Gong 2021), band by band.
+    """Boxes of overlapping patches of a log-mel spectrogram (Gong 2021), band by band.
 
-    Each is placed in the middle of what it sees, one step wide.
+    Frames are 10 ms apart. A box is the middle of its patch, one step wide.
     """
     patch, step_mel, step_time = config.patch_size, config.frequency_stride, config.time_stride
     rows = (num_mels - patch) // step_mel + 1
@@ -79,6 +79,6 @@ def _patches_of_spectrogram(config: Any, num_frames: int, num_mels: int) -> Tens
 
 
 def mel_edges(num_mels: int) -> Tensor:
-    """The num_mels + 1 edges in hertz of bands evenly spaced in mel from 20 Hz, as Kaldi has it."""
-    low, high = (1127 * torch.log1p(torch.tensor(hertz) / 700) for hertz in (20.0, HIGHEST))
+    """Return the num_mels + 1 edges in hertz of mel bands from 20 Hz, as in Kaldi."""
+    low, high = (1127 * torch.log1p(torch.tensor(hertz) / 700) for hertz in (20.0, MAX_HERTZ))
     return 700 * torch.expm1(torch.linspace(float(low), float(high), num_mels + 1) / 1127)
