@@ -39,7 +39,7 @@ format: $(READY) ## Put the code into its style.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-lock: $(READY) ## Pin all dependencies anew, from pyproject.toml and requirements.in.
+lock: $(READY) ## Pin all dependencies again, from pyproject.toml and requirements.in.
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-annotate --extra dev -c requirements.in pyproject.toml -o requirements.lock
 

@@ -27,7 +27,7 @@ class Made:
         mapped: How many of them, at equal steps, keep their full maps.
         layers: Attention layers.
         tokens: Of each text at most; an image has as many as its patches.
-        least_tokens: Of each text.
+        min_tokens: Of each text.
     """
 
     layout: str
@@ -35,7 +35,7 @@ class Made:
     mapped: int
     layers: int = 4
     tokens: int = (IMAGE_SIZE // PATCH_SIZE) ** 2
-    least_tokens: int = 16
+    min_tokens: int = 16
 
     def write(self, folder: Path) -> Path:
         """Write the run folder and return it."""
@@ -79,7 +79,7 @@ class Made:
             )
 
     def _text(self, generator: np.random.Generator) -> dict[str, Any]:
-        length = int(generator.integers(self.least_tokens, self.tokens + 1))
+        length = int(generator.integers(self.min_tokens, self.tokens + 1))
         starts = np.arange(length) * LETTERS
         words = (f"w{number:06d}" for number in generator.integers(0, 10**6, length).tolist())
         return {"text": " ".join(words), "boxes": np.stack([starts, starts + LETTERS - 1], axis=1)}
@@ -87,8 +87,8 @@ class Made:
 
 def _image(generator: np.random.Generator) -> dict[str, Any]:
     image = generator.integers(0, 256, (IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
-    places = range(0, IMAGE_SIZE, PATCH_SIZE)
-    corners = np.array([(top, left) for top in places for left in places], np.float32)
+    starts = range(0, IMAGE_SIZE, PATCH_SIZE)
+    corners = np.array([(top, left) for top in starts for left in starts], np.float32)
     return {"image": image, "boxes": np.concatenate([corners, corners + PATCH_SIZE], axis=1)}
 
 

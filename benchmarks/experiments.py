@@ -3,8 +3,8 @@
 python -m benchmarks.experiments outputs/experiments
 
 Reads every run below the folder that was started with `experiment=`, and every evaluation of one,
-keeps what the page tells of them in docs/results.json, and writes the page from that. Without a
-folder the page is written anew from what was kept. A run that is not of the recipe as it
+saves what the page says about them in docs/results.json, and writes the page from that. Without a
+folder the page is written again from what was saved. A run that is not of the recipe as it
 stands is left out. A run knows its baseline where `baseline.py` was run on the same split before.
 """
 

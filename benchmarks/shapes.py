@@ -43,8 +43,8 @@ class Shape:
         """Mask [B, L], True where a token is padding."""
         if self.lengths is None:
             return None
-        places = torch.arange(self.length, device=device)
-        return places >= torch.tensor(self.lengths, device=device)[:, None]
+        positions = torch.arange(self.length, device=device)
+        return positions >= torch.tensor(self.lengths, device=device)[:, None]
 
 
 def square(length: int, width: int, batch: int = 8) -> Shape:

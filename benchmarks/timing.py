@@ -32,19 +32,19 @@ class Effort:
     """How many rounds there are.
 
     Attributes:
-        least: Rounds of a comparison that has a bound.
-        least_unbounded: Rounds of one that has none.
-        most: Rounds of a comparison whose bound is so near that more are needed to tell.
+        min_rounds: Rounds of a comparison that has a bound.
+        min_unbounded: Rounds of one that has none.
+        max_rounds: Rounds of a comparison whose bound is so near that more are needed to tell.
         extra_seconds: Time for these, in all.
     """
 
-    least: int = 5
-    least_unbounded: int = 3
-    most: int = 40
+    min_rounds: int = 5
+    min_unbounded: int = 3
+    max_rounds: int = 40
     extra_seconds: float = 20.0
 
 
-QUICK = Effort(least=2, least_unbounded=2, most=2, extra_seconds=0.0)
+QUICK = Effort(min_rounds=2, min_unbounded=2, max_rounds=2, extra_seconds=0.0)
 
 
 def take_turns(
@@ -73,13 +73,13 @@ def take_turns(
                 for name in (*turns[first:], *turns[:first])
             }
         )
-        if len(rounds) > effort.least:
+        if len(rounds) > effort.min_rounds:
             extra += sum(rounds[-1][name] * repeats[name] for name in turns)
-        may_go_on = len(rounds) < effort.most and extra < effort.extra_seconds
+        may_go_on = len(rounds) < effort.max_rounds and extra < effort.extra_seconds
         open_ones = [
             each
             for each in open_ones
-            if len(rounds) < (effort.least_unbounded if each.bound is None else effort.least)
+            if len(rounds) < (effort.min_unbounded if each.bound is None else effort.min_rounds)
             or (may_go_on and _is_near(each, ratios(rounds, each)))
         ]
     return rounds
@@ -116,7 +116,7 @@ def time_figures(
     device: str,
     note: str = "",
 ) -> list[Figure]:
-    """What the rounds tell of each comparison."""
+    """Return the result of each comparison."""
     figures = []
     for comparison in comparisons:
         each = ratios(rounds, comparison)

@@ -21,10 +21,8 @@ from benchmarks.atlases import Made
 ATLASES = {
     "64 patches, statistics": Made("patch_box", 20_000, 0),
     "64 patches, maps of 4 x 4 heads": Made("patch_box", 3_000, 3_000),
-    "256 tokens, statistics": Made("character_span", 20_000, 0, tokens=256, least_tokens=256),
-    "256 tokens, maps of 4 x 4 heads": Made(
-        "character_span", 400, 400, tokens=256, least_tokens=256
-    ),
+    "256 tokens, statistics": Made("character_span", 20_000, 0, tokens=256, min_tokens=256),
+    "256 tokens, maps of 4 x 4 heads": Made("character_span", 400, 400, tokens=256, min_tokens=256),
 }
 
 

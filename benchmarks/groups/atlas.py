@@ -31,7 +31,7 @@ from attention_atlas.atlas.schema import TOKEN_LAYOUTS
 from benchmarks import OUTPUTS
 from benchmarks.atlases import Made
 from benchmarks.figures import Comparison, Figure
-from benchmarks.groups.pipeline import LEAST_TEST_SAMPLES, Run
+from benchmarks.groups.pipeline import MIN_TEST_SAMPLES, Run
 from benchmarks.memory import MEBIBYTE, peak_of
 from benchmarks.options import Options
 from benchmarks.processes import in_fresh_process
@@ -46,7 +46,7 @@ READ = {
     "10,000 texts of up to 256 tokens": Made("character_span", 10_000, 64, tokens=256),
     "10,000 images of 64 patches": Made("patch_box", 10_000, 64),
 }
-COMPUTED = Made("character_span", 1000, 1000, tokens=128, least_tokens=128)
+COMPUTED = Made("character_span", 1000, 1000, tokens=128, min_tokens=128)
 QUICK = Made("character_span", 200, 20, tokens=32)
 
 LIST, IMPORT = f"atlas list of {NUM_LISTED} runs", "import zarr"
@@ -86,7 +86,7 @@ def listing(folder: Path, options: Options) -> list[Figure]:
         _child_seconds(command)  # compiles what is not yet, and fills the cache of files
     rounds = [
         {name: _child_seconds(command) for name, command in commands.items()}
-        for _ in range(options.effort.least)
+        for _ in range(options.effort.min_rounds)
     ]
     comparisons = [Comparison(LIST, IMPORT, at_most=3)]
     return time_figures(GROUP, f"runs of {made.samples:,} samples", comparisons, rounds, "cpu")
@@ -112,7 +112,7 @@ def reading(folder: Path, options: Options) -> list[Figure]:
         steps = {name: _each_in_turn(atlas, mapped, name == SAMPLE) for name in (MAPS, SAMPLE)}
         rounds = [
             {name: seconds_of(step, "cpu", READS_PER_ROUND) for name, step in steps.items()}
-            for _ in range(options.effort.least)
+            for _ in range(options.effort.min_rounds)
         ]
         figures += within(case, rounds, list(steps))
     return figures
@@ -120,10 +120,10 @@ def reading(folder: Path, options: Options) -> list[Figure]:
 
 def _each_in_turn(atlas: Atlas, sample_ids: list[str], is_whole: bool) -> Step:
     """A step that reads the next sample of those that keep maps."""
-    places = iter(range(10**9))
+    calls = iter(range(10**9))
 
     def read() -> None:
-        sample = atlas.sample(sample_ids[next(places) % len(sample_ids)])
+        sample = atlas.sample(sample_ids[next(calls) % len(sample_ids)])
         if is_whole:
             _read_all(sample, atlas)
         else:
@@ -171,7 +171,7 @@ def make_statistics(path: Path) -> dict[str, Step]:
 
 
 def within(case: str, rounds: list[Round], names: list[str]) -> list[Figure]:
-    """What the rounds tell of times that have an absolute bound."""
+    """Figures of the rounds for times that have an absolute bound."""
     figures = []
     for name in names:
         beside = [one | {ALLOWED: SECONDS_ALLOWED[name]} for one in rounds]
@@ -191,7 +191,7 @@ def storing(name: str, options: Options) -> list[Figure]:
         run.fit(run.compose(num_batches=3))  # leaves the checkpoint that is evaluated
         config = run.compose()
         dataset = run.datamodule.datasets["test"]
-        step = max(1, len(dataset) // LEAST_TEST_SAMPLES)
+        step = max(1, len(dataset) // MIN_TEST_SAMPLES)
         part = Part(dataset, range(0, len(dataset), step))
 
         def recorded() -> None:

@@ -45,11 +45,11 @@ STORED = "64 validation samples stored in full after an epoch"
 KEPT = "readout row and entropy of every test sample kept"
 KEPT_OF_SOME = "the same, with the entropy of 32 queries of each sample"
 
-MOST_BATCHES = 60  # of an epoch whose batches are recorded
-LEAST_TEST_SAMPLES = 1500  # if there are as many
+MAX_BATCHES = 60  # of an epoch whose batches are recorded
+MIN_TEST_SAMPLES = 1500  # if there are as many
 STORED_SAMPLES = 64
 STORED_AT_ONCE = 16  # in order of length: a batch of all would be padded to the longest
-EFFORT = Effort(least=3, most=9, extra_seconds=20.0)
+EFFORT = Effort(min_rounds=3, max_rounds=9, extra_seconds=20.0)
 SECONDS_OF_EPOCHS = 45.0  # enough of whole epochs, if there are not as many as that yet
 
 WITHOUT_VALIDATION = (
@@ -149,13 +149,13 @@ def measure_task(name: str, options: Options) -> list[Figure]:
         tell(f"{GROUP}: {name}, epochs with validation, and {STORED_SAMPLES} samples stored")
         figures += stored_samples(run)
         tell(f"{GROUP}: {name}, evaluations")
-        return figures + kept_rows(run)
+        return figures + recorded_rows(run)
 
 
 def recorded_epoch(run: Run) -> list[Figure]:
     """A training epoch with the readout row of every batch recorded, against one without."""
     run.fit(run.compose(*WITHOUT_VALIDATION, num_batches=3), RecordReadout())  # warms up
-    config = run.compose(*WITHOUT_VALIDATION, num_batches=MOST_BATCHES)
+    config = run.compose(*WITHOUT_VALIDATION, num_batches=MAX_BATCHES)
     comparisons = [Comparison(ROWS, NONE, at_most=1.08)]
     rounds = take_turns(
         {NONE: lambda: run.fit(config), ROWS: lambda: run.fit(config, RecordReadout())},
@@ -164,7 +164,7 @@ def recorded_epoch(run: Run) -> list[Figure]:
         run.effort,
         warm_ups=0,
     )
-    note = _batches(run, MOST_BATCHES)
+    note = _batches(run, MAX_BATCHES)
     return time_figures(GROUP, run.name, comparisons, rounds, run.device, note)
 
 
@@ -176,7 +176,7 @@ def stored_samples(run: Run) -> list[Figure]:
     part = Part(dataset, [i for i, each in enumerate(dataset.sample_ids) if each in chosen])
     rounds: list[Round] = []
     spent = 0.0
-    while len(rounds) < run.effort.least and spent < SECONDS_OF_EPOCHS:
+    while len(rounds) < run.effort.min_rounds and spent < SECONDS_OF_EPOCHS:
         epoch = seconds_of(lambda: run.fit(config), run.device)
         storing = seconds_of(lambda: run.evaluate(config, "val", part, STORED_AT_ONCE), run.device)
         rounds.append({NONE: epoch, STORED: epoch + storing})
@@ -185,13 +185,13 @@ def stored_samples(run: Run) -> list[Figure]:
     return time_figures(GROUP, run.name, comparisons, rounds, run.device, _batches(run))
 
 
-def kept_rows(run: Run) -> list[Figure]:
+def recorded_rows(run: Run) -> list[Figure]:
     """An evaluation with the readout row and the entropy of every sample kept, against none.
 
     Samples are taken at equal steps, so that all lengths are there.
     """
     dataset = run.datamodule.datasets["test"]
-    step = max(1, len(dataset) // LEAST_TEST_SAMPLES)
+    step = max(1, len(dataset) // MIN_TEST_SAMPLES)
     part = Part(dataset, range(0, len(dataset), step))
     recorded, plain = run.compose("capture.num_samples=0"), run.compose("capture=off")
     of_some = run.compose("capture.num_samples=0", "capture.entropy_queries=32")
@@ -211,9 +211,9 @@ def kept_rows(run: Run) -> list[Figure]:
     return time_figures(GROUP, run.name, comparisons, rounds, run.device, note)
 
 
-def _batches(run: Run, most: int | None = None) -> str:
+def _batches(run: Run, max_batches: int | None = None) -> str:
     whole = len(run.datamodule.train_dataloader())
-    return _share("training batches", run.num_batches or most or whole, whole)
+    return _share("training batches", run.num_batches or max_batches or whole, whole)
 
 
 def _share(what: str, measured: int, whole: int) -> str:

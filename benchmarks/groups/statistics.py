@@ -62,13 +62,13 @@ def make_steps(shape: Shape, device: str) -> dict[str, Step]:
 @torch.no_grad()
 def explicit_statistics(weights: Tensor) -> dict[str, Tensor]:
     """The statistics of whole maps [B, H, L, L] by their formulas."""
-    places = torch.arange(weights.shape[-1], device=weights.device)
-    first = (places == 0).to(weights.dtype)
+    positions = torch.arange(weights.shape[-1], device=weights.device)
+    first = (positions == 0).to(weights.dtype)
     return {
         "entropy": torch.special.entr(weights).sum(-1),
         "received": weights.sum(-2),
         "maximum": weights.amax(-1),
-        "distance": (weights * (places - places[:, None]).abs()).sum(-1),
+        "distance": (weights * (positions - positions[:, None]).abs()).sum(-1),
         "sink_share": weights[..., 0],
         "rollout": 0.5 * first + 0.5 * weights[:, :, 0].mean(1),
     }

@@ -67,7 +67,7 @@ def test_steps_take_turns_and_only_what_has_a_bound_gets_all_rounds() -> None:
     calls: list[str] = []
     steps = {name: (lambda name=name: calls.append(name)) for name in ("a", "b", "c")}
     comparisons = [Comparison("b", "a", at_most=1e9), Comparison("c", "a")]
-    effort = Effort(least=4, least_unbounded=2, most=4, extra_seconds=0.0)
+    effort = Effort(min_rounds=4, min_unbounded=2, max_rounds=4, extra_seconds=0.0)
     rounds = take_turns(steps, comparisons, "cpu", effort, warm_ups=0)
     assert "".join(calls) == "abc" + "bca" + "ab" + "ba"
     assert [set(one) for one in rounds] == [set("abc"), set("abc"), set("ab"), set("ab")]

@@ -36,7 +36,7 @@ def fsdp_memory(parameters: float, ranks: int, unit: float, element: int) -> flo
     return 4 * FLOAT32 * parameters / ranks + 3 * element * unit
 
 
-def kept_for_backward(embed_dim: int, heads: int, mlp_ratio: float, mixed: bool) -> float:
+def saved_for_backward(embed_dim: int, heads: int, mlp_ratio: float, mixed: bool) -> float:
     """Bytes that a block keeps of a token for backward, without dropout."""
     numbers = (20 + 4 * mlp_ratio) if mixed else FLOAT32 * (8 + 2 * mlp_ratio)
     return numbers * embed_dim + FLOAT32 * (heads + 4)

@@ -109,7 +109,7 @@ def test_ddp_reduces_four_bytes_of_each_parameter_once_a_step(
 
 @pytest.mark.slow
 def test_fsdp_holds_a_share_and_sends_each_parameter_three_times(tmp_path: Path) -> None:
-    for rank in two_processes.run_two(two_processes.share_by_fsdp, tmp_path, 32, 3):
+    for rank in two_processes.run_two(two_processes.shard_by_fsdp, tmp_path, 32, 3):
         parameters = rank["parameters"]
         held = rank["weights"] + rank["gradients"] + rank["moments"]
         assert held == costs.fsdp_memory(parameters, two_processes.RANKS, 0, 4)
@@ -138,7 +138,7 @@ def test_a_block_keeps_what_the_page_says_for_backward(
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with hooks, torch.autocast("cpu", torch.bfloat16, enabled=mixed):
         encoder.layers[0](Tokens(tokens))
-    of_tokens = costs.kept_for_backward(embed_dim, heads, mlp_ratio, mixed) * 2 * 128
+    of_tokens = costs.saved_for_backward(embed_dim, heads, mlp_ratio, mixed) * 2 * 128
     matrices = (4 + 2 * mlp_ratio) * embed_dim**2  # their copies in bfloat16
     found = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     assert found == of_tokens + (2 * matrices if mixed else 0)

@@ -63,11 +63,11 @@ def write_reviews(reviews: Path, folder: Path) -> None:
 def write_pictures(pictures: Path, folder: Path) -> None:
     """Colour photos of several sizes and formats."""
     for index, path in enumerate(sorted(pictures.rglob("*.png"))):
-        place = folder / "pictures" / path.relative_to(pictures)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        target = folder / "pictures" / path.relative_to(pictures)
+        target.parent.mkdir(parents=True, exist_ok=True)
         size = (40 + index % 5, 32 + index % 7)
         photo = Image.open(path).convert("RGB").resize(size)
-        photo.save(place.with_suffix(".jpg" if index % 2 else ".png"))
+        photo.save(target.with_suffix(".jpg" if index % 2 else ".png"))
     (folder / "new-pictures").mkdir()
     for side in ("left", "right"):
         shutil.copy(pictures / side / "0.png", folder / "new-pictures" / f"{side}.png")
@@ -80,11 +80,11 @@ def write_sounds(sounds: Path, folder: Path) -> None:
         wave, rate = soundfile.read(path)
         wave = np.tile(wave, 1 + index % 3)
         stereo = np.stack([wave, wave / 2], axis=1) if index % 2 else wave
-        place = folder / "sounds" / path.relative_to(sounds)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        target = folder / "sounds" / path.relative_to(sounds)
+        target.parent.mkdir(parents=True, exist_ok=True)
         kind = ".flac" if index % 4 else ".wav"
-        soundfile.write(place.with_suffix(kind), stereo, rate if index % 5 else 44_100)
-        (place.parent / "notes.txt").write_text("recorded at home", encoding="utf-8")
+        soundfile.write(target.with_suffix(kind), stereo, rate if index % 5 else 44_100)
+        (target.parent / "notes.txt").write_text("recorded at home", encoding="utf-8")
     (folder / "new-sounds").mkdir()
     for pitch in ("low", "high"):
         shutil.copy(sounds / pitch / "0.wav", folder / "new-sounds" / f"{pitch}.wav")

@@ -84,7 +84,7 @@ def train_by_ddp(config: Any, folder: Path) -> dict[str, Any]:
     }
 
 
-def share_by_fsdp(embed_dim: int, depth: int) -> dict[str, Any]:
+def shard_by_fsdp(embed_dim: int, depth: int) -> dict[str, Any]:
     """Take a step with an encoder that is cut block by block, and one without communication."""
     dist.init_process_group("gloo")
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""What a user may get wrong ends in a sentence, before torch is loaded or a file is written."""
+"""Bad input ends in a one-line error, before torch is loaded or a file is written."""
 
 import subprocess
 import wave

@@ -26,7 +26,7 @@ def commands(repository: Path) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def workplace(repository, reviews, pictures, sounds, tmp_path_factory) -> Path:
-    """A folder that looks like a checkout to whoever types commands in it."""
+    """A folder that looks like a checkout for the commands that are typed in it."""
     folder = tmp_path_factory.mktemp("workplace")
     own = {"docs", "outputs", ".venv", ".git"}
     for path in repository.iterdir():
