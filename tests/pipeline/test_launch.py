@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from attention_atlas.pipeline.app import parse_arguments
 from tests.commands import REPOSITORY, content, run_script, start_training
 
 JOB = """
@@ -35,6 +36,26 @@ def script(tmp_path: Path):
         return str(path)
 
     return write
+
+
+def test_the_options_of_hydra_are_known() -> None:
+    """Hydra has no public parser: this fails where a version of it has other options."""
+    from hydra._internal.utils import get_args_parser
+
+    typed = ["a=1", "b=2", "--multirun"]
+    for action in get_args_parser()._actions:
+        for flag in action.option_strings:
+            if flag == "--version":  # Hydra prints it at once
+                continue
+            values = ["job" if action.choices and "job" in action.choices else "all"]
+            for line in ([flag, *values], [flag]):
+                takes = action.nargs == "?" or (action.nargs is None) == (len(line) == 2)
+                if takes:
+                    theirs = vars(get_args_parser().parse_args([*typed, *line]))
+                    ours = vars(parse_arguments([*typed, *line]))
+                    assert theirs.items() <= ours.items()
+    theirs = set(vars(get_args_parser().parse_args([])))
+    assert set(vars(parse_arguments([]))) - theirs == {"version", "shows_only"}
 
 
 @pytest.mark.parametrize("name", ["train.py", "evaluate.py", "baseline.py"])
@@ -179,7 +200,7 @@ def test_an_interrupted_training_says_what_was_kept(tiny, tmp_path: Path) -> Non
     assert errors.splitlines() == [
         "",
         "saving after this step; ctrl-C again leaves at once",
-        f"ended by SIGINT after {last} was saved; the same command with resume=auto goes on",
+        f"ended by SIGINT after {last} was saved; the same command with resume=auto resumes it",
     ]
     assert last.is_file()
 

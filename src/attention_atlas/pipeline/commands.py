@@ -7,11 +7,14 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from attention_atlas.config.checker import Check
 from attention_atlas.config.overrides import quoted
 from attention_atlas.config.validation import check_config, check_data
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.app import INPUT_ERROR_EXIT_CODE, Check, Job, run_command
+from attention_atlas.pipeline.app import run_command
 from attention_atlas.pipeline.evaluation_config import check_evaluation
+from attention_atlas.pipeline.exits import INPUT_ERROR_EXIT_CODE
+from attention_atlas.pipeline.job import Job
 from attention_atlas.pipeline.sweeps.jobs import objective_of
 from attention_atlas.run_folder import find_run
 

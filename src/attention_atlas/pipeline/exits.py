@@ -1,36 +1,78 @@
-"""How a run ends before it is done. Never imports torch."""
+"""How a command ends: exit codes, and one-line errors. Never imports torch."""
 
+import os
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from hydra.errors import InstantiationException
 
 from attention_atlas.errors import InputError
 
+FAILED_JOBS_EXIT_CODE = 1
+INPUT_ERROR_EXIT_CODE = 2
 INTERRUPTED_EXIT_CODE = 130  # as shells have it: 128 + SIGINT
-RESUME_HINT = "the same command with resume=auto goes on"
-RESUME_SWEEP_HINT = "the same command goes on with the sweep"
+
+RESUME_HINT = "the same command with resume=auto resumes it"
+SWEEP_RESUME_HINT = "the same command resumes the sweep"
 
 
 class Interrupted(BaseException):
-    """A signal asked the training to end, and it did after it had saved a checkpoint.
+    """Training was ended by a signal, after a checkpoint was saved.
 
     Args:
         number: Of the signal.
-        checkpoint: That was saved; None where there was nothing to save.
+        checkpoint: The one that was saved; None if there was nothing to save.
     """
 
     def __init__(self, number: int, checkpoint: Path | None) -> None:
         super().__init__(number, checkpoint)
         self.exit_code = 128 + number
-        name = signal.Signals(number).name
         self.checkpoint = checkpoint
         saved = "" if checkpoint is None else f" after {checkpoint} was saved"
-        self.sentence = f"ended by {name}{saved}"
+        self.message = f"ended by {signal.Signals(number).name}{saved}"
 
 
-NOT_VALIDATED = "Early stopping conditioned on metric"  # how Lightning's error opens
+@contextmanager
+def exits(is_sweep: bool = False) -> Iterator[None]:
+    """Exit with a message and a code when the commands in the context are interrupted or fail.
 
+    Args:
+        is_sweep: Whether the same command resumes all of it.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # as in: atlas train --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit()
+    except Interrupted as end:
+        resumable = [] if end.checkpoint is None else [RESUME_HINT]
+        _print_end(end.message, [SWEEP_RESUME_HINT] if is_sweep else resumable)
+        sys.exit(end.exit_code)
+    except KeyboardInterrupt as interrupt:
+        _print_end("interrupted", [SWEEP_RESUME_HINT] if is_sweep else list(interrupt.args))
+        sys.exit(INTERRUPTED_EXIT_CODE)
+    except Exception as error:
+        exit_with(error)
+
+
+def exit_with(error: Exception) -> NoReturn:
+    """Exit with the message of an error that the user can correct; raise any other."""
+    message = user_message(error)
+    if message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
+        raise error
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(INPUT_ERROR_EXIT_CODE)
+
+
+def _print_end(message: str, hints: list[str]) -> None:
+    print("; ".join([message, *hints]), file=sys.stderr)
+
+
+NOT_VALIDATED = "Early stopping conditioned on metric"  # how Lightning's error begins
 
 OUT_OF_MEMORY = (
     "The device ran out of memory: lower data.batch_size (trainer.accumulate_grad_batches raised "
@@ -40,7 +82,7 @@ OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or the machine, had no memory left."""
+    """Return whether a device, or the machine, had no memory left."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"  # torch's, not imported here
@@ -48,17 +90,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def sentence_of(error: BaseException) -> str | None:
-    """The sentence that an error ends in; None for what is not the user's doing."""
+def user_message(error: BaseException) -> str | None:
+    """Return the one-line message of an error that the user can correct; None of any other."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         if (
             isinstance(error.__cause__, TypeError | ValueError)
-            and sentence_of(error.__cause__) is None
+            and user_message(error.__cause__) is None
         ):
             return f"The config does not fit: {' '.join(str(error.__cause__).split())}"
-        return sentence_of(error.__cause__)
+        return user_message(error.__cause__)
     if is_out_of_memory(error):
         return OUT_OF_MEMORY
     if isinstance(error, RuntimeError) and str(error).startswith(NOT_VALIDATED):

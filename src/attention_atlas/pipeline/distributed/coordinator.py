@@ -16,7 +16,7 @@ import torch.distributed as distributed
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.exits import Interrupted, sentence_of
+from attention_atlas.pipeline.exits import Interrupted, user_message
 
 LONGEST_WAIT = timedelta(days=30)  # for the next job of a sweep
 
@@ -76,7 +76,7 @@ def follow(train: Callable[[DictConfig, Path], object]) -> None:
         _exit(end.exit_code)
     except Exception as error:
         if not _is_lost(error):
-            print(f"error: rank {rank}: {sentence_of(error) or repr(error)}", file=sys.stderr)
+            print(f"error: rank {rank}: {user_message(error) or repr(error)}", file=sys.stderr)
         _exit(1)
     _exit(0)
 

@@ -1,0 +1,76 @@
+"""The life of a job: lock its folder, resume or check it, run it, and record or undo a failure."""
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from attention_atlas.config.checker import Checker
+from attention_atlas.config.validation import check_run_folder
+from attention_atlas.pipeline.distributed.cluster import launched
+from attention_atlas.pipeline.exits import exit_with, user_message
+from attention_atlas.pipeline.runs.lock import locked
+from attention_atlas.pipeline.sweeps.jobs import (
+    check_not_failed,
+    forget_failure,
+    objective_of,
+    record_failure,
+)
+from attention_atlas.pipeline.sweeps.plan import Plan
+from attention_atlas.run_folder import is_finished
+
+Job = Callable[[DictConfig, Path], Any]
+
+log = logging.getLogger(__name__)
+
+
+def hydra_job(job: Job, plan: Plan | None, checker: Checker) -> Callable[[DictConfig], Any]:
+    """Wrap a job into what Hydra calls, once for each job of a multirun.
+
+    A job of a multirun that fails is recorded, and the next one starts. A single run that the user
+    has to correct leaves no folder.
+
+    Args:
+        job: Gets the composed config and the run folder; a sweep optimizes what it returns.
+        plan: None where the command was not planned, since its configs lie elsewhere.
+        checker: Checks the config unless it was checked before.
+    """
+
+    @wraps(job)
+    def run(config: DictConfig) -> Any:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        try:
+            return _run(job, config, folder, checker, resumes=plan is not None and plan.resumes)
+        except Exception as error:
+            message = user_message(error)
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                if message is None:
+                    log.exception("the job failed")
+                record_failure(folder, message or f"{type(error).__name__}: {error}")
+                return None
+            if message is not None and plan is not None:
+                plan.snapshot.restore(folder)
+            exit_with(error)
+
+    return run
+
+
+def _run(job: Job, config: DictConfig, folder: Path, checker: Checker, resumes: bool) -> Any:
+    if not resumes:
+        check_run_folder(folder)
+    with locked(folder):
+        if resumes:
+            if is_finished(folder):
+                print(f"{folder} is finished already")
+                return objective_of(config, folder)
+            config.resume = "auto"
+        if launched() is not None:  # here a failure ends all, and would do so again and again
+            check_not_failed(folder)
+        forget_failure(folder)
+        checker.check(config, dict(HydraConfig.get().runtime.choices), str(folder))
+        return job(config, folder)

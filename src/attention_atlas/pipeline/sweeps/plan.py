@@ -1,0 +1,146 @@
+"""Plan a command: compose and check all of its jobs, and find the folder that it writes to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from attention_atlas.config.checker import Checker, compose_job
+from attention_atlas.config.compose import compose_config, group_choices, without_hydra
+from attention_atlas.config.overrides import one_per_job, override_keys, quoted, swept_by_config
+from attention_atlas.config.validation import check_run_folder
+from attention_atlas.errors import InputError
+from attention_atlas.pipeline.runs.cleanup import FolderSnapshot
+from attention_atlas.pipeline.runs.resume import begun_run
+from attention_atlas.pipeline.sweeps.resume import (
+    begun_sweep,
+    check_no_sweep,
+    sweep_record,
+    write_record,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command is about to do.
+
+    Attributes:
+        folder: Folder of the run, or of all jobs of a multirun.
+        snapshot: The folders that are there before.
+        overrides: Overrides to add to those that were typed: they say where to write.
+        is_multirun: Whether there are several jobs.
+        is_sweep: Whether it is a multirun that the same command resumes.
+        resumes: Whether runs in the folder are resumed, and finished ones skipped.
+    """
+
+    folder: Path
+    snapshot: FolderSnapshot
+    overrides: list[str]
+    is_multirun: bool = False
+    is_sweep: bool = False
+    resumes: bool = False
+
+
+def plan_command(name: str, overrides: list[str], multirun: bool, checker: Checker) -> Plan:
+    """Plan a command before Hydra makes a folder.
+
+    Args:
+        name: The main config.
+        overrides: Those that were typed.
+        multirun: Whether `-m` was typed; a config may ask for it too.
+        checker: Checks the config of each job.
+
+    Raises:
+        InputError: A job cannot run, or its folder cannot be used.
+    """
+    first = compose_config(name, one_per_job(overrides)[0])
+    if not multirun and first.hydra.mode != RunMode.MULTIRUN:
+        return _plan_run(name, overrides, checker)
+    if "sweep" in first:
+        return _plan_sweep(name, overrides, first, checker)
+    folder = _folder(first, "hydra.sweep.dir")
+    plan = Plan(
+        folder, FolderSnapshot(folder), [_override("hydra.sweep.dir", folder)], is_multirun=True
+    )
+    _check_jobs(name, one_per_job(swept_by_config(first) + overrides), plan, checker)
+    return plan
+
+
+def _plan_run(name: str, overrides: list[str], checker: Checker) -> Plan:
+    config = compose_job(name, overrides)
+    folder = _folder(config, "hydra.run.dir")
+    resumed = None
+    if config.get("resume") == "auto":
+        resumed = begun_run(folder, without_hydra(config))
+    if resumed is None:
+        plan = Plan(folder, FolderSnapshot(folder), [])
+    else:
+        added = [_override("hydra.run.dir", resumed)]
+        plan = Plan(resumed, FolderSnapshot(resumed), added, resumes=True)
+    _check_job(config, plan.folder, plan, checker)
+    return plan
+
+
+def _plan_sweep(name: str, overrides: list[str], first: DictConfig, checker: Checker) -> Plan:
+    """Plan a sweep of trainings, which the same command resumes."""
+    swept = swept_by_config(first)
+    jobs = one_per_job(swept + overrides)
+    folder = _folder(first, "hydra.sweep.dir")
+    record = sweep_record(overrides, without_hydra(compose_config(name, jobs[0])))
+    resumed = begun_sweep(folder, record) if first.sweep.resume else None
+    if resumed is None:
+        check_no_sweep(folder)
+    else:
+        folder = resumed
+    varied = override_keys(swept + overrides, swept_only=True)
+    common = ",".join(quoted(key) for key in override_keys(overrides) if key not in varied)
+    plan = Plan(
+        folder,
+        FolderSnapshot(folder),
+        [
+            _override("hydra.sweep.dir", folder),
+            f"hydra.job.config.override_dirname.exclude_keys=[{common}]",
+        ],
+        is_multirun=True,
+        is_sweep=True,
+        # A search may draw the same values again, and then has their result already.
+        resumes=resumed is not None or _is_search(first),
+    )
+    _check_jobs(name, jobs, plan, checker)
+    write_record(folder, record)
+    return plan
+
+
+def _check_jobs(name: str, jobs: list[list[str]], plan: Plan, checker: Checker) -> None:
+    """Check each job of a multirun; of a search only the first, since it draws the values later."""
+    for number, overrides in enumerate(jobs):
+        config = compose_job(name, [*overrides, *plan.overrides], number)
+        subfolder = _folder(config, "hydra.sweep.subdir")
+        _check_job(config, plan.folder / subfolder, plan, checker)
+        if _is_search(config):
+            break
+
+
+def _check_job(config: DictConfig, folder: Path, plan: Plan, checker: Checker) -> None:
+    if not plan.resumes:
+        check_run_folder(folder)
+    checker.check(without_hydra(config), group_choices(config), str(folder))
+
+
+def _is_search(config: DictConfig) -> bool:
+    return group_choices(config)["hydra/sweeper"] != "basic"
+
+
+def _override(key: str, folder: Path) -> str:
+    return f"{key}={quoted(str(folder))}"
+
+
+def _folder(config: DictConfig, key: str) -> Path:
+    """Return a folder that Hydra is going to write to."""
+    try:
+        return Path(str(OmegaConf.select(config, key)))
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"The run folder cannot be resolved: {reason}.") from error
