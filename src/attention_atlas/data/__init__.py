@@ -1,1 +1,1 @@
-"""Real data in three modalities: embedded sets, full-scale sets, and your own files."""
+"""Data of three modalities: packaged sets, downloaded sets, and your own files."""

@@ -1,4 +1,4 @@
-"""Prepared data that is made once, kept under a name that tells everything that shaped it."""
+"""A cache of prepared data, in folders named by a digest of everything that determines them."""
 
 import hashlib
 import json
@@ -11,9 +11,9 @@ from typing import Any
 
 
 def cache_root() -> Path:
-    """The folder of all caches.
+    """Return the root of the cache.
 
-    `ATTENTION_ATLAS_CACHE` where it is set, else `attention-atlas` below `XDG_CACHE_HOME` or
+    It is `ATTENTION_ATLAS_CACHE`, if set, else `attention-atlas` below `XDG_CACHE_HOME` or
     `~/.cache`.
     """
     if chosen := os.environ.get("ATTENTION_ATLAS_CACHE"):
@@ -23,16 +23,16 @@ def cache_root() -> Path:
 
 
 def cached(name: str, key: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
-    """Give the folder that `make` fills for `key`, made now or found from before.
+    """Return the folder that `make` fills for `key`, from the cache if it exists.
 
-    The folder appears whole or not at all: it is filled under a temporary name beside its place
-    and renamed, so an interrupted or a second process never leaves or sees half of it.
+    The folder appears complete or not at all: it is filled under a temporary name beside its path
+    and renamed, so an interrupted or concurrent process never leaves or sees half of it.
 
     Args:
-        name: What is cached, in words that may stand in a folder name.
-        key: Everything that shapes the content, library versions and a format number included:
-            plain values that JSON can hold.
-        make: Writes the content into the empty folder it is given.
+        name: Kind of content, as a prefix of the folder name.
+        key: Everything that determines the content, library versions and a format number
+            included, as JSON values.
+        make: Writes the content into an empty folder.
 
     Returns:
         The folder, which holds `key.json` too.

@@ -11,11 +11,11 @@ MODALITIES = {
     "attention_atlas.data.image.module.ImageDataModule": "image",
     "attention_atlas.data.audio.module.AudioDataModule": "audio",
 }
-"""What the data modules hold; a config names one of them as its `_target_`."""
+"""The modality of each data module; a config names one of them as its `_target_`."""
 
 
 def modality_of(config: Mapping[str, Any]) -> str:
-    """`text`, `image` or `audio`.
+    """Return the modality of a `data` node: `text`, `image` or `audio`.
 
     Raises:
         InputError: The config names no data module of this project.

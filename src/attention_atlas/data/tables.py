@@ -1,4 +1,4 @@
-"""CSV and TSV files, read strictly: what is wrong is told with the file and the line."""
+"""Strict reading of CSV and TSV files: an error names the file and the line."""
 
 import csv
 import difflib
@@ -16,7 +16,7 @@ UTF8_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one file; `lines` holds the line each row begins on, counted from 1."""
+    """The rows of one file; `lines` holds the first line of each row, counted from 1."""
 
     path: Path
     columns: list[str]
@@ -24,11 +24,11 @@ class Table:
     lines: list[int]
 
     def column(self, name: str, key: str | None = None) -> list[str]:
-        """The cells of a column by its name.
+        """Return the cells of a column by its name.
 
         Args:
-            name: As in the header.
-            key: The config key that chose the name, to be told in the error.
+            name: Name in the header.
+            key: The config key that chose the name, for the error message.
 
         Raises:
             InputError: There is no such column, or one of its cells is empty.
@@ -55,7 +55,7 @@ def read_table(path: Path, quoted: bool = True) -> Table:
     """Read a CSV or TSV file with a header.
 
     Args:
-        path: The file; `.tsv` is divided by tabs, others by the most frequent of comma, tab and
+        path: The file; `.tsv` is delimited by tabs, others by the most frequent of comma, tab and
             semicolon in the header.
         quoted: Whether a field that begins with a quotation mark runs to the closing one, as
             spreadsheets write it. GLUE's files are not quoted.
@@ -89,10 +89,10 @@ def read_table(path: Path, quoted: bool = True) -> Table:
 
 
 def read_text(path: Path) -> str:
-    """The content of a text file.
+    """Read a text file.
 
     Raises:
-        InputError: It is missing, unreadable or not UTF-8.
+        InputError: The file is missing, unreadable or not UTF-8.
     """
     try:
         content = path.read_bytes().removeprefix(UTF8_MARK)
@@ -111,14 +111,14 @@ def read_text(path: Path) -> str:
 
 
 def _physical_lines(content: str) -> list[str]:
-    """Lines as editors count them; `str.splitlines` also breaks at rarer characters."""
+    """Split into lines as editors count them; `str.splitlines` also splits at rarer characters."""
     return list(io.StringIO(content, newline=None))
 
 
 def _records(
     path: Path, lines: Sequence[str], delimiter: str, quoted: bool
 ) -> Iterator[tuple[int, list[str]]]:
-    """Each record that is not blank, with the line it begins on."""
+    """Iterate over the records that are not blank, with the first line of each."""
     csv.field_size_limit(sys.maxsize)  # a review may be longer than the default of 131,072
     reader = csv.reader(
         lines,

@@ -81,7 +81,7 @@ def test_a_broken_idx_file_is_named(tmp_path: Path, keep: int) -> None:
     write_mnist(tmp_path)
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match="train-images-idx3-ubyte is no whole idx file"):
+    with pytest.raises(InputError, match="train-images-idx3-ubyte is not a complete idx file"):
         read_corpus(ImageSource("mnist", tmp_path))
 
 
@@ -89,7 +89,7 @@ def test_broken_gzip_is_named(tmp_path: Path) -> None:
     write_mnist(tmp_path, compress=True)
     path = tmp_path / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz is no whole idx file"):
+    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz is not a complete idx file"):
         read_corpus(ImageSource("mnist", tmp_path))
 
 
@@ -146,8 +146,11 @@ def test_cifar_records_are_read(tmp_path: Path, name: str, inside: bool) -> None
     [
         (lambda folder: (folder / "data_batch_2.bin").unlink(), "data_batch_2.bin is missing"),
         (lambda folder: (folder / "batches.meta.txt").unlink(), "batches.meta.txt is missing"),
-        (lambda folder: (folder / "data_batch_1.bin").write_bytes(b"1" * 4000), "no whole images"),
-        (lambda folder: (folder / "data_batch_1.bin").write_bytes(b""), "no whole images"),
+        (
+            lambda folder: (folder / "data_batch_1.bin").write_bytes(b"1" * 4000),
+            "not complete images",
+        ),
+        (lambda folder: (folder / "data_batch_1.bin").write_bytes(b""), "not complete images"),
         (lambda folder: (folder / "data_batch_1.bin").write_bytes(b"z" * 3073), "class 122 of 10"),
     ],
 )

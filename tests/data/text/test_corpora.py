@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from attention_atlas.data.text.check import check
-from attention_atlas.data.text.corpora import TextCorpus, TextSource, content_ids, same_text
+from attention_atlas.data.text.corpora import TextCorpus, TextSource, content_ids, normalise_text
 from attention_atlas.data.text.movie_reviews import PARTS
 from attention_atlas.data.text.sources import READERS, find_reader
 from attention_atlas.errors import InputError
@@ -47,7 +47,7 @@ def test_no_movie_review_stands_on_both_sides(movie_reviews: TextCorpus) -> None
     seen: dict[str, str] = {}
     for split, indexes in movie_reviews.splits.items():
         for index in indexes:
-            assert seen.setdefault(same_text(movie_reviews.texts[index]), split) == split
+            assert seen.setdefault(normalise_text(movie_reviews.texts[index]), split) == split
     assert len(seen) < len(movie_reviews.texts)  # some do repeat
     assert sum(map(len, movie_reviews.splits.values())) == len(movie_reviews.texts)
 
@@ -79,9 +79,9 @@ def test_ids_follow_from_the_content() -> None:
 
 
 def test_copies_differ_in_markup_case_and_signs_only() -> None:
-    assert same_text("It's <br />GOOD &amp; short!") == same_text("it s good short")
-    assert same_text("good") != same_text("bad")
-    assert same_text("!!!") != same_text("???")
+    assert normalise_text("It's <br />GOOD &amp; short!") == normalise_text("it s good short")
+    assert normalise_text("good") != normalise_text("bad")
+    assert normalise_text("!!!") != normalise_text("???")
 
 
 def test_one_csv_file_is_split(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_folder_without_data_is_told(tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     with pytest.raises(InputError, match=r"data=imdb could not be loaded from"):
         load("imdb", tmp_path)
-    with pytest.raises(InputError, match=r"data\.path=.*none is no folder"):
+    with pytest.raises(InputError, match=r"data\.path=.*none is not a folder"):
         check({"name": "imdb", "path": str(tmp_path / "none")})
 
 

@@ -100,7 +100,7 @@ def test_a_file_that_is_no_tokenizer_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"tokenizer\.json does not exist"):
         load_tokenizer(tmp_path / "tokenizer.json")
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(InputError, match=r"tokenizer\.json is no tokenizer file"):
+    with pytest.raises(InputError, match=r"tokenizer\.json is not a tokenizer file"):
         load_tokenizer(tmp_path / "tokenizer.json")
     Tokenizer.from_str(train_tokenizer(TEXTS, 100).to_str().replace("[MASK]", "[HIDE]")).save(
         str(tmp_path / "tokenizer.json")

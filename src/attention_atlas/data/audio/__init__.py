@@ -1,1 +1,1 @@
-"""Sound: corpora, folders, noise and log-mel spectrograms."""
+"""Audio: corpora, folders, noise and log-mel spectrograms."""

@@ -1,4 +1,4 @@
-"""Vary training images in whole batches, on the device they are on."""
+"""Augmentation of training images in batches, on their device."""
 
 import math
 
@@ -11,10 +11,10 @@ from attention_atlas.data.image.options import ImageAugmentationOptions
 
 
 class ImageAugmentation:
-    """Random changes of a batch of images; everything is drawn from torch's global generator.
+    """Random changes of a batch of images, drawn from torch's global generator.
 
     Args:
-        options: What is drawn, and how strongly.
+        options: Kinds and strengths of the changes.
         num_classes: C.
         mirror: Whether a mirrored image keeps its label; without it `options.flip` is ignored.
     """
@@ -32,7 +32,7 @@ class ImageAugmentation:
             self.mixers.append(v2.CutMix(alpha=options.cutmix_alpha, num_classes=num_classes))
 
     def vary(self, images: Tensor) -> Tensor:
-        """Change each image on its own.
+        """Change each image independently.
 
         Args:
             images: uint8 [B, channels, height, width].
@@ -46,14 +46,14 @@ class ImageAugmentation:
         return self._warp(values) if self._warps else values
 
     def mix(self, inputs: Tensor, label: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Mix each image of a batch with another one, where mixup or CutMix is on.
+        """Mix each image of a batch with another one, if mixup or CutMix is on.
 
         Args:
             inputs: [B, channels, height, width].
             label: [B].
 
         Returns:
-            The mixed inputs and their soft label [B, C], or the inputs as they are and None.
+            The mixed inputs and their soft label [B, C], or the unchanged inputs and None.
         """
         if not self.mixers:
             return inputs, None
@@ -77,10 +77,10 @@ class ImageAugmentation:
     def _warp(self, values: Tensor) -> Tensor:
         """Sample each image once, at points moved by an affine map and a smooth displacement."""
         maps = self._affine_maps(len(values))
-        if self._only_shifts:  # by whole pixels, so that images stay as sharp as those of the test
+        if self._only_shifts:  # by integer pixels, so that images stay as sharp as test images
             size = torch.tensor([values.shape[-1], values.shape[-2]])
-            most = (self.options.translate * size).floor()
-            shift = (maps[:, :, 2] * size / 2).round().clamp(-most, most)
+            limit = (self.options.translate * size).floor()
+            shift = (maps[:, :, 2] * size / 2).round().clamp(-limit, limit)
             maps[:, :, 2] = 2 * shift / size
         points = F.affine_grid(maps, list(values.shape), align_corners=False)
         if self.options.elastic:
@@ -90,7 +90,7 @@ class ImageAugmentation:
         )
 
     def _affine_maps(self, num_samples: int) -> Tensor:
-        """Where the points of the new image lie in the old one: [B, 2, 3], sides from -1 to 1."""
+        """Draw affine maps [B, 2, 3] from points of the new image to the old one, in [-1, 1]."""
 
         def draw(limit: float) -> Tensor:
             return limit * (2 * torch.rand(num_samples) - 1)
@@ -108,7 +108,7 @@ class ImageAugmentation:
         return torch.cat([linear, shift[:, :, None]], dim=2)
 
     def _displacement(self, values: Tensor) -> Tensor:
-        """A random field on a grid of 5 x 5 points, made smooth: [B, height, width, 2]."""
+        """Draw a random field on 5 x 5 points, interpolated to [B, height, width, 2]."""
         size = values.shape[-2:]
         coarse = torch.randn(len(values), 2, 5, 5) * 2 * self.options.elastic / size[1]
         field = F.interpolate(coarse, size=size, mode="bicubic", align_corners=True)

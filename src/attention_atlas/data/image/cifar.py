@@ -1,8 +1,8 @@
 """CIFAR-10 and CIFAR-100 in their binary version (Krizhevsky 2009).
 
-The version for Python is made of pickles, which run code when they are opened; so they are not.
-A file of the binary version is one record after the other: one or two labels, a byte each, then
-32 x 32 pixels, red, green and blue one after the other.
+The Python version consists of pickles, which run code when they are opened, so it is not read. A
+file of the binary version is a sequence of records: one or two labels of a byte each, then planes
+of 32 x 32 red, green and blue pixels.
 """
 
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ SIZE, CHANNELS = 32, 3
 
 @dataclass(frozen=True)
 class CifarFiles:
-    """Where a data set lies.
+    """Files of a data set.
 
     Attributes:
-        title: Of the data set.
-        archive: What is downloaded.
-        md5: Checksum of the archive, as its page gives it.
-        folder: In the archive.
-        train: Files of the training split.
-        test: File of the test split.
-        names: File with the name of a class on each line.
-        num_labels: Labels of a record; the last one is the class.
-        pickled: Folder of the version that is not read.
+        title: Name of the data set.
+        archive: Name of the archive that is downloaded.
+        md5: Published checksum of the archive.
+        folder: Folder in the archive.
+        train: Names of the files of the training split.
+        test: Name of the file of the test split.
+        names: Name of the file with a class name per line.
+        num_labels: Labels per record; the last one is the class.
+        pickled: Folder of the Python version, which is not read.
     """
 
     title: str
@@ -71,7 +71,7 @@ CIFAR = {
 
 
 def find_cifar(name: str, path: Path) -> Path:
-    """The folder with the files, at `path` or below it.
+    """Find the folder with the files, at `path` or below it.
 
     Raises:
         InputError: There is none.
@@ -93,11 +93,11 @@ def find_cifar(name: str, path: Path) -> Path:
 
 
 def download_cifar(name: str, folder: Path) -> None:
-    """Download the archive, check it, and leave its files in a folder that is there.
+    """Download and verify the archive, and unpack its files into an existing folder.
 
     Raises:
-        OSError: The network is out of reach.
-        RuntimeError: What came is not what was expected.
+        OSError: The network is unreachable.
+        RuntimeError: The checksum does not match.
     """
     from torchvision.datasets.utils import download_url
 
@@ -115,7 +115,7 @@ def read_cifar(
     """Read all files.
 
     Returns:
-        By split the images, uint8 [samples, 32, 32, 3], and the class of each; and the names of
+        By split the images, uint8 [samples, 32, 32, 3], and their class indexes; and the names of
         the classes.
 
     Raises:
@@ -148,7 +148,7 @@ def _read_records(path: Path, files: CifarFiles, num_classes: int) -> tuple[np.n
     pixels = CHANNELS * SIZE * SIZE
     values = np.fromfile(path, np.uint8)
     if not len(values) or len(values) % (files.num_labels + pixels):
-        raise ValueError(f"{path.name} has {len(values)} bytes, which are no whole images")
+        raise ValueError(f"{path.name} has {len(values)} bytes, not complete images")
     records = values.reshape(-1, files.num_labels + pixels)
     labels = records[:, files.num_labels - 1]
     if labels.max() >= num_classes:

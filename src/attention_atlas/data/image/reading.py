@@ -1,4 +1,4 @@
-"""Decode image files of any kind to small arrays of the same shape."""
+"""Decoding of image files of any format to arrays of one shape."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from attention_atlas.errors import InputError
 def read_image(path: Path, source: ImageSource) -> np.ndarray:
     """Decode an image file.
 
-    The picture is turned as its EXIF data says, transparent parts become white, 16-bit values are
-    scaled to 8 bits, and of an animation the first frame is taken. By default it is scaled until it
-    covers the square that is asked for, and what sticks out is cut off evenly.
+    The image is rotated by its EXIF orientation, transparent parts become white, 16-bit values are
+    scaled to 8 bits, and an animation gives its first frame. By default the image is resized to
+    cover a square of `image_size`, and cropped at its centre.
 
     Returns:
         uint8 [height, width, channels].
@@ -27,7 +27,7 @@ def read_image(path: Path, source: ImageSource) -> np.ndarray:
             image.load()
             upright = ImageOps.exif_transpose(image)
             picture = _opaque(_eight_bits(upright)).convert("L" if source.channels == 1 else "RGB")
-    except Exception as error:  # a decoder raises whatever a broken file makes it stumble over
+    except Exception as error:  # decoders raise any kind of exception for a broken file
         raise InputError(_unreadable(path, error)) from error
     if source.fit is not None:
         fitted: np.ndarray = source.fit(picture)
@@ -40,10 +40,10 @@ def read_image(path: Path, source: ImageSource) -> np.ndarray:
 
 
 def check_header(path: Path) -> None:
-    """Look whether a file is an image, without decoding it.
+    """Check that a file is an image, without decoding it.
 
     Raises:
-        InputError: It is not, or cannot be read.
+        InputError: It is not an image, or cannot be read.
     """
     try:
         with Image.open(path):
@@ -76,7 +76,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """Lay an image with transparency over white."""
+    """Composite an image with transparency over white."""
     if not image.has_transparency_data:
         return image
     layer = image.convert("RGBA")

@@ -1,4 +1,5 @@
-"""What the company that tokens keep tells of them: vectors to start from, and frequent pairs."""
+"""Initial token vectors (PPMI and truncated SVD, Levy 2015) and frequent bigrams, from token
+co-occurrence."""
 
 import numpy as np
 import scipy.sparse as sparse
@@ -13,14 +14,14 @@ RARE_PAIR = 5
 
 
 def cooccurrence_vectors(encoded: EncodedTexts, vocab_size: int, dim: int) -> np.ndarray:
-    """Vectors whose products approximate the positive pointwise mutual information of tokens.
+    """Factorize the positive pointwise mutual information of tokens.
 
-    Tokens at most five apart count as together, nearer ones for more; contexts are smoothed, and
-    the singular values enter by their root (Levy 2015).
+    The window is five tokens, weighted by 1 - (distance - 1) / 5; context counts are smoothed by an
+    exponent of 0.75, and vectors are scaled by the root of the singular values (Levy 2015).
 
     Returns:
-        [vocab_size, dim] float32. The root mean square of the values of the tokens that occur is
-        0.3, so that they outweigh positions and can still turn; the other tokens are zero.
+        float32 [vocab_size, dim]. Vectors of tokens that occur have a root mean square of 0.3,
+        which outweighs positions and still leaves the vectors trainable; others are zero.
     """
     counts = _count(encoded, vocab_size)
     information = _positive_information(counts)
@@ -34,10 +35,10 @@ def cooccurrence_vectors(encoded: EncodedTexts, vocab_size: int, dim: int) -> np
 
 
 def frequent_pairs(encoded: EncodedTexts, vocab_size: int, limit: int) -> np.ndarray:
-    """The most frequent pairs of neighbours; those seen less than five times are left out.
+    """Return the most frequent bigrams that occur at least five times.
 
     Returns:
-        [at most `limit`] int64, sorted: first id * vocab_size + second id of each pair.
+        int64 [at most `limit`], sorted: first id * vocab_size + second id of each bigram.
     """
     text = np.repeat(np.arange(len(encoded.lengths)), encoded.lengths)
     first, second = encoded.ids[:-1].astype(np.int64), encoded.ids[1:]
@@ -49,7 +50,7 @@ def frequent_pairs(encoded: EncodedTexts, vocab_size: int, limit: int) -> np.nda
 
 
 def _count(encoded: EncodedTexts, vocab_size: int) -> sparse.csr_matrix:
-    """[V, V]: how often two tokens stand near each other in a text."""
+    """Return weighted co-occurrence counts [V, V] within the window."""
     text = np.repeat(np.arange(len(encoded.lengths)), encoded.lengths)
     counts = sparse.csr_matrix((vocab_size, vocab_size), dtype=np.float32)
     for distance in range(1, WINDOW + 1):
@@ -62,7 +63,7 @@ def _count(encoded: EncodedTexts, vocab_size: int) -> sparse.csr_matrix:
 
 
 def _positive_information(counts: sparse.csr_matrix) -> sparse.csr_matrix:
-    """max(0, log of how much more often a pair occurs than by chance)."""
+    """Return positive pointwise mutual information, max(0, log p(a, b) / (p(a) p(b)))."""
     totals = np.asarray(counts.sum(axis=1)).ravel()
     context = totals**SMOOTHING
     context /= max(context.sum(), 1e-12)

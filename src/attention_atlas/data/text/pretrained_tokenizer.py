@@ -1,4 +1,4 @@
-"""The tokenizer of a pretrained model, and what it puts around a text."""
+"""The tokenizer of a pretrained model, and its special tokens."""
 
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -9,14 +9,14 @@ from attention_atlas.pretrained.source import load, load_config
 
 COUNTED_FROM_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm"}
 COUNTED_FROM_PADDING |= {"camembert", "data2vec-text", "xmod"}
-"""Models whose positions begin behind the id of padding, so that the first ones hold no token."""
+"""Model types whose positions start behind the id of padding, so that the first ones are unused."""
 
 
 def load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a pretrained model.
+    """Load the tokenizer of a pretrained model.
 
     Raises:
-        InputError: It has none, or one that does not tell the characters of its tokens.
+        InputError: The model has none, or one without character spans.
     """
     tokenizer: PreTrainedTokenizerBase = load(name, "tokenizer", AutoTokenizer.from_pretrained)
     if not getattr(tokenizer, "is_fast", False):
@@ -24,7 +24,7 @@ def load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerBase:
             f"encoder.name={name} has a tokenizer that does not tell which characters a token "
             "stands for; take a model with a tokenizer.json."
         )
-    if not _has_words(tokenizer):  # transformers makes up one where the files are missing
+    if not _has_words(tokenizer):  # transformers invents one if the files are missing
         raise InputError(
             f"The pretrained model {name} has no tokenizer: there is no vocabulary among its "
             "files, such as a tokenizer.json."
@@ -38,7 +38,7 @@ def _has_words(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def plain_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """What makes its tokens, which cuts and pads nothing."""
+    """Return the tokenizer of the library `tokenizers`, without truncation and padding."""
     plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     plain.no_truncation()
     plain.no_padding()
@@ -46,12 +46,12 @@ def plain_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
 
 
 def special_tokens(name: str, tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
-    """The ids that a pretrained model gives a meaning of their own.
+    """Return the special token ids of a pretrained model.
 
-    Where it has none for padding, unknown or masked text, the nearest that it has stands in.
+    Missing ones for padding, unknown or masked text are replaced by the most similar one.
     """
     encoding = plain_tokenizer(tokenizer).encode("a")
-    inner = [place for place, special in enumerate(encoding.special_tokens_mask) if not special]
+    inner = [index for index, special in enumerate(encoding.special_tokens_mask) if not special]
     first, behind = (inner[0], inner[-1] + 1) if inner else (len(encoding.ids), len(encoding.ids))
     before, after = tuple(encoding.ids[:first]), tuple(encoding.ids[behind:])
     end = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
@@ -72,7 +72,7 @@ def _first(*ids: int | None) -> int:
 
 
 def _max_tokens(name: str, tokenizer: PreTrainedTokenizerBase) -> int:
-    """How many tokens a text may have, special ones included."""
+    """Return the maximum number of tokens of a text, special ones included."""
     config = load_config(name)
     config = getattr(config, "text_config", config)
     positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length

@@ -1,4 +1,4 @@
-"""The names that `data.name` may have for texts, and what reads them, all without torch."""
+"""The values of `data.name` for texts, and their readers. Needs no torch."""
 
 import difflib
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from attention_atlas.errors import InputError
 
 
 class Reader(NamedTuple):
-    """How to read a corpus, and how to find out cheaply that it cannot be read."""
+    """Reads a corpus, and checks cheaply that it can be read."""
 
     load: Callable[[TextSource], TextCorpus]
     check: Callable[[TextSource], object]
@@ -25,15 +25,15 @@ READERS = {
     ),
     "sst2": Reader(load_hub_texts, check_hub_texts),
     "imdb": Reader(load_hub_texts, check_hub_texts),
-    "csv": Reader(load_csv, load_csv),  # a bad row is told before anything slow begins
+    "csv": Reader(load_csv, load_csv),  # a bad row is reported before anything slow starts
 }
 
 
 def find_reader(source: TextSource) -> Reader:
-    """The reader of `source.name`.
+    """Return the reader of `source.name`.
 
     Raises:
-        InputError: There is none of that name.
+        InputError: The name is unknown.
     """
     if source.name not in READERS:
         close = difflib.get_close_matches(source.name, READERS, n=1)

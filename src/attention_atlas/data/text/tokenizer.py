@@ -1,4 +1,4 @@
-"""Byte-pair encoding trained on the texts at hand (Sennrich 2016), with exact character spans."""
+"""Byte-pair encoding trained on the training texts (Sennrich 2016), with character spans."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,21 +14,21 @@ PAD, UNKNOWN, MASK = 0, 1, 2
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[MASK]"]
 
 MARKUP = r"<[^<>]{0,50}>"
-WORD_OR_SIGN = r"\w+(?:'\w+)*|[^\w\s]"
-RARE = 5  # a character seen less often is unknown
-CHUNK = 1000  # encodings are Python objects: all of them at once would fill the memory
+WORD_OR_PUNCTUATION = r"\w+(?:'\w+)*|[^\w\s]"
+RARE = 5  # a less frequent character is unknown
+CHUNK = 1000  # texts encoded at once: encodings are Python objects, which take much memory
 
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """The token ids that have a meaning of their own.
+    """Special token ids.
 
     Attributes:
-        pad: Fills up a batch.
-        unknown: What cannot be read.
-        mask: Stands in the place of a token that is taken out.
-        before: What stands before every text, such as CLS.
-        after: What stands behind it, such as SEP.
+        pad: Padding of a batch.
+        unknown: Text outside of the vocabulary.
+        mask: Replacement of a masked token.
+        before: Tokens before every text, such as CLS.
+        after: Tokens behind every text, such as SEP.
         max_tokens: Maximum number of tokens between them; None if unlimited.
     """
 
@@ -42,12 +42,12 @@ class SpecialTokens:
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """The tokens of many texts, end to end.
+    """The concatenated tokens of many texts.
 
     Attributes:
         ids: [N] int32.
         spans: [N, 2] int32, the characters [start, end) of each token in its text.
-        starts: [texts + 1] int64; text i owns the tokens starts[i] to starts[i + 1].
+        starts: [texts + 1] int64; text i has the tokens starts[i] to starts[i + 1].
     """
 
     ids: np.ndarray
@@ -56,15 +56,15 @@ class EncodedTexts:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens per text."""
+        """Tokens per text, [texts]."""
         return np.diff(self.starts)
 
 
 def train_tokenizer(texts: Sequence[str], vocab_size: int) -> Tokenizer:
-    """Learn a vocabulary: words of lower case and signs, rarer words in pieces.
+    """Train a vocabulary of lower-case words and punctuation, with rare words in pieces.
 
-    Markup is taken for a space, and no token crosses a space or joins a sign with a word. The
-    result depends on the texts alone, not on their order.
+    Markup counts as a space, and no token contains a space, or punctuation and a word. The result
+    depends on the texts, not on their order.
     """
     tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Sequence(
@@ -75,7 +75,7 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int) -> Tokenizer:
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Split(
-        Regex(WORD_OR_SIGN), behavior="removed", invert=True
+        Regex(WORD_OR_PUNCTUATION), behavior="removed", invert=True
     )
     alphabet = _alphabet(texts, tokenizer.normalizer, vocab_size // 2)
     trainer = trainers.BpeTrainer(
@@ -91,7 +91,7 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int) -> Tokenizer:
 
 
 def _alphabet(texts: Sequence[str], normalizer: normalizers.Normalizer, limit: int) -> list[str]:
-    """The characters to know. The trainer would break ties between rare ones by chance."""
+    """Choose the alphabet; the trainer would break ties between rare characters at random."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(normalizer.normalize_str(text))
@@ -104,14 +104,14 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """Read a `tokenizer.json`.
 
     Raises:
-        InputError: The file is missing, is no tokenizer, or has other special tokens.
+        InputError: The file is missing, not a tokenizer, or has other special tokens.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; expected the tokenizer.json of a run folder.")
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # `tokenizers` raises a bare Exception
-        raise InputError(f"{path} is no tokenizer file: {error}.") from None
+        raise InputError(f"{path} is not a tokenizer file: {error}.") from None
     found = [tokenizer.id_to_token(index) for index in range(len(SPECIAL_TOKENS))]
     if found != SPECIAL_TOKENS:
         raise InputError(f"{path} begins with the tokens {found}, expected {SPECIAL_TOKENS}.")
@@ -121,7 +121,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
 def encode_texts(
     tokenizer: Tokenizer, texts: Sequence[str], unknown: int = UNKNOWN
 ) -> EncodedTexts:
-    """The tokens of each text; a text in which nothing can be read is one unknown token."""
+    """Encode texts; a text without any token becomes one unknown token."""
     ids, spans, lengths = [], [], []
     for encoding, text in zip(_encodings(tokenizer, texts), texts, strict=True):
         ids.append(np.asarray(encoding.ids or [unknown], dtype=np.int32))
