@@ -200,7 +200,7 @@ def test_comparison_shows_each_run_on_the_same_image(compared):
 def test_comparison_of_what_is_not_there(compared):
     with pytest.raises(InputError, match="no head 7"):
         comparison_figure(compared, "vision-0001", head=7)
-    with pytest.raises(InputError, match="keeps its readout row only"):
+    with pytest.raises(InputError, match="has only its readout row stored"):
         comparison_figure(compared, "vision-0005")
 
 

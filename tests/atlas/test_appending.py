@@ -130,12 +130,12 @@ def test_what_comes_first_decides_how_it_is_read(location):
     write(location, [0])
     with pytest.raises(InputError, match="already holds rank-0"):
         write(location, [1])
-    with pytest.raises(InputError, match="cannot be gone on with: its maps are kept as float16"):
+    with pytest.raises(InputError, match="cannot be appended to: its maps are stored as float16"):
         write(location, [1], append=True, maps_dtype="float32")
-    with pytest.raises(InputError, match="cannot be gone on with: its task is 'nlp', and here"):
+    with pytest.raises(InputError, match="cannot be appended to: its task is 'nlp', and here"):
         write(location, [1], "vision", append=True)
     attributes = made_atlases.attributes("nlp", variant="differential")
-    with pytest.raises(InputError, match="cannot be gone on with: its mechanism is"):
+    with pytest.raises(InputError, match="cannot be appended to: its mechanism is"):
         AtlasWriter(location, attributes, append=True)
     assert open_atlas(location).sample_ids == ["nlp-0000"]
 

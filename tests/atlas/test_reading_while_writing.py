@@ -9,7 +9,7 @@ import pytest
 
 from attention_atlas.atlas import AtlasWriter
 from attention_atlas.atlas.storage.files import LocalFiles
-from attention_atlas.atlas.storage.group_reader import Rank
+from attention_atlas.atlas.storage.group_reader import GroupReader
 from attention_atlas.errors import InputError
 
 ROWS = 4
@@ -36,15 +36,15 @@ def write(path: Path, numbers: Sequence[int], **options: object) -> AtlasWriter:
     return writer
 
 
-def rank_of(path: Path, after: dict[str, Callable[[], object]]) -> Rank:
-    return Rank(path, FilesWhileWriting(path, after), "rank-0")
+def rank_of(path: Path, after: dict[str, Callable[[], object]]) -> GroupReader:
+    return GroupReader(path, FilesWhileWriting(path, after), "rank-0")
 
 
 def names(numbers: Sequence[int]) -> list[str]:
     return [f"nlp-{number:04d}" for number in numbers]
 
 
-def committed_names(rank: Rank) -> list[str]:
+def committed_names(rank: GroupReader) -> list[str]:
     return [rank.sample_ids[row] for row in rank.committed_rows]
 
 

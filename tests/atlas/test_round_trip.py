@@ -46,7 +46,7 @@ def test_statistics_and_readout_rows_are_float32_beside_float16_maps(tmp_path):
 def test_sample_with_its_readout_row_only_says_so(tmp_path):
     atlas = open_atlas(made_atlases.write(tmp_path, "nlp", count=4, mapped=2))
     assert atlas[3].readout.shape == (4, atlas[3].length)
-    with pytest.raises(InputError, match="'nlp-0003' keeps its readout row only"):
+    with pytest.raises(InputError, match="'nlp-0003' has only its readout row stored"):
         _ = atlas[3].maps
 
 
@@ -70,7 +70,9 @@ def test_share_of_the_null_key_is_kept_beside_the_rows(tmp_path):
     np.testing.assert_array_equal(shares, written[3].null_share[1])
     shares = dataset["readout_null_share"].sel(sample="nlp-0003").values
     np.testing.assert_array_equal(shares, written[3].readout_null_share)
-    assert "share of the null key" in zarr.open_array(tmp_path / "rank-0" / "maps").attrs["meaning"]
+    assert (
+        "weight of the null key" in zarr.open_array(tmp_path / "rank-0" / "maps").attrs["meaning"]
+    )
 
 
 def test_there_is_no_share_without_a_null_key(tmp_path):

@@ -50,7 +50,7 @@ def test_whole_atlas_without_digests_says_what_was_not_looked_at(path):
     found = open_atlas(path).verify()
     assert found.is_whole
     assert "are there and decode" in str(found)
-    assert "rank-0 keeps no digests" in str(found)
+    assert "rank-0 has no digests" in str(found)
 
 
 @pytest.mark.parametrize("digests", [True, False])

@@ -25,7 +25,7 @@ MADE = "outputs/nlp/one"
         (["show", MADE, "--layer", "2"], "There is no layer 2"),
         (["show", MADE, "--head", "4"], "There is no head 4"),
         (["show", MADE, "--epoch", "3"], "has no epoch 3"),
-        (["show", MADE, "5", "--layer", "0"], "keeps its readout row only"),
+        (["show", MADE, "5", "--layer", "0"], "has only its readout row stored"),
         (["show", MADE, "--save", "a.xyz"], "'a.xyz' has the wrong ending: end it in .png, .pdf"),
         (["show", MADE, "--method", "rollout"], "has no checkpoint"),
         (["show", MADE, "--method", "rollout", "--layer", "1"], "--method goes with no --layer"),

@@ -285,7 +285,7 @@ def test_one_of_the_epochs(printed, tmp_path):
 def test_what_was_there_is_replaced_once_the_new_one_is_whole(printed, refused, tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("old")
-    assert "keeps its readout row only" in refused(
+    assert "has only its readout row stored" in refused(
         "export", run_of("nlp"), "5", "--what", "maps", "--out", path
     )
     assert path.read_text() == "old"
@@ -326,7 +326,7 @@ def test_full_disk_leaves_nothing(refused, tmp_path, monkeypatch):
         (["--out", "a.csv", "--what", "all"], "There is no table 'all': use one of tokens,"),
         (["--out", "a.html", "--what", "maps"], "can be chosen for csv alone, and this is html"),
         (["9", "--out", "a.html"], "There is no sample 9: the run has 6"),
-        (["5", "--out", "a.pt"], "keeps its readout row only"),
+        (["5", "--out", "a.pt"], "has only its readout row stored"),
         (["--out", "outputs/nlp.csv/a.csv"], "'outputs/nlp.csv/a.csv' lies"),
         (["--out", "a.html", "--epoch", "4"], "has no epoch 4"),
     ],

@@ -41,7 +41,7 @@ def test_show_without_a_sample_takes_one_with_full_maps(printed, refused, tmp_pa
     for choice in ([], ["--layer", "0", "--head", "2"], ["--layer", "1", "--query", "0"]):
         assert "nlp-0002" in printed("show", run, *choice)
     said = refused("show", run, "0", "--layer", "0")
-    assert "'nlp-0000' keeps its readout row only" in said
+    assert "'nlp-0000' has only its readout row stored" in said
     assert "nlp-0002 (`atlas info" in said
     assert "--mapped` lists all 1)" in said
 

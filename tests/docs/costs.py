@@ -6,7 +6,7 @@ Letters: P parameters, N ranks, D embed width, L layers, H heads, R readout head
 import math
 
 FLOAT32, FLOAT16 = 4, 2  # bytes of a number
-LARGEST_MAP_CHUNK = 4 * 2**20  # bytes; the maps of a larger sample are cut into layers
+MAX_MAP_CHUNK_BYTES = 4 * 2**20  # bytes; the maps of a larger sample are cut into layers
 
 
 def block_parameters(embed_dim: int, mlp_ratio: float) -> int:
@@ -54,7 +54,7 @@ def row_bytes(layers: int, heads: int, readout_heads: int, tokens: int, classes:
 
 def map_files(layers: int, heads: int, tokens: int, element: int = FLOAT16) -> int:
     """Files of the maps of a sample; `tokens` is the most that a sample may have."""
-    return layers if map_bytes(layers, heads, tokens, element) > LARGEST_MAP_CHUNK else 1
+    return layers if map_bytes(layers, heads, tokens, element) > MAX_MAP_CHUNK_BYTES else 1
 
 
 def atlas_files(rows: list[int], mapped: int, files_of_maps: int, arrays: int) -> int:

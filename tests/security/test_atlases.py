@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.text import Text
 
 from attention_atlas.atlas import AtlasWriter, open_atlas
-from attention_atlas.atlas.storage.array_reader import MOST_BYTES, decoded_size
+from attention_atlas.atlas.storage.array_reader import MAX_BYTES, decoded_size
 from attention_atlas.errors import InputError
 from tests import made_atlases
 from tests.commands import content, run_script
@@ -261,7 +261,7 @@ def test_a_shape_beyond_measure_is_damage(huge: tuple[str, dict[str, Any]], run:
     change(metadata(run, array), lambda content: content.update(values))
     with pytest.raises(InputError, match="damaged"):
         open_atlas(run)
-    assert MOST_BYTES < 2**40
+    assert MAX_BYTES < 2**40
 
 
 def test_texts_beyond_measure_are_damage(run: Path) -> None:

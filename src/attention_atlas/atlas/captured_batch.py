@@ -1,4 +1,4 @@
-"""Samples on their way into an atlas: a whole batch as columns, ready to be copied into chunks."""
+"""A batch of samples as columns, ready to be copied into the chunks of an atlas."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ Array = npt.NDArray[Any]
 
 @dataclass
 class CapturedBatch:
-    """N samples as a run recorded them, one column for each array of the atlas.
+    """N recorded samples, one column for each array of the atlas.
 
-    K is the number of tokens of the longest sample. The tokens of each sample are its first ones;
-    what stands behind them is not kept.
+    K is the number of tokens of the longest sample. The valid tokens of a sample come first; the
+    padding after them is not stored.
 
     Attributes:
         sample_id: N stable names, the same in every epoch and run.
@@ -32,21 +32,21 @@ class CapturedBatch:
         logits: [N, C].
         length: [N] number of valid tokens.
         boxes: [N, K, 2] character spans or [N, K, 4] patch or time-frequency boxes. NaN where a
-            token stands for no part of the input.
+            token represents no part of the input.
         readout: [N, R, K] weights of the readout's query; R = 0 for a readout without attention.
         readout_entropy: [N, R], in nats.
         entropy: [N, L, H] entropy in nats, mean over the queries.
-        null_share: [N, L, H] share of the null key, mean over the queries; only with a null key.
-        readout_null_share: [N, R] share of the null key in the readout row; only with a null key.
-        maps: [L, H, length, length] attention weights of the samples that are kept in full, by
-            their place in the batch.
+        null_share: [N, L, H] weight of the null key, mean over the queries; only with a null key.
+        readout_null_share: [N, R] weight of the null key in the readout row; only with a null key.
+        maps: [L, H, length, length] attention weights of the samples whose maps are stored, by
+            index in the batch.
         text: N texts, for character spans.
         image: uint8 [N, height, width, channels], for patch boxes.
         spectrogram: float16 or float32 [N, mels, frames], for time-frequency boxes.
         frames: [N] number of valid frames of the spectrogram; by default all.
         split: Such as `test`.
         epoch: From 0.
-        groups: Names of the groups that the samples count in: group -> one name per sample.
+        groups: Names of the groups that the samples belong to: group -> one name per sample.
     """
 
     sample_id: Sequence[str]
@@ -74,7 +74,7 @@ class CapturedBatch:
 
     @classmethod
     def of(cls, sample: CapturedSample) -> Self:
-        """Return a batch of one sample; it shares no array of maps with it."""
+        """Return a batch of one sample, with a copy of its maps."""
         arrays = {
             name: None if getattr(sample, name) is None else getattr(sample, name)[None]
             for name in (
@@ -113,7 +113,7 @@ class CapturedBatch:
         return sizes
 
     def column(self, name: str) -> Array:
-        """Return what the array of this name holds for each of the N samples."""
+        """Return the values of the N samples for the array of this name."""
         if name == "epoch":
             return np.full(len(self), self.epoch)
         if name == "split":
@@ -126,8 +126,7 @@ class CapturedBatch:
             assert self.spectrogram is not None
             return np.full(len(self), self.spectrogram.shape[2])
         if name == "boxes" and self.boxes.shape[2] == 2:
-            # A token that stands for no part of the input has NaN, which only float boxes can
-            # hold; its character span is empty.
+            # NaN marks a token that represents no part of the input; an integer span is empty.
             return np.nan_to_num(self.boxes, nan=0.0)
         values = getattr(self, name)
         return values if isinstance(values, np.ndarray) else _texts(values)
@@ -202,10 +201,10 @@ class CapturedBatch:
 
 
 def _texts(values: Sequence[str]) -> Array:
-    """Return texts as objects, with one sign for each lone surrogate.
+    """Return texts as objects, with `?` for each lone surrogate.
 
-    A lone surrogate is no character and has no UTF-8; with a sign in its place the character spans
-    still fit.
+    A lone surrogate has no UTF-8 encoding; a replacement of one character keeps the character
+    spans valid.
     """
     texts = np.empty(len(values), dtype=object)
     texts[:] = [value.encode("utf-8", "replace").decode("utf-8") for value in values]

@@ -1,4 +1,4 @@
-"""Go through the full maps of many samples, one batch in memory and the next on its way."""
+"""Iterate over the full maps of many samples, while the next batch is read ahead."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +18,8 @@ def iter_maps(samples: Sequence[Sample], batch_bytes: int) -> Iterator[Batch]:
     """Yield samples of one length with their maps [N, L, H, K, K], the shortest first.
 
     Args:
-        samples: All with maps.
-        batch_bytes: Most bytes of the maps of a batch; a larger sample comes alone.
+        samples: Samples with full maps.
+        batch_bytes: Maximum bytes of the maps of a batch; a larger sample is a batch of its own.
     """
     batches = _batches(samples, batch_bytes)
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -37,8 +37,8 @@ def _batches(samples: Sequence[Sample], batch_bytes: int) -> Iterator[list[Sampl
     """Cut the samples, in order of length, into batches of one length that are small enough."""
     batch: list[Sample] = []
     for sample in sorted(samples, key=lambda each: each.length):
-        most = max(1, batch_bytes // max(1, sample.num_map_bytes))
-        if batch and (sample.length != batch[0].length or len(batch) >= most):
+        max_samples = max(1, batch_bytes // max(1, sample.num_map_bytes))
+        if batch and (sample.length != batch[0].length or len(batch) >= max_samples):
             yield batch
             batch = []
         batch.append(sample)

@@ -1,4 +1,4 @@
-"""Open an atlas, in a folder or at a URL, and find its samples, without torch.
+"""Open an atlas in a folder or at a URL, and find its samples, without torch.
 
 Only committed rows are shown.
 """
@@ -17,7 +17,7 @@ from attention_atlas.atlas.iter_maps import BATCH_BYTES, iter_maps
 from attention_atlas.atlas.sample import Sample
 from attention_atlas.atlas.schema import METADATA, SCHEMA_VERSION, AtlasAttributes
 from attention_atlas.atlas.storage.files import Files, open_files
-from attention_atlas.atlas.storage.group_reader import Rank
+from attention_atlas.atlas.storage.group_reader import GroupReader
 from attention_atlas.atlas.storage.locations import (
     ATLAS_FOLDER,
     Location,
@@ -80,10 +80,10 @@ class Atlas:
     and then by the order of writing.
 
     Attributes:
-        location: Of the atlas: a path, or a URL as text.
-        attributes: What holds for every sample: task, data, classes, layers, mechanism, config.
+        location: Location of the atlas: a path, or a URL as text.
+        attributes: Attributes of every sample: task, data, classes, layers, mechanism, config.
         epochs: Epochs that hold committed samples, in increasing order.
-        num_repeated: Rows that were dropped because their sample stood in the epoch already.
+        num_repeated: Number of rows that were dropped as repetitions of a sample in its epoch.
         finished: Whether every rank closed its group; False for a run that is still writing or
             was killed.
     """
@@ -92,12 +92,14 @@ class Atlas:
         self.location = location
         self._files = open_files(location)
         self.attributes = _read_attributes(location, self._files)
-        self._ranks = [Rank(location, self._files, name) for name in _rank_names(self._files)]
+        self._ranks = [
+            GroupReader(location, self._files, name) for name in _rank_names(self._files)
+        ]
         self.finished = bool(self._ranks) and all(rank.finished for rank in self._ranks)
         self.num_repeated = 0
-        self._rows: dict[int, dict[str, tuple[Rank, int]]] = {}
+        self._rows: dict[int, dict[str, tuple[GroupReader, int]]] = {}
         for rank in self._ranks:
-            self._take_rows(rank)
+            self._index_rows(rank)
         if not self._rows:
             raise InputError(
                 f"The atlas {location} is empty: its run has committed no sample yet, or stopped "
@@ -106,8 +108,8 @@ class Atlas:
         self.epochs = sorted(self._rows)
         self._last = list(self._rows[self.epochs[-1]].values())
 
-    def _take_rows(self, rank: Rank) -> None:
-        """Put the committed rows of a rank where they are found by epoch and sample id."""
+    def _index_rows(self, rank: GroupReader) -> None:
+        """Index the committed rows of a rank by epoch and sample id."""
         epochs = rank.epochs.tolist()
         for row in rank.committed_rows:
             samples = self._rows.setdefault(epochs[row], {})
@@ -145,7 +147,7 @@ class Atlas:
 
     @property
     def modified(self) -> float | None:
-        """When it was last written to, in seconds since 1970; None at a URL."""
+        """Time of the last write in seconds since 1970; None at a URL."""
         return max((time for _, time in self._usage if time is not None), default=None)
 
     @property
@@ -180,7 +182,7 @@ class Atlas:
 
     @property
     def mapped_sample_ids(self) -> list[str]:
-        """Sample ids of the last epoch whose full maps are kept."""
+        """Sample ids of the last epoch whose full maps are stored."""
         return [sample.sample_id for sample in self if sample.has_maps]
 
     def __len__(self) -> int:
@@ -250,18 +252,18 @@ class Atlas:
     def iter_maps(
         self, epoch: int | None = None, batch_bytes: int = BATCH_BYTES
     ) -> Iterator[tuple[list[Sample], npt.NDArray[Any]]]:
-        """Go through the full maps of an epoch once, with little memory, for statistics.
+        """Iterate over the full maps of an epoch, with little memory, for statistics.
 
-        Samples of one length come together, the shortest first, so that no batch is padded and
-        every number of it counts. The next batch is read while the caller works on this one.
+        Samples of equal length form a batch, the shortest first, so that no batch is padded. The
+        next batch is read while the caller works on this one.
 
         Args:
             epoch: By default the last one.
-            batch_bytes: Most bytes of the maps of a batch; a larger sample comes alone.
+            batch_bytes: Maximum bytes of the maps of a batch; a larger sample comes alone.
 
         Yields:
             The N samples of a batch, and their maps [N, L, H, K, K] in the dtype they are stored
-            in (as a rule float16: convert before summing). Samples without maps are left out.
+            in (usually float16: convert before summing). Samples without maps are skipped.
 
         Raises:
             InputError: If there is no such epoch, or a map is damaged; it names the sample.
@@ -270,9 +272,9 @@ class Atlas:
         return iter_maps(mapped, batch_bytes)
 
     def verify(self) -> Verification:
-        """Look at every stored chunk: whether it is there, can be decoded, and is as written.
+        """Verify every stored chunk: it exists, can be decoded, and matches its digest.
 
-        The last needs digests, which a writer keeps where it is told to (`digests=True`).
+        Digests are stored by a writer with `digests=True`.
         """
         return verify(self.location, self._files, self._ranks, self.attributes)
 
@@ -280,12 +282,12 @@ class Atlas:
         """Return the samples of an epoch, by default the last, as one labelled dataset.
 
         With `all` there is a row for each sample of each epoch, in the order of the epochs; the
-        coordinate `epoch` tells them apart. Full maps stand along their own dimension
-        `mapped_sample` and are read when used; everything else is read now. Beyond the length of
-        a sample the values are NaN.
+        coordinate `epoch` distinguishes them. Full maps have a dimension of their own,
+        `mapped_sample`, and are read on access; everything else is read at once. Beyond the length
+        of a sample the values are NaN.
 
         It can be written by `.load().to_netcdf(path, engine="h5netcdf")`: netCDF has no float16,
-        so that the maps say by their encoding to be written as float32.
+        so the maps are encoded as float32 when they are written.
         """
         from attention_atlas.atlas.to_xarray import to_dataset
 
@@ -303,9 +305,9 @@ def _read_attributes(location: Location, files: Files) -> AtlasAttributes:
         attributes = root.get("attributes", {})
         found = attributes.get("schema_version")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{location} is not an atlas: its {METADATA} is no Zarr v3 group.") from (
-            error
-        )
+        raise InputError(
+            f"{location} is not an atlas: its {METADATA} is not a Zarr v3 group."
+        ) from (error)
     if not isinstance(found, int):
         raise InputError(f"{location} is not an atlas: its attributes have no schema_version.")
     if found > SCHEMA_VERSION:

@@ -1,4 +1,4 @@
-"""One committed sample of an atlas; what it holds is read when it is asked for."""
+"""One committed sample of an atlas, whose arrays are read on access."""
 
 import json
 from functools import cached_property
@@ -8,20 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from attention_atlas.atlas.schema import TOKEN_LAYOUTS, AtlasAttributes
-from attention_atlas.atlas.storage.group_reader import Rank
-from attention_atlas.atlas.token_boxes import box_in_words, stands_in_input
+from attention_atlas.atlas.storage.group_reader import GroupReader
+from attention_atlas.atlas.token_boxes import describe_box, stands_in_input
 from attention_atlas.errors import InputError
 
 
 class Sample:
-    """One committed sample; arrays are read when they are asked for, and trimmed to its length.
+    """One committed sample; arrays are read on access and trimmed to its length.
 
     Letters of shapes: L layers, H heads, R heads of the readout, Q queries, K keys, C classes.
 
     Every property raises `InputError` if the part of the atlas that holds it is damaged.
     """
 
-    def __init__(self, attributes: AtlasAttributes, rank: Rank, row: int) -> None:
+    def __init__(self, attributes: AtlasAttributes, rank: GroupReader, row: int) -> None:
         self._attributes = attributes
         self._rank = rank
         self._row = row
@@ -42,18 +42,18 @@ class Sample:
 
     @property
     def groups(self) -> dict[str, str]:
-        """Groups that it counts in, such as `{"source": "imdb"}`."""
+        """Groups that it belongs to, such as `{"source": "imdb"}`."""
         groups: dict[str, str] = json.loads(self._read("groups"))
         return groups
 
     @property
     def label(self) -> int:
-        """True class; -1 where it is not known."""
+        """True class; -1 if it is not known."""
         return int(self._read("label"))
 
     @property
     def prediction(self) -> int:
-        """Predicted class; -1 of a model that predicts none."""
+        """Predicted class; -1 if the model predicts none."""
         return int(self._read("prediction"))
 
     @property
@@ -68,7 +68,7 @@ class Sample:
 
     @property
     def verdict(self) -> str:
-        """What it is and what it was taken for, in words: `label good, predicted bad`."""
+        """Label and prediction as text, such as `label good, predicted bad`."""
         known = [f"label {self.label_name}"] if self.label >= 0 else ["no label"]
         known += [f"predicted {self.prediction_name}"] if self.prediction >= 0 else []
         return ", ".join(known)
@@ -82,9 +82,9 @@ class Sample:
     def probabilities(self) -> npt.NDArray[np.float64]:
         """[C] softmax of the logits."""
         logits = self.logits.astype(np.float64)
-        chances = np.exp(logits - logits.max(initial=-np.inf))
-        shares: npt.NDArray[np.float64] = chances / chances.sum()
-        return shares
+        unscaled = np.exp(logits - logits.max(initial=-np.inf))
+        probabilities: npt.NDArray[np.float64] = unscaled / unscaled.sum()
+        return probabilities
 
     @property
     def boxes(self) -> npt.NDArray[Any]:
@@ -108,12 +108,12 @@ class Sample:
 
     @property
     def null_share(self) -> npt.NDArray[np.float32] | None:
-        """[L, H] share of the null key, mean over the queries; None without a null key."""
+        """[L, H] weight of the null key, mean over the queries; None without a null key."""
         return self._array("null_share") if self._attributes.has_null_key else None
 
     @property
     def readout_null_share(self) -> npt.NDArray[np.float32] | None:
-        """[R] share of the null key in the readout row; None without a null key."""
+        """[R] weight of the null key in the readout row; None without a null key."""
         return self._array("readout_null_share") if self._attributes.has_null_key else None
 
     @property
@@ -123,27 +123,27 @@ class Sample:
 
     @property
     def has_maps(self) -> bool:
-        """Whether its full maps are kept."""
+        """Whether its full maps are stored."""
         return bool(self._read("has_maps"))
 
     @cached_property
     def maps(self) -> npt.NDArray[Any]:
         """[L, H, Q, K] attention weights, as float16 or float32.
 
-        A row sums to 1; with a null key to 1 minus its share. Where `signed`, weights may be
+        A row sums to 1; with a null key to 1 minus its weight. If `signed`, weights may be
         negative and a row sums to 1 - lambda of its layer (differential attention).
 
         Raises:
-            InputError: If the sample keeps its readout row only.
+            InputError: If only its readout row is stored.
         """
         return self.read_maps()
 
     def read_maps(self) -> npt.NDArray[Any]:
-        """Read the maps [L, H, Q, K] from the store, without keeping them."""
+        """Read the maps [L, H, Q, K] from the store, without caching them."""
         if not self.has_maps:
             raise InputError(
-                f"Sample {self.sample_id!r} keeps its readout row only, no full maps: choose one "
-                "of Atlas.mapped_sample_ids, or record with capture=full."
+                f"Sample {self.sample_id!r} has only its readout row stored, no full maps: choose "
+                "one of Atlas.mapped_sample_ids, or record with capture=full."
             )
         return self._array("maps")
 
@@ -154,7 +154,7 @@ class Sample:
 
     @property
     def num_map_bytes(self) -> int:
-        """Bytes that its full maps take in memory, whether they are kept or not."""
+        """Bytes that its full maps take in memory, whether they are stored or not."""
         array = self._rank.array("maps")
         if array is None:
             return 0
@@ -181,10 +181,10 @@ class Sample:
 
     @property
     def tokens(self) -> list[str]:
-        """What each of the K tokens stands for: the text of its span, or its box in words.
+        """Description of each of the K tokens: the text of its span, or its box.
 
-        A token that stands for no part of the input is its name, such as [CLS], or the empty
-        string where its name is not known.
+        A token that represents no part of the input has its name, such as [CLS], or the empty
+        string if its name is not known.
         """
         attributes, boxes = self._attributes, self.boxes
         if attributes.token_layout == "character_span":
@@ -192,15 +192,15 @@ class Sample:
             tokens = [text[start:end] for start, end in boxes.tolist()]
         else:
             tokens = [
-                box_in_words(attributes.token_layout, *box) if is_placed else ""
-                for box, is_placed in zip(boxes.tolist(), stands_in_input(boxes), strict=True)
+                describe_box(attributes.token_layout, *box) if is_input else ""
+                for box, is_input in zip(boxes.tolist(), stands_in_input(boxes), strict=True)
             ]
         first, last = attributes.leading_tokens, attributes.trailing_tokens
         return [*first, *tokens[len(first) : len(tokens) - len(last)], *last]
 
     @property
     def stands_in_input(self) -> npt.NDArray[np.bool_]:
-        """[K] whether a token stands for a part of the input; of CLS, SEP or silence it is not."""
+        """[K] whether a token represents a part of the input; CLS, SEP and silence do not."""
         return stands_in_input(self.boxes)
 
     def _must_draw(self, name: str) -> None:
@@ -211,10 +211,10 @@ class Sample:
             )
 
     def _array(self, name: str) -> npt.NDArray[Any]:
-        """Return a copy, so that nobody changes the block that the next sample reads from."""
+        """Return a copy, because the next sample is read from the same block."""
         values: npt.NDArray[Any] = self._read(name)
         return values.copy()
 
 
-def _name(classes: list[str], place: int, unknown: str) -> str:
-    return unknown if place < 0 else classes[place]
+def _name(classes: list[str], index: int, unknown: str) -> str:
+    return unknown if index < 0 else classes[index]

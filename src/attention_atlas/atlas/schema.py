@@ -1,6 +1,6 @@
-"""What an atlas holds: the version, the attributes of the root, and every array of a rank group.
+"""Schema of an atlas: its version, the attributes of the root, and every array of a rank group.
 
-Writer and reader both go by the tables here; `docs/atlas-format.md` says the same in words.
+Writer and reader both use the tables here; `docs/atlas-format.md` describes the same.
 Letters of shapes: L layers, H heads, R heads of the readout, Q queries, K keys, C classes.
 """
 
@@ -33,7 +33,7 @@ class ArraySpec:
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """What each token stands for, and the input that draws it."""
+    """Part of the input that a token represents, and the array that holds the input."""
 
     input_name: str
     box_names: tuple[str, ...]
@@ -62,7 +62,7 @@ _COMMON_ARRAYS = {
     "label": ArraySpec(("sample",), "int32", -1, "true class, an index into the classes"),
     "prediction": ArraySpec(("sample",), "int32", -1, "predicted class, an index into the classes"),
     "logits": ArraySpec(("sample", "class"), "float32", _NAN, "scores before the softmax"),
-    "groups": ArraySpec(("sample",), "str", "", "JSON object: names of the groups it counts in"),
+    "groups": ArraySpec(("sample",), "str", "", "JSON object: names of the groups it belongs to"),
     "readout": ArraySpec(
         ("sample", "readout_head", "key"), "float32", _NAN, "weights of the readout's query"
     ),
@@ -72,7 +72,7 @@ _COMMON_ARRAYS = {
     "entropy": ArraySpec(
         ("sample", "layer", "head"), "float32", _NAN, "entropy, mean over the queries, in nats"
     ),
-    "has_maps": ArraySpec(("sample",), "bool", False, "whether the full maps are kept"),
+    "has_maps": ArraySpec(("sample",), "bool", False, "whether the full maps are stored"),
     "sample_id": ArraySpec(("sample",), "str", "", "stable name of the sample"),
     "length": ArraySpec(
         ("sample",), "int32", NOT_COMMITTED, "number of tokens K; -1 where no sample is committed"
@@ -83,10 +83,13 @@ _COMMON_ARRAYS = {
 # Only in atlases of mechanisms with a null key.
 NULL_KEY_ARRAYS = {
     "null_share": ArraySpec(
-        ("sample", "layer", "head"), "float32", _NAN, "share of the null key, mean over the queries"
+        ("sample", "layer", "head"),
+        "float32",
+        _NAN,
+        "weight of the null key, mean over the queries",
     ),
     "readout_null_share": ArraySpec(
-        ("sample", "readout_head"), "float32", _NAN, "share of the null key in the readout row"
+        ("sample", "readout_head"), "float32", _NAN, "weight of the null key in the readout row"
     ),
 }
 
@@ -103,10 +106,10 @@ def array_specs(
         ("sample", "key", "box"),
         layout.box_dtype,
         0,
-        "part of the input behind a token",
+        "part of the input that a token represents",
     )
     specs["maps"] = ArraySpec(
-        ("sample", "layer", "head", "query", "key"), maps_dtype, _NAN, _what_rows_are(attributes)
+        ("sample", "layer", "head", "query", "key"), maps_dtype, _NAN, _meaning_of_maps(attributes)
     )
     if layout.input_name == "text":
         specs["text"] = ArraySpec(("sample",), "str", "", "the text")
@@ -122,17 +125,17 @@ def array_specs(
     return specs
 
 
-def _what_rows_are(attributes: "AtlasAttributes") -> str:
+def _meaning_of_maps(attributes: "AtlasAttributes") -> str:
     if attributes.signed:
         return "attention weights, which may be negative; a row sums to 1 - lambda"
     if attributes.has_null_key:
-        return "attention weights; a row sums to 1 minus the share of the null key"
+        return "attention weights; a row sums to 1 minus the weight of the null key"
     return "attention weights; a row sums to 1"
 
 
 @dataclass(frozen=True)
 class AtlasAttributes:
-    """What holds for every sample of an atlas: the attributes of its root.
+    """Attributes of the root of an atlas, which apply to every sample.
 
     Attributes:
         task: `nlp`, `vision` or `speech`.
@@ -148,9 +151,9 @@ class AtlasAttributes:
         frame_seconds: Seconds from one frame to the next; for spectrograms only.
         signed: Whether weights may be negative, as those of differential attention. The entropy
             is then of abs(A) / sum abs(A).
-        leading_tokens: Names of the first tokens of each sample, which stand for no part of the
-            input, such as [CLS]; none where there are no such tokens, or it is not known what
-            they are.
+        leading_tokens: Names of the first tokens of each sample, which represent no part of
+            the input, such as [CLS]; empty if there are no such tokens, or their names are not
+            known.
         trailing_tokens: The same of the last tokens, such as [SEP].
     """
 
@@ -180,7 +183,7 @@ class AtlasAttributes:
 
     @property
     def has_null_key(self) -> bool:
-        """Whether each row has a null key, whose share is kept beside the maps."""
+        """Whether each row has a null key, whose weight is stored beside the maps."""
         return bool(self.mechanism.get("null_key", False))
 
     def to_json(self) -> dict[str, Any]:
@@ -191,7 +194,7 @@ class AtlasAttributes:
 
 @dataclass
 class CapturedSample:
-    """One sample as a run recorded it, ready to be written.
+    """One recorded sample, ready to be written.
 
     Attributes:
         sample_id: Stable name of the sample, the same in every epoch and run.
@@ -199,20 +202,20 @@ class CapturedSample:
         prediction: Predicted class.
         logits: [C].
         boxes: [K, 2] character spans or [K, 4] patch or time-frequency boxes; K is the number of
-            valid tokens. NaN where a token stands for no part of the input.
+            valid tokens. NaN where a token represents no part of the input.
         readout: [R, K] weights of the readout's query; R = 0 for a readout without attention.
         readout_entropy: [R], in nats.
         entropy: [L, H] entropy in nats, mean over the queries.
-        null_share: [L, H] share of the null key, mean over the queries; only with a null key, as
+        null_share: [L, H] weight of the null key, mean over the queries; only with a null key, as
             `readout_null_share`. Rows of the maps and of the readout sum to 1 minus it.
-        readout_null_share: [R] share of the null key in the readout row.
-        maps: [L, H, K, K] attention weights, or None for a sample that keeps its readout row only.
+        readout_null_share: [R] weight of the null key in the readout row.
+        maps: [L, H, K, K] attention weights, or None if only the readout row is stored.
         text: For character spans.
         image: uint8 [height, width, channels], for patch boxes.
         spectrogram: float16 or float32 [mels, frames], for time-frequency boxes.
         split: Such as `test`.
         epoch: From 0.
-        groups: Names of the groups it counts in, such as `{"source": "imdb"}`.
+        groups: Names of the groups it belongs to, such as `{"source": "imdb"}`.
     """
 
     sample_id: str
@@ -235,9 +238,9 @@ class CapturedSample:
 
 
 def plain_json(value: Any) -> Any:
-    """Return the value built of what JSON holds; anything else becomes its text.
+    """Return the value as plain JSON types; anything else becomes its text.
 
-    Infinity and NaN are no JSON numbers, so they become the texts `Infinity` and `NaN`.
+    Infinity and NaN are not JSON numbers, so they become the texts `Infinity` and `NaN`.
     """
     if isinstance(value, np.generic):
         value = value.item()

@@ -1,4 +1,4 @@
-"""Turn the samples of an atlas into one xarray dataset with named dimensions and coordinates."""
+"""Convert the samples of an atlas to one xarray dataset with named dimensions and coordinates."""
 
 import json
 from typing import Any
@@ -34,9 +34,9 @@ _BOX_UNITS = {
 
 
 def to_dataset(attributes: AtlasAttributes, samples: list[Sample]) -> xarray.Dataset:
-    """Return a dataset of these samples; `maps` is read from the store when it is used.
+    """Return a dataset of these samples; `maps` is read from the store on access.
 
-    netCDF has no float16: what is kept so says by its encoding to be written as float32.
+    netCDF has no float16, so float16 variables are encoded as float32 when they are written.
     """
     mapped = [sample for sample in samples if sample.has_maps]
     variables = _per_sample(attributes, samples)
@@ -76,8 +76,8 @@ def _per_sample(attributes: AtlasAttributes, samples: list[Sample]) -> dict[str,
     }
     if attributes.has_null_key:
         for name, spec in NULL_KEY_ARRAYS.items():
-            shares = np.stack([getattr(sample, name) for sample in samples])
-            variables[name] = (spec.dimensions, shares)
+            weights = np.stack([getattr(sample, name) for sample in samples])
+            variables[name] = (spec.dimensions, weights)
     if layout.input_name == "text":
         variables["text"] = ("sample", _texts([sample.text for sample in samples]))
     elif layout.input_name == "image":
@@ -125,7 +125,7 @@ def _coordinates(
 
 
 def _attributes(attributes: AtlasAttributes) -> dict[str, Any]:
-    """Return what holds for all samples, as texts and numbers, which netCDF can hold too."""
+    """Return the attributes of the dataset as texts and numbers, which netCDF supports."""
     return {
         "schema_version": SCHEMA_VERSION,
         "task": attributes.task,
@@ -138,7 +138,7 @@ def _attributes(attributes: AtlasAttributes) -> dict[str, Any]:
 
 
 class _Maps(BackendArray):
-    """The maps of some samples as one array [N, L, H, K, K] that reads what is indexed."""
+    """The maps of some samples as one array [N, L, H, K, K] that is read when indexed."""
 
     def __init__(self, samples: list[Sample], longest: int) -> None:
         self._samples = samples
@@ -167,7 +167,7 @@ class _Maps(BackendArray):
 
 
 def _pad(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Stack arrays that differ in size, filled up with NaN; whole numbers become float64."""
+    """Stack arrays that differ in size, padded with NaN; integers become float64."""
     shape = np.max([array.shape for array in arrays], axis=0)
     ragged = any(array.shape != tuple(shape) for array in arrays)
     dtype = np.result_type(arrays[0], np.float16) if ragged else arrays[0].dtype

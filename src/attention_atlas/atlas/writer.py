@@ -22,17 +22,17 @@ from attention_atlas.atlas.schema import (
     CapturedSample,
     array_specs,
 )
-from attention_atlas.atlas.storage.append import StoredRank, check_same, read_rank
-from attention_atlas.atlas.storage.background_writer import Background
+from attention_atlas.atlas.storage.append import StoredGroup, check_same, read_group
+from attention_atlas.atlas.storage.background_writer import BackgroundWriter
 from attention_atlas.atlas.storage.codecs import DIGESTS, group_json
 from attention_atlas.atlas.storage.files import open_files
-from attention_atlas.atlas.storage.group_writer import RankWriting
+from attention_atlas.atlas.storage.group_writer import GroupWriter
 from attention_atlas.atlas.storage.locations import Location
-from attention_atlas.atlas.storage.row_buffer import Flush
+from attention_atlas.atlas.storage.row_buffer import RowBuffer
 from attention_atlas.errors import InputError
 
 ROWS_PER_FLUSH = 128
-TOKEN_STEP = 128  # the token axes grow by this much where the largest length is not told
+TOKEN_STEP = 128  # the token axes grow by this much if the maximum length is not known
 LIBRARIES = ("attention-atlas", "torch", "lightning", "transformers", "numpy", "zarr")
 
 
@@ -56,23 +56,23 @@ class AtlasWriter:
     as a context manager it closes the atlas unless an exception passes through.
 
     Args:
-        location: Where the atlas lies: a path, by custom `<run>/atlas.zarr`, or a URL of fsspec.
-        attributes: What holds for every sample.
-        rank: Of this process.
-        max_tokens: Largest K to expect. Token axes are cut into pieces of this size; a longer
-            sample is still kept, in more pieces.
-        num_samples: Samples to expect of this writer; more or fewer are kept as well, at the cost
-            of rewriting the metadata of all arrays.
+        location: Location of the atlas: a path, usually `<run>/atlas.zarr`, or a URL of fsspec.
+        attributes: Attributes of every sample.
+        rank: Rank of this process.
+        max_tokens: Largest expected K. Chunks have this size along token axes; a longer sample is
+            stored in more chunks.
+        num_samples: Expected number of samples of this writer; any other number is stored as
+            well, at the cost of rewriting the metadata of all arrays.
         maps_dtype: `float16` or `float32`, for the full maps alone: readout rows and statistics
             are always float32.
-        rows_per_flush: Samples that are committed together.
-        digests: Whether a SHA-256 of each array is kept, by which damage is found later.
-        append: Whether to go on behind the samples that the group holds, if there is one. What
-            says how the atlas is to be read must be the same; the sizes of chunks stay as they
-            are, and config and checkpoint digest become those of this writer.
+        rows_per_flush: Number of samples that are committed together.
+        digests: Whether a SHA-256 of each array is stored, by which damage is found later.
+        append: Whether to append to the samples of an existing group. The attributes that define
+            how the atlas is read must be the same; the chunk sizes stay, and config and checkpoint
+            digest become those of this writer.
 
     Raises:
-        InputError: If the atlas already holds this rank, cannot be gone on with, or cannot be
+        InputError: If the atlas already holds this rank, cannot be appended to, or cannot be
             written.
     """
 
@@ -90,7 +90,7 @@ class AtlasWriter:
         append: bool = False,
     ) -> None:
         if maps_dtype not in MAP_DTYPES:
-            raise InputError(f"Maps cannot be kept as {maps_dtype!r}: use float16 or float32.")
+            raise InputError(f"Maps cannot be stored as {maps_dtype!r}: use float16 or float32.")
         self.location = location
         self.attributes = attributes
         self.rank = rank
@@ -100,17 +100,17 @@ class AtlasWriter:
         self._num_samples = num_samples
         self._sizes: dict[str, int] = {}
         self._steps: dict[str, int] = {}
-        self._flush: Flush | None = None
+        self._flush: RowBuffer | None = None
         self._next_row = 0  # of the next flush
-        self._last_row = 0  # just behind the last row that was given to be committed
+        self._last_row = 0  # index after the last row that was submitted
         self._is_closed = False
         self._files = open_files(location)
-        self._group = RankWriting(self._files, f"rank-{rank}", digests)
+        self._group = GroupWriter(self._files, f"rank-{rank}", digests)
         stored = self._find_group(append)
-        self._background = Background()
-        with self._telling():
+        self._background = BackgroundWriter()
+        with self._user_errors():
             if stored is not None:
-                self._go_on_with(stored)
+                self._append_to(stored)
             if rank == 0:
                 self._write_root()
             self._group.write_attributes(self._state(finished=False))
@@ -120,12 +120,12 @@ class AtlasWriter:
         """Samples of this group that are committed; they stay, whatever happens."""
         return self._group.committed
 
-    def _find_group(self, append: bool) -> StoredRank | None:
-        """Return what the group holds; None if there is none or nothing in it."""
+    def _find_group(self, append: bool) -> StoredGroup | None:
+        """Return the stored group; None if it does not exist or is empty."""
         files, name = self._files, self._group.name
         if append:
             check_same(self.location, files, self.attributes)
-            return read_rank(self.location, files, name, self.attributes, self.maps_dtype)
+            return read_group(self.location, files, name, self.attributes, self.maps_dtype)
         if files.read([f"{name}/{METADATA}"]) != [None]:
             raise InputError(
                 f"{self.location} already holds {name}: write to a new folder, or remove this one."
@@ -137,14 +137,14 @@ class AtlasWriter:
         attributes["versions"] = attributes["versions"] or library_versions()
         self._files.write(METADATA, group_json(attributes))
 
-    def _go_on_with(self, stored: StoredRank) -> None:
-        """Take over what the group holds, and remove what was never committed."""
+    def _append_to(self, stored: StoredGroup) -> None:
+        """Continue a stored group, without the rows that were never committed."""
         self.rows_per_flush = stored.rows_per_flush
         self._sizes, self._steps = dict(stored.sizes), dict(stored.steps)
         self._last_row = stored.last_row
         self._next_row = _round_up(stored.last_row, stored.rows_per_flush)
         self._group.committed = stored.committed
-        self._group.take_over(stored.specs, stored.arrays)
+        self._group.reuse(stored.specs, stored.arrays)
         self._group.clean_up(self._next_row)
         if self._group.digests() is not None and stored.digests:
             self._group.check_digests(stored.digests, self.location)
@@ -163,9 +163,9 @@ class AtlasWriter:
         return state if digests is None else state | {DIGESTS: digests}
 
     def add(self, samples: Iterable[CapturedSample]) -> None:
-        """Take samples one by one; whenever `rows_per_flush` have gathered they are committed.
+        """Add samples; every `rows_per_flush` samples are committed.
 
-        It returns when all that can be written of them is written.
+        It returns when all complete flushes are written.
 
         Raises:
             ValueError: If a sample does not fit the first one or the attributes.
@@ -173,20 +173,21 @@ class AtlasWriter:
         """
         for sample in samples:
             self.add_batch(CapturedBatch.of(sample))
-        with self._telling():
+        with self._user_errors():
             self._background.wait()
 
     def add_batch(self, batch: CapturedBatch) -> None:
-        """Take a batch of samples, to be written in the background; errors as of `add`.
+        """Add a batch of samples, which is written in the background; errors as in `add`.
 
-        Its maps must not be changed any more. An error may show in a later call, or in `close`.
+        Its maps must not be changed afterwards. An error may be raised by a later call, or by
+        `close`.
         """
         if self._is_closed:
             raise ValueError(f"The writer of {self.location} is closed.")
         batch.check(self.attributes, self._sizes or batch.sizes(self.attributes))
         if not len(batch):
             return
-        with self._telling():
+        with self._user_errors():
             if not self._sizes:
                 self._create_arrays(batch)
             columns = {name: batch.column(name) for name in self._specs if name != "maps"}
@@ -194,25 +195,25 @@ class AtlasWriter:
             while first < len(batch):
                 flush = self._open_flush()
                 last = min(len(batch), first + flush.num_free)
-                self._take(flush, batch, columns, slice(first, last))
+                self._buffer(flush, batch, columns, slice(first, last))
                 first = last
 
     def flush(self, wait: bool = True) -> None:
-        """Commit all that was added, though the flush is not full.
+        """Commit all added samples, even if the flush is not full.
 
         Args:
-            wait: Whether to return when it is written, and not before.
+            wait: Whether to return only when they are written.
 
         Raises:
             InputError: If the atlas cannot be written.
         """
-        with self._telling():
-            self._hand_over()
+        with self._user_errors():
+            self._submit()
             if wait:
                 self._background.wait()
 
     def close(self) -> None:
-        """Commit what is left and mark the group as finished.
+        """Commit the remaining samples and mark the group as finished.
 
         Raises:
             InputError: If the atlas cannot be written.
@@ -221,7 +222,7 @@ class AtlasWriter:
             return
         try:
             self.flush()
-            with self._telling():
+            with self._user_errors():
                 if self._sizes:
                     self._sizes["sample"] = self._last_row
                     self._group.resize({"sample": self._last_row})
@@ -230,7 +231,7 @@ class AtlasWriter:
             self.stop()
 
     def stop(self) -> None:
-        """End without a mark that the group is finished; full flushes are still committed."""
+        """Stop without marking the group as finished; full flushes are still committed."""
         self._is_closed = True
         self._background.stop()
 
@@ -249,8 +250,8 @@ class AtlasWriter:
             self.stop()
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Say in one sentence why nothing can be written, and in a second what is safe."""
+    def _user_errors(self) -> Iterator[None]:
+        """Raise errors of writing as an `InputError` that says which samples are safe."""
         try:
             yield
         except (OSError, InputError) as error:
@@ -280,33 +281,33 @@ class AtlasWriter:
             partial(self._group.create, self._specs, dict(self._sizes), dict(self._steps))
         )
 
-    def _open_flush(self) -> Flush:
+    def _open_flush(self) -> RowBuffer:
         if self._flush is None:
-            self._flush = Flush(self._specs, self._sizes, self._steps, self._next_row)
+            self._flush = RowBuffer(self._specs, self._sizes, self._steps, self._next_row)
         return self._flush
 
-    def _take(
-        self, flush: Flush, batch: CapturedBatch, columns: Mapping[str, Any], rows: slice
+    def _buffer(
+        self, flush: RowBuffer, batch: CapturedBatch, columns: Mapping[str, Any], rows: slice
     ) -> None:
-        """Take some samples of a batch for which a flush has room."""
+        """Copy some samples of a batch into the buffer, which has enough free rows."""
         first_row = flush.first_row + flush.num_rows
         self._make_room(batch, columns, rows, first_row)
         flush.add(batch, columns, rows)
         maps = {
-            first_row + index - rows.start: of_sample
-            for index, of_sample in batch.maps.items()
-            if rows.start <= index < rows.stop and of_sample.size
+            first_row + index - rows.start: array
+            for index, array in batch.maps.items()
+            if rows.start <= index < rows.stop and array.size
         }
         if maps:
-            # Written at once, so that maps never pile up in memory: without the commit mark, which
-            # comes later, no reader looks at them.
-            num_bytes = sum(of_sample.nbytes for of_sample in maps.values())
+            # Written at once, so that maps do not accumulate in memory: readers ignore them until
+            # the commit mark is written.
+            num_bytes = sum(array.nbytes for array in maps.values())
             self._background.put(partial(self._group.write_maps, maps), num_bytes)
         if not flush.num_free:
-            self._hand_over()
+            self._submit()
 
-    def _hand_over(self) -> None:
-        """Have the flush committed."""
+    def _submit(self) -> None:
+        """Submit the buffered rows to be committed."""
         flush = self._flush
         if flush is None:
             return
@@ -326,7 +327,7 @@ class AtlasWriter:
         grown = {}
         for name, size in needed.items():
             if size > self._sizes[name]:
-                # Rows are doubled, because each growth rewrites the metadata of every array.
+                # Rows are doubled, because each resize rewrites the metadata of every array.
                 wanted = max(2 * size, self._num_samples or 0) if name == "sample" else size
                 grown[name] = _round_up(wanted, self._steps[name])
         if grown:

@@ -143,8 +143,9 @@ def must_have_maps(atlas: "Atlas", sample: "Sample", run: str) -> None:
             f"No sample of {run} keeps full maps, which this needs: record them with capture=full."
         )
     raise InputError(
-        f"Sample {sample.sample_id!r} keeps its readout row only, no full maps. Samples that keep "
-        f"them: {', '.join(mapped[:FEW])} (`atlas info {run} --mapped` lists all {len(mapped)})."
+        f"Sample {sample.sample_id!r} has only its readout row stored, no full maps. Samples "
+        f"with full maps: {', '.join(mapped[:FEW])} "
+        f"(`atlas info {run} --mapped` lists all {len(mapped)})."
     )
 
 

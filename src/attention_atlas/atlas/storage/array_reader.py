@@ -1,7 +1,7 @@
-"""Read an array of an atlas by whole chunks, and notice those that are missing or damaged.
+"""Read an array of an atlas by whole chunks, and detect missing or damaged ones.
 
-Zarr itself reads a chunk that is not there as fill values, silently, and takes each through its
-event loop. The codecs here are those that the format names: `bytes` (little endian) or `vlen-utf8`,
+Zarr itself silently reads a missing chunk as fill values, and reads each through its event loop.
+The codecs are those of the format: `bytes` (little endian) or `vlen-utf8`,
 then `zstd`.
 """
 
@@ -20,16 +20,16 @@ from numcodecs.zstd import Zstd
 from attention_atlas.atlas.schema import METADATA
 from attention_atlas.atlas.storage.files import Files
 
-Numbers = tuple[int, ...]  # of a chunk, one along each axis
+Numbers = tuple[int, ...]  # index of a chunk along each axis
 Region = Sequence[tuple[int, int]]  # start and stop along each axis
 
 _ZSTD = Zstd()
 _STRINGS = VLenUTF8()
 _NUMBERS = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
 
-# An atlas may come from someone else, and a few bytes of it may ask for a lot of memory.
-MOST_BYTES = 2**31  # of a decoded chunk, and of an array that is read whole
-MOST_CHUNKS = 2**22  # that are read together
+# An atlas is untrusted data: a few bytes of it may ask for a lot of memory.
+MAX_BYTES = 2**31  # of a decoded chunk, and of an array that is read completely
+MAX_CHUNKS = 2**22  # that are read together
 
 
 class DamagedChunkError(Exception):
@@ -39,27 +39,28 @@ class DamagedChunkError(Exception):
 class StoredArray:
     """One array of a rank's group.
 
-    The decoded chunks of one flush are kept, so that reading its rows in order decodes each once.
+    The decoded chunks of one flush are cached, so that reading its rows in order decodes each
+    once.
 
     Args:
-        files: Below the root of the atlas.
-        key: Of the array's folder, such as `rank-0/readout`.
-        metadata: What the folder's `zarr.json` holds.
-        keep: Whether decoded chunks are kept.
+        files: Files below the root of the atlas.
+        key: Key of the array's folder, such as `rank-0/readout`.
+        metadata: Content of its `zarr.json`.
+        cache: Whether decoded chunks are cached.
 
     Raises:
-        ValueError: If the metadata are none of an array of this format.
+        ValueError: If the metadata does not describe an array of this format.
     """
 
-    def __init__(self, files: Files, key: str, metadata: bytes, keep: bool = True) -> None:
+    def __init__(self, files: Files, key: str, metadata: bytes, cache: bool = True) -> None:
         content = json.loads(metadata)
         self.key = key
         self._files = files
-        self._keep = keep
-        self._kept: tuple[int, dict[Numbers, npt.NDArray[Any]]] = (-1, {})
+        self._use_cache = cache
+        self._cached: tuple[int, dict[Numbers, npt.NDArray[Any]]] = (-1, {})
         try:
-            self.shape = _sizes(content["shape"], least=0)
-            self.chunks = _sizes(content["chunk_grid"]["configuration"]["chunk_shape"], least=1)
+            self.shape = _sizes(content["shape"], minimum=0)
+            self.chunks = _sizes(content["chunk_grid"]["configuration"]["chunk_shape"], minimum=1)
             self.dimensions = tuple(map(str, content["dimension_names"]))
             self.is_text = content["data_type"] == "string"
             if not self.is_text and not _NUMBERS.fullmatch(content["data_type"]):
@@ -69,7 +70,7 @@ class StoredArray:
             encoding = content["chunk_key_encoding"]
             options = encoding.get("configuration", {})
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"its {METADATA} is none of an array") from error
+            raise ValueError(f"its {METADATA} is not one of an array") from error
         if codecs != ["vlen-utf8" if self.is_text else "bytes", "zstd"]:
             raise ValueError(f"it has the codecs {codecs}")
         if encoding["name"] != "default":
@@ -78,7 +79,7 @@ class StoredArray:
         if self._separator not in (".", "/"):  # which could lead out of the folder
             raise ValueError(f"it names its chunks with {self._separator!r}")
         if not len(self.shape) == len(self.chunks) == len(self.dimensions):
-            raise ValueError(f"its {METADATA} is none of an array")
+            raise ValueError(f"its {METADATA} is not one of an array")
         self._chunk_bytes = math.prod(self.chunks) * self.dtype.itemsize
 
     def chunk_key(self, numbers: Numbers) -> str:
@@ -86,21 +87,21 @@ class StoredArray:
         return self._separator.join(("c", *map(str, numbers)))
 
     def chunks_of(self, region: Region) -> list[Numbers]:
-        """Return the numbers of all chunks that hold part of a region.
+        """Return the indices of all chunks that overlap a region.
 
         Raises:
-            DamagedChunkError: If they are more than any atlas has there.
+            DamagedChunkError: If there are more than an atlas may have.
         """
         ranges = [
             range(start // size, -(-stop // size))
             for (start, stop), size in zip(region, self.chunks, strict=True)
         ]
-        if math.prod(map(len, ranges)) > MOST_CHUNKS:
-            raise DamagedChunkError(f"claims more than {MOST_CHUNKS} chunks")
+        if math.prod(map(len, ranges)) > MAX_CHUNKS:
+            raise DamagedChunkError(f"claims more than {MAX_CHUNKS} chunks")
         return list(itertools.product(*ranges))
 
     def read(self, region: Region) -> npt.NDArray[Any]:
-        """Return a region; it may be a view of decoded chunks that are kept, or read-only.
+        """Return a region; it may be a view of cached chunks, or read-only.
 
         Raises:
             DamagedChunkError: If a chunk that holds part of it is missing or cannot be decoded.
@@ -127,15 +128,15 @@ class StoredArray:
         return tuple(into), tuple(part)
 
     def _decoded(self, needed: list[Numbers]) -> list[npt.NDArray[Any]]:
-        if not self._keep or not needed:
+        if not self._use_cache or not needed:
             return self._decode(needed)
-        flush, kept = self._kept
+        flush, cached = self._cached
         if flush != needed[0][0]:
-            flush, kept = needed[0][0], {}
-        new = [numbers for numbers in needed if numbers not in kept]
-        kept.update(zip(new, self._decode(new), strict=True))
-        self._kept = flush, kept  # replaced as one, for two threads that read
-        return [kept[numbers] for numbers in needed]
+            flush, cached = needed[0][0], {}
+        new = [numbers for numbers in needed if numbers not in cached]
+        cached.update(zip(new, self._decode(new), strict=True))
+        self._cached = flush, cached  # one assignment, for threads that read at the same time
+        return [cached[numbers] for numbers in needed]
 
     def _decode(self, needed: list[Numbers]) -> list[npt.NDArray[Any]]:
         keys = [self.chunk_key(numbers) for numbers in needed]
@@ -143,11 +144,11 @@ class StoredArray:
         return [self.decode(key, content) for key, content in zip(keys, contents, strict=True)]
 
     def decode(self, key: str, content: bytes | None) -> npt.NDArray[Any]:
-        """Return the values of a chunk from its stored bytes; None is a chunk that is missing."""
+        """Return the values of a chunk from its stored bytes; None is a missing chunk."""
         if content is None:
             raise DamagedChunkError(f"is missing (chunk {self.key}/{key})")
         size = decoded_size(content)
-        if size is None or size > MOST_BYTES or not (self.is_text or size == self._chunk_bytes):
+        if size is None or size > MAX_BYTES or not (self.is_text or size == self._chunk_bytes):
             raise DamagedChunkError(
                 f"cannot be decoded (chunk {self.key}/{key} claims {size or 'unknown'} bytes)"
             )
@@ -160,16 +161,16 @@ class StoredArray:
             else:
                 raise ValueError("another number of texts")
             shaped: npt.NDArray[Any] = values.reshape(self.chunks)
-        # A wrong size in the head of a damaged chunk may ask for more memory than there is.
+        # A wrong size in the header of a damaged chunk may ask for more memory than there is.
         except (RuntimeError, ValueError, MemoryError) as error:
             raise DamagedChunkError(f"cannot be decoded (chunk {self.key}/{key})") from error
         return shaped
 
 
 def decoded_size(content: bytes) -> int | None:
-    """Return the bytes that a chunk decodes to, as its head says; None where it does not say.
+    """Return the decoded size of a chunk in bytes from its header; None if it has no size.
 
-    By the frame header of Zstandard, RFC 8878, section 3.1.1.1.
+    The frame header of Zstandard is defined in RFC 8878, section 3.1.1.1.
     """
     if len(content) < 6 or content[:4] != b"\x28\xb5\x2f\xfd":
         return None
@@ -183,8 +184,8 @@ def decoded_size(content: bytes) -> int | None:
     return int.from_bytes(field, "little") + (256 if kind == 1 else 0)
 
 
-def _sizes(values: Any, least: int) -> Numbers:
+def _sizes(values: Any, minimum: int) -> Numbers:
     """Return the sizes along the axes of an array."""
-    if not all(type(value) is int and value >= least for value in values):
+    if not all(type(value) is int and value >= minimum for value in values):
         raise ValueError(f"it has the sizes {values}")
     return tuple(values)

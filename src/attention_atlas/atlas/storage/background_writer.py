@@ -1,17 +1,17 @@
-"""Work that one thread does in the background, in the order in which it was given."""
+"""Run jobs in order in one background thread."""
 
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-MOST_BYTES = 64 * 2**20  # of what waits, unless one job alone holds more
+MAX_BYTES = 64 * 2**20  # of the waiting jobs, unless a single job holds more
 
 
-class Background:
+class BackgroundWriter:
     """Runs jobs one after the other in a thread of its own.
 
-    After a job that failed none is run, and its error is raised by every call from then on. Jobs
-    that wait are still run when the program ends.
+    After a job fails, no further job runs, and every later call raises its error. Waiting jobs
+    still run when the program exits.
     """
 
     def __init__(self) -> None:
@@ -21,9 +21,9 @@ class Background:
         self._error: Exception | None = None
 
     def put(self, job: Callable[[], None], num_bytes: int = 0) -> None:
-        """Give a job; waits for earlier ones while more than `MOST_BYTES` of memory wait."""
+        """Submit a job; wait for earlier ones while more than `MAX_BYTES` of memory wait."""
         while self._waiting and (
-            self._waiting[0][0].done() or self._num_bytes + num_bytes > MOST_BYTES
+            self._waiting[0][0].done() or self._num_bytes + num_bytes > MAX_BYTES
         ):
             self._wait_for_first()
         self._raise()
@@ -44,7 +44,7 @@ class Background:
         if self._error is None:
             try:
                 job()
-            except Exception as error:  # raised in the thread that gave the job
+            except Exception as error:  # raised in the thread that submits jobs
                 self._error = error
 
     def _wait_for_first(self) -> None:

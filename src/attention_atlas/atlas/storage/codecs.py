@@ -1,4 +1,10 @@
-"""Chunks, digests and metadata of an atlas as they are stored."""
+"""Chunks, digests and metadata of an atlas as they are stored.
+
+Chunks are encoded here and not by zarr, whose event loop and threads cost about a millisecond a
+chunk. The bytes are the same: codecs `bytes` (little endian) or `vlen-utf8`, then `zstd` with a
+checksum. The digest of an array is the SHA-256 of one line per stored chunk, sorted by key: the
+key, a space, the SHA-256 of the stored bytes in hexadecimal, a line feed.
+"""
 
 import hashlib
 import itertools
@@ -15,13 +21,13 @@ from attention_atlas.atlas.schema import ArraySpec, plain_json
 
 _STRINGS = VLenUTF8()
 
-# Weights hardly get smaller at a higher level, and take three times as long.
+# A higher level takes three times as long and hardly makes weights smaller.
 LEVEL, TEXT_LEVEL = -1, 1
 _ZSTD, _TEXT_ZSTD = (Zstd(level=level, checksum=True) for level in (LEVEL, TEXT_LEVEL))
 
 
 def codecs(dtype: str) -> list[dict[str, Any]]:
-    """Return the codecs of chunks of this type, or of texts where it is `str`."""
+    """Return the codecs of chunks of this dtype, or of texts if it is `str`."""
     if dtype == "str":
         return [{"name": "vlen-utf8", "configuration": {}}, _compression(TEXT_LEVEL)]
     order: dict[str, Any] = {"name": "bytes"}
@@ -71,7 +77,7 @@ def array_digest(chunks: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-SEPARATOR = "."  # one folder for all chunks of an array: making folders is what costs most
+SEPARATOR = "."  # all chunks of an array in one folder, because creating folders is slow
 
 
 def group_json(attributes: Mapping[str, Any]) -> bytes:

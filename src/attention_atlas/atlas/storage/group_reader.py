@@ -1,4 +1,4 @@
-"""The group of one rank: which rows of it are committed, and what each array holds for a row."""
+"""Read the group of one rank: its committed rows, and the arrays of a row."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from attention_atlas.atlas.schema import METADATA, NOT_COMMITTED, RAGGED_DIMENSIONS
 from attention_atlas.atlas.storage.array_reader import (
-    MOST_BYTES,
+    MAX_BYTES,
     DamagedChunkError,
     Region,
     StoredArray,
@@ -17,22 +17,22 @@ from attention_atlas.atlas.storage.files import Files
 from attention_atlas.atlas.storage.locations import Location
 from attention_atlas.errors import InputError
 
-# The arrays that are read on opening, `length` first: it is written last, so that what it shows as
-# committed is there in all others, also while a writer is at work.
+# The arrays that are read on opening, `length` first: it is written last, so that a row that it
+# shows as committed exists in all others, also while a writer is at work.
 _INDEX_FILL = {"length": NOT_COMMITTED, "epoch": -1, "sample_id": ""}
 
 
-class Rank:
-    """The rows of one rank.
+class GroupReader:
+    """Group of one rank, opened for reading.
 
     Attributes:
-        location: Of the atlas.
-        name: Of the group, such as `rank-0`.
-        attributes: Of the group.
-        lengths: [n] number of tokens of each row; -1 where none is committed.
+        location: Location of the atlas.
+        name: Name of the group, such as `rank-0`.
+        attributes: Attributes of the group.
+        lengths: [n] number of tokens of each row; -1 if it is not committed.
         epochs: [n] epoch of each row.
         sample_ids: [n] name of the sample of each row.
-        committed_rows: Numbers of the committed rows, in increasing order.
+        committed_rows: Indices of the committed rows, in increasing order.
 
     Raises:
         InputError: If the index of rows is damaged.
@@ -42,17 +42,17 @@ class Rank:
         self.location = location
         self.name = name
         self._files = files
-        # Read before the index: a group that says that it is finished has its whole index.
+        # Read before the index: a finished group has its complete index.
         self.attributes = self._read_attributes()
         while (error := self._read_rows()) is not None:
-            # A writer that goes on with a finished group rewrites its attributes before it commits,
-            # so what does not fit together is damage only if they are still the same.
+            # A writer that appends to a finished group rewrites its attributes before it commits,
+            # so a mismatch is damage only if they are unchanged.
             before, self.attributes = self.attributes, self._read_attributes()
             if before == self.attributes:
                 raise error
 
     def _read_rows(self) -> InputError | None:
-        """Read the index of rows; return what is wrong with it."""
+        """Read the index of rows; return the error if it is damaged."""
         self._arrays: dict[str, StoredArray | None] = {}
         self.finished = bool(self.attributes.get("finished", False))
         self.lengths = self._read_index("length", None)
@@ -68,8 +68,8 @@ class Rank:
             [f"{self.name}/{METADATA}", f"{self.name}/length/{METADATA}"]
         )
         if content is None and index is None:
-            return {}  # a writer has just made the folder, or was killed when it had
-        if content is None:  # a writer may have written both between the two looks
+            return {}  # a writer has just created the folder, or was killed then
+        if content is None:  # a writer may have written both between the two reads
             (content,) = self._files.read([f"{self.name}/{METADATA}"])
         try:
             attributes: dict[str, Any] = json.loads(content or b"").get("attributes", {})
@@ -80,7 +80,7 @@ class Rank:
         return attributes
 
     def array(self, name: str) -> StoredArray | None:
-        """Return an array of the group; None if there is none of this name."""
+        """Return an array of the group; None if it does not exist."""
         if name not in self._arrays:
             key = f"{self.name}/{name}"
             (metadata,) = self._files.read([f"{key}/{METADATA}"])
@@ -88,7 +88,7 @@ class Rank:
                 found = (
                     None
                     if metadata is None
-                    else StoredArray(self._files, key, metadata, keep=name != "maps")
+                    else StoredArray(self._files, key, metadata, cache=name != "maps")
                 )
             except (ValueError, KeyError, AttributeError) as error:
                 raise InputError(
@@ -98,7 +98,7 @@ class Rank:
         return self._arrays[name]
 
     def _read_index(self, name: str, num_rows: int | None) -> npt.NDArray[Any]:
-        """Return an array of the index; a chunk that is missing holds fill values."""
+        """Return an array of the index; a missing chunk holds fill values."""
         array = self.array(name)
         if array is None:
             if num_rows:
@@ -111,7 +111,7 @@ class Rank:
             needed = array.chunks_of([(0, num_rows)])
         except DamagedChunkError as error:
             raise self._damaged_index(name, str(error)) from error
-        if len(needed) * array.chunks[0] * array.dtype.itemsize > MOST_BYTES:
+        if len(needed) * array.chunks[0] * array.dtype.itemsize > MAX_BYTES:
             raise self._damaged_index(name, f"claims {len(needed)} chunks of {array.chunks[0]}")
         keys = [array.chunk_key(numbers) for numbers in needed]
         values = np.full(len(needed) * array.chunks[0], _INDEX_FILL[name], array.dtype)
@@ -127,11 +127,11 @@ class Rank:
         return values[:num_rows]
 
     def _read_in_order(self, keys: list[str]) -> list[bytes | None]:
-        """Read chunks that are written one after the other, so that none is missed in between.
+        """Read chunks that a writer may be writing one after the other.
 
-        A writer may commit two flushes after the chunk of the first was looked for and before that
-        of the second is. So what is missing before a chunk that is there is looked for again: by
-        then it was written, or it is lost.
+        A writer may commit two flushes after the chunk of the first was read and before that of
+        the second is. So a chunk that is missing before an existing one is read again: by then it
+        was written, or it is lost.
         """
         contents = self._files.read(keys)
         there = [number for number, content in enumerate(contents) if content is not None]
@@ -151,11 +151,11 @@ class Rank:
     def _check_index(
         self, committed: npt.NDArray[np.bool_], names: npt.NDArray[Any]
     ) -> InputError | None:
-        """Find chunks that are missing from the index; they read as fill values."""
+        """Return the error of a missing chunk of the index, which reads as fill values."""
         last = self.committed_rows[-1] + 1 if self.committed_rows else 0
         has_name = np.asarray(names[:last] != "", dtype=bool)
         has_mark, has_epoch = committed[:last], self.epochs[:last] >= 0
-        # Flushes come one after the other, so only the last may stand without its mark.
+        # Flushes are committed in order, so only the last may lack its commit mark.
         bad = np.flatnonzero(np.where(has_mark, ~(has_name & has_epoch), has_name))
         if len(bad):
             row = int(bad[0])
@@ -174,9 +174,9 @@ class Rank:
         return None
 
     def read(self, name: str, row: int) -> Any:
-        """Return what an array holds for a row, trimmed to the sizes of the sample.
+        """Return the values of a row, trimmed to the sizes of the sample.
 
-        It may be a view of what the next row is read from, so it must not be changed.
+        They may be a view of a cached chunk, so they must not be changed.
 
         Raises:
             InputError: If the chunk that holds it is missing or damaged; it names the sample.
@@ -191,7 +191,7 @@ class Rank:
         return values[0]
 
     def region(self, array: StoredArray, row: int) -> Region:
-        """Return where an array holds a row."""
+        """Return the region of an array that holds a row."""
         sizes = zip(array.dimensions[1:], array.shape[1:], strict=True)
         return [(row, row + 1), *((0, self._size(name, size, row)) for name, size in sizes)]
 

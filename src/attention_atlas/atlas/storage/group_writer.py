@@ -1,4 +1,4 @@
-"""The group of one rank while it is written: its arrays, their chunks and their digests."""
+"""Write the group of one rank: its arrays, their chunks and their digests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,49 +20,49 @@ from attention_atlas.atlas.storage.codecs import (
 )
 from attention_atlas.atlas.storage.files import Files
 from attention_atlas.atlas.storage.locations import DRAFT
-from attention_atlas.atlas.storage.row_buffer import Flush
+from attention_atlas.atlas.storage.row_buffer import RowBuffer
 from attention_atlas.errors import InputError
 
-LARGEST_MAP_CHUNK = 4 * 2**20  # bytes; the maps of a larger sample are cut into layers
+MAX_MAP_CHUNK_BYTES = 4 * 2**20  # the maps of a larger sample have one chunk per layer
 
 
 @dataclass
 class _Array:
-    """An array that is written."""
+    """An array and its current shape."""
 
     spec: ArraySpec
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
 
 
-class RankWriting:
+class GroupWriter:
     """Writes the files of one rank's group, all of them from one thread at a time.
 
     Attributes:
-        committed: Samples whose commit mark is written.
+        committed: Number of samples whose commit mark is written.
 
     Args:
         files: Files below the root of the atlas.
-        name: Of the group, such as `rank-0`.
-        keep_digests: Whether the digests of the chunks are gathered.
+        name: Name of the group, such as `rank-0`.
+        with_digests: Whether digests of the chunks are computed.
     """
 
-    def __init__(self, files: Files, name: str, keep_digests: bool) -> None:
+    def __init__(self, files: Files, name: str, with_digests: bool) -> None:
         self.name = name
         self.committed = 0
         self._files = files
         self._arrays: dict[str, _Array] = {}
-        self._digests: dict[str, dict[str, str]] | None = {} if keep_digests else None
+        self._digests: dict[str, dict[str, str]] | None = {} if with_digests else None
 
     def write_attributes(self, attributes: Mapping[str, Any]) -> None:
-        """Write the attributes of the group, in the place of those that are there."""
+        """Write the attributes of the group, or replace them."""
         self._files.write(f"{self.name}/{METADATA}", group_json(attributes))
 
     def create(
         self, specs: Mapping[str, ArraySpec], sizes: Mapping[str, int], steps: Mapping[str, int]
     ) -> None:
         """Write the metadata of all arrays."""
-        # The commit mark is created last as well: without it a group holds nothing.
+        # The commit mark is created last, too: without it a group is empty.
         names = [name for name in specs if name not in COMMIT_ARRAYS]
         for name in (*names, *COMMIT_ARRAYS):
             spec = specs[name]
@@ -70,40 +70,34 @@ class RankWriting:
             self._arrays[name] = _Array(spec, shape, _chunks_of(name, spec, steps))
             self._write_metadata(name)
 
-    def take_over(self, specs: Mapping[str, ArraySpec], arrays: Mapping[str, StoredArray]) -> None:
-        """Go on with the arrays that are there."""
+    def reuse(self, specs: Mapping[str, ArraySpec], arrays: Mapping[str, StoredArray]) -> None:
+        """Append to stored arrays."""
         for name, array in arrays.items():
             self._arrays[name] = _Array(specs[name], array.shape, array.chunks)
 
     def clean_up(self, first_row: int) -> None:
-        """Remove the chunks from a row on, of a flush that was never committed, and drafts.
-
-        Of the chunks that stay the digests are gathered, if any are.
-
-        Raises:
-            InputError: If the digests that the group kept are none of these chunks.
-        """
+        """Remove drafts and the uncommitted chunks from a row on; digest the chunks that stay."""
         for name, array in self._arrays.items():
             folder = f"{self.name}/{name}"
             for key in self._files.names(folder):
                 is_draft = key.endswith(DRAFT)
                 if not is_draft and not key.startswith(f"c{SEPARATOR}"):
-                    continue  # the metadata, or no file of the atlas
+                    continue  # the metadata, or a file of another program
                 number = key.removesuffix(DRAFT).split(SEPARATOR)[1]
                 if is_draft or int(number) * array.chunks[0] >= first_row:
                     self._files.remove(f"{folder}/{key}")
                 elif self._digests is not None:
                     (content,) = self._files.read([f"{folder}/{key}"])
-                    self._keep_digest(name, key, content or b"")
+                    self._add_digest(name, key, content or b"")
 
-    def check_digests(self, kept: Mapping[str, str], location: object) -> None:
-        """Check that the chunks that are there are those of the digests that were kept.
+    def check_digests(self, stored: Mapping[str, str], location: object) -> None:
+        """Check that the stored chunks match the stored digests.
 
         Raises:
-            InputError: They are not.
+            InputError: If they do not.
         """
         found = self.digests() or {}
-        for name, digest in kept.items():
+        for name, digest in stored.items():
             if found.get(name) != digest:
                 raise InputError(
                     f"The atlas {location} is damaged: {self.name}/{name} is not as it was "
@@ -111,7 +105,7 @@ class RankWriting:
                 )
 
     def resize(self, sizes: Mapping[str, int]) -> None:
-        """Give the arrays these sizes along these dimensions."""
+        """Resize the arrays along these dimensions."""
         for name, array in self._arrays.items():
             old = zip(array.spec.dimensions, array.shape, strict=True)
             shape = tuple(sizes.get(dimension, size) for dimension, size in old)
@@ -131,7 +125,7 @@ class RankWriting:
             padded[0, :, :, : of_row.shape[2], : of_row.shape[3]] = of_row
             self._write_block("maps", row, padded)
 
-    def commit(self, flush: Flush) -> None:
+    def commit(self, flush: RowBuffer) -> None:
         """Write the rows of a flush, the commit mark last."""
         flush.finish()
         names = [name for name in flush.blocks if name not in COMMIT_ARRAYS]
@@ -140,7 +134,7 @@ class RankWriting:
         self.committed += flush.num_rows
 
     def digests(self) -> dict[str, str] | None:
-        """Return the digest of every array, or None if they are not kept."""
+        """Return the digest of every array, or None if they are not computed."""
         if self._digests is None:
             return None
         return {name: array_digest(self._digests.get(name, {})) for name in self._arrays}
@@ -157,9 +151,9 @@ class RankWriting:
             key = SEPARATOR.join(("c", str(first + numbers[0]), *map(str, numbers[1:])))
             content = encode(chunk)
             self._files.write(f"{self.name}/{name}/{key}", content)
-            self._keep_digest(name, key, content)
+            self._add_digest(name, key, content)
 
-    def _keep_digest(self, name: str, key: str, content: bytes) -> None:
+    def _add_digest(self, name: str, key: str, content: bytes) -> None:
         if self._digests is not None:
             self._digests.setdefault(name, {})[key] = chunk_digest(content)
 
@@ -168,6 +162,6 @@ def _chunks_of(name: str, spec: ArraySpec, steps: Mapping[str, int]) -> tuple[in
     chunks = [steps.get(dimension, 1) for dimension in spec.dimensions]
     if name == "maps":
         chunks[0] = 1
-        if np.prod(chunks) * np.dtype(spec.dtype).itemsize > LARGEST_MAP_CHUNK:
+        if np.prod(chunks) * np.dtype(spec.dtype).itemsize > MAX_MAP_CHUNK_BYTES:
             chunks[1] = 1
     return tuple(chunks)

@@ -1,4 +1,4 @@
-"""The rows that are committed together, gathered as whole chunks of every array."""
+"""Buffer of the rows that are committed together, as whole chunks of every array."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,14 +10,14 @@ from attention_atlas.atlas.captured_batch import CapturedBatch
 from attention_atlas.atlas.schema import GROWING_DIMENSIONS, RAGGED_DIMENSIONS, ArraySpec
 
 
-class Flush:
+class RowBuffer:
     """One block of whole chunks for each array but `maps`.
 
     Args:
-        specs: Of all arrays.
-        sizes: Along the dimensions in which all samples are alike.
-        steps: Size of a chunk along the others, and rows of a flush as that along `sample`.
-        first_row: Of the flush.
+        specs: Specification of each array.
+        sizes: Size along the dimensions that are the same for all samples.
+        steps: Size of a chunk along the other dimensions; that of `sample` is the capacity.
+        first_row: Index of the first row.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Flush:
             self.blocks[name] = np.zeros(shape, object if spec.dtype == "str" else spec.dtype)
 
     def add(self, batch: CapturedBatch, columns: Mapping[str, Any], rows: slice) -> None:
-        """Copy some samples of a batch, as many as there is room for."""
+        """Copy some samples of a batch; there must be enough free rows."""
         first, last = self.num_rows, self.num_rows + rows.stop - rows.start
         for name, spec in self._specs.items():
             values = columns[name][rows]
@@ -69,7 +69,7 @@ class Flush:
             return
         sizes = (longest if index == axis else 1 for index in range(1, values.ndim))
         mask = (np.arange(longest) < valid[:, None]).reshape(len(valid), *sizes)
-        # The part behind the end stays 0.
+        # The padding stays 0.
         np.copyto(self.blocks[name][region], values, where=mask, casting="unsafe")
 
     def _widen(self, name: str, axis: int, size: int) -> None:
@@ -82,11 +82,11 @@ class Flush:
             self.blocks[name] = np.pad(block, widths)
 
     def finish(self) -> None:
-        """Put the fill values into the rows that are left."""
+        """Write fill values into the unused rows."""
         for name, block in self.blocks.items():
             block[self.num_rows :] = self._specs[name].fill_value
 
     @property
     def num_bytes(self) -> int:
-        """Memory that the blocks take, without the texts."""
+        """Bytes of the blocks in memory, without the texts."""
         return sum(block.nbytes for block in self.blocks.values())

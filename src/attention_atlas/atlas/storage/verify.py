@@ -1,4 +1,4 @@
-"""Look at every chunk of an atlas: whether it is there, can be decoded, and is as written."""
+"""Verify every chunk of an atlas: it exists, can be decoded, and matches its digest."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,21 +7,21 @@ from attention_atlas.atlas.schema import MAP_DTYPES, METADATA, AtlasAttributes, 
 from attention_atlas.atlas.storage.array_reader import DamagedChunkError, Numbers, StoredArray
 from attention_atlas.atlas.storage.codecs import DIGESTS, array_digest, chunk_digest
 from attention_atlas.atlas.storage.files import Files
-from attention_atlas.atlas.storage.group_reader import Rank
+from attention_atlas.atlas.storage.group_reader import GroupReader
 from attention_atlas.atlas.storage.locations import DRAFT, Location
 from attention_atlas.errors import InputError
 
 
 @dataclass
 class Verification:
-    """What was found; `str()` says it in words.
+    """Result of a verification; `str()` formats it.
 
     Attributes:
-        location: Of the atlas.
-        num_chunks: Chunks that were looked at.
-        damages: One sentence for each damaged chunk or array, which names a sample.
-        without_digests: Groups of ranks that keep no digests, so that chunks that were replaced
-            by others that can be decoded are not noticed there.
+        location: Location of the atlas.
+        num_chunks: Number of chunks read.
+        damages: One message for each damaged chunk or array, which names a sample.
+        without_digests: Groups of ranks without digests, where chunks that were replaced by
+            other valid chunks are not noticed.
     """
 
     location: Location
@@ -43,25 +43,24 @@ class Verification:
                 lines = [f"All {self.num_chunks} chunks of {self.location} are as written."]
         if self.without_digests:
             lines.append(
-                f"{', '.join(self.without_digests)} keeps no digests, so that only missing chunks "
+                f"{', '.join(self.without_digests)} has no digests, so that only missing chunks "
                 "and those that cannot be decoded are found."
             )
         return "\n".join(lines)
 
 
 def verify(
-    location: Location, files: Files, ranks: list[Rank], attributes: AtlasAttributes
+    location: Location, files: Files, ranks: list[GroupReader], attributes: AtlasAttributes
 ) -> Verification:
-    """Look at every chunk of all ranks.
+    """Verify every chunk of all ranks.
 
-    Arrays that are not known, as those of a later version, are not looked at, nor is what other
-    programs put into the folders.
+    Unknown arrays, such as those of a later version, and files of other programs are ignored.
     """
     found = Verification(location)
     names = sorted(array_specs(attributes, MAP_DTYPES[0]))
     for rank in ranks:
-        kept = rank.attributes.get(DIGESTS)
-        digests = kept if isinstance(kept, dict) else {}
+        stored = rank.attributes.get(DIGESTS)
+        digests = stored if isinstance(stored, dict) else {}
         if not digests:
             found.without_digests.append(rank.name)
         for name in names if rank.committed_rows else ():
@@ -70,9 +69,9 @@ def verify(
 
 
 def _verify_array(
-    found: Verification, files: Files, rank: Rank, name: str, digest: str | None
+    found: Verification, files: Files, rank: GroupReader, name: str, digest: str | None
 ) -> None:
-    """Look at every chunk of an array."""
+    """Verify every chunk of an array."""
     try:
         array = rank.array(name)
     except InputError:
@@ -105,7 +104,7 @@ def _verify_array(
         )
 
 
-def _wanted(rank: Rank, array: StoredArray) -> Iterator[tuple[str, str]]:
+def _wanted(rank: GroupReader, array: StoredArray) -> Iterator[tuple[str, str]]:
     """Yield the key of each chunk that a committed row needs, with the first such sample."""
     seen: set[Numbers] = set()
     name = array.key.rpartition("/")[2]
@@ -114,7 +113,7 @@ def _wanted(rank: Rank, array: StoredArray) -> Iterator[tuple[str, str]]:
             if name == "maps" and not rank.read("has_maps", row):
                 continue
             region = rank.region(array, row)
-        except InputError:  # the array that tells of the size is damaged, and told of itself
+        except InputError:  # the array with the size is damaged, and reported by itself
             continue
         for numbers in array.chunks_of(region):
             if numbers not in seen:
