@@ -75,7 +75,7 @@ def test_text_that_is_drawn_in_part_says_how_much(tmp_path: Path) -> None:
 def test_text_that_the_model_read_in_part_says_so(tmp_path: Path) -> None:
     atlas, sample = written(tmp_path / "a", "one two three four", 3)
     shown = words(sample_figure(atlas.attributes, sample, pick(sample)))
-    assert "(the text goes on; the model read 3 tokens)" in shown
+    assert "(the text continues; the model read 3 tokens)" in shown
     atlas, sample = written(tmp_path / "b", "one two three four")
     assert "goes on" not in words(sample_figure(atlas.attributes, sample, pick(sample)))
 

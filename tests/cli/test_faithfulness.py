@@ -36,7 +36,7 @@ def test_measured_once_and_shown_again(command, own_runs, task):
     assert command("faithfulness", run, *OPTIONS).stdout.startswith(table)
     for options in ((), ("--num-samples", "8")):
         again = command("faithfulness", run, *options).stdout
-        assert "--again measures anew" in again
+        assert "--again measures it again" in again
         assert "leave_one_out" in again
     few = command("faithfulness", run, "--methods", "rollout").stdout.split("\n\n")[0]
     assert [line.split()[0] for line in few.splitlines() if line.strip()][1:] == [

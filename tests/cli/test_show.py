@@ -80,7 +80,7 @@ def test_show_a_text(printed):
     assert made.text in words
     best = made.readout.mean(0).argmax()
     start, end = made.boxes[best]
-    table = words[words.index("what it stands for") :].splitlines()
+    table = words[words.index("represents") :].splitlines()
     assert table[1].split()[2:] == [str(best), made.text[start:end]]
     assert "\x1b" not in words
 
@@ -120,7 +120,7 @@ def test_negative_weights_are_seen_in_a_terminal(printed, tmp_path, task, monkey
     words = printed("show", run, *choice)
     assert "signed weights, which sum to 0.25" in words
     assert "positive weights are ░▒▓█, negative ones .-=#" in words
-    table = [line.split() for line in words[words.index("what it stands for") :].splitlines()[1:]]
+    table = [line.split() for line in words[words.index("represents") :].splitlines()[1:]]
     made = made_atlases.sample(task, 2, variant="differential").maps[0, 0, 1]
     assert np.abs([float(row[0]) for row in table]).max() == pytest.approx(
         np.abs(made).max(), abs=1e-3

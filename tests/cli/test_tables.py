@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from attention_atlas.cli.formatting import p_in_words
+from attention_atlas.cli.formatting import format_p_value
 from attention_atlas.cli.head_table import HeadNumber, table_by_head
 from attention_atlas.cli.tables import print_facts, print_table
 
@@ -75,7 +75,7 @@ def test_a_name_longer_than_the_terminal_is_folded(monkeypatch, capsys):
     ("p_value", "words"), [(0.0, "< 0.001"), (0.0009, "< 0.001"), (0.03125, "0.031"), (1, "1.000")]
 )
 def test_no_p_value_is_nothing(p_value, words):
-    assert p_in_words(p_value) == words
+    assert format_p_value(p_value) == words
 
 
 NAN = float("nan")

@@ -1,4 +1,4 @@
-"""Colours of weights where matplotlib is not at hand: in the terminal and in a web page."""
+"""Colours of weights without matplotlib, for the terminal and web pages."""
 
 from typing import Any, NamedTuple
 
@@ -28,11 +28,11 @@ def palette_of(signed: bool) -> Palette:
 
 
 def colours_of(values: npt.NDArray[Any], palette: Palette) -> npt.NDArray[np.uint8]:
-    """Return the colours of values [...] as red, green, blue [..., 3]; NaN has no right one."""
+    """Return the colours of values [...] as red, green, blue [..., 3]; that of NaN is arbitrary."""
     known = np.array([list(bytes.fromhex(colour)) for colour in palette.colours], dtype=float)
-    share = (np.nan_to_num(values.astype(float)) - palette.lowest) / (1 - palette.lowest)
-    places = np.clip(share, 0, 1) * (len(known) - 1)
-    channels = [np.interp(places, np.arange(len(known)), known[:, i]) for i in range(3)]
+    fractions = (np.nan_to_num(values.astype(float)) - palette.lowest) / (1 - palette.lowest)
+    positions = np.clip(fractions, 0, 1) * (len(known) - 1)
+    channels = [np.interp(positions, np.arange(len(known)), known[:, i]) for i in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
@@ -43,6 +43,6 @@ def colour_of(value: float, palette: Palette) -> tuple[int, int, int]:
 
 
 def is_dark(colour: tuple[int, int, int]) -> bool:
-    """Whether light letters are read better on this colour than dark ones."""
+    """Return whether light text is more readable on this colour than dark text."""
     red, green, blue = colour
     return 0.299 * red + 0.587 * green + 0.114 * blue <= 127

@@ -35,7 +35,7 @@ NEGATIVE_SHADES = " .-=#"
 SIGNS_IN_COLOURS = "positive weights are blue, negative ones red"
 SIGNS_IN_SHADES = f"positive weights are{SHADES}, negative ones{NEGATIVE_SHADES}"
 HALF_BLOCK = "▀"
-QUERY_COLOUR, QUERY_SIGN = (255, 0, 255), "+"  # in none of the palettes, and none of the shades
+QUERY_COLOUR, QUERY_MARK = (255, 0, 255), "+"  # neither in a palette nor in the shades
 QUERY_IN_A_TEXT = ("»", "«")
 LARGEST_HEIGHT = 24  # lines of one picture
 TOP_TOKENS = 10
@@ -45,7 +45,7 @@ BAR_WIDTH = 20
 def draw(
     console: Console, attributes: AtlasAttributes, sample: Sample, view: View
 ) -> Iterator[Group | Text | Table]:
-    """Return what `console` prints for a sample: its heading, its picture, its top tokens."""
+    """Yield the heading of a sample, its picture and its top tokens, for a console."""
     yield from heading(sample)
     yield from draw_weights(console, attributes, sample, view)
 
@@ -59,7 +59,7 @@ def heading(sample: Sample) -> Iterator[Text]:
 def draw_weights(
     console: Console, attributes: AtlasAttributes, sample: Sample, view: View
 ) -> Iterator[Group | Text | Table]:
-    """Return what a view is of, its picture, and its top tokens."""
+    """Yield the description of a view, its picture and its top tokens."""
     yield Text(view.description)
     colours = not console.no_color and console.color_system is not None
     for note in view.notes:
@@ -67,7 +67,7 @@ def draw_weights(
     if view.signed:
         yield Text(SIGNS_IN_COLOURS if colours else SIGNS_IN_SHADES)
     if view.query is not None:
-        yield Text(_words_of_query(attributes, sample, view.query, colours))
+        yield Text(_describe_query(attributes, sample, view.query, colours))
     yield Text()
     if attributes.token_layout == "character_span":
         yield _shaded_text(sample, view)
@@ -92,18 +92,18 @@ def _image(console: Console, sample: Sample, view: View, colours: bool) -> Table
     )
 
 
-def _words_of_query(attributes: AtlasAttributes, sample: Sample, query: int, colours: bool) -> str:
+def _describe_query(attributes: AtlasAttributes, sample: Sample, query: int, colours: bool) -> str:
     token = printable(sample.tokens[query])
     if not sample.stands_in_input[query]:
         name = token or "a token"
-        return f"the query is {name}, which stands for no part of the input"
+        return f"the query is {name}, which represents no part of the input"
     if attributes.token_layout == "character_span":
         return f"the query is marked: {token.join(QUERY_IN_A_TEXT)}"
-    return f"the query is framed{' in magenta' if colours else f' by {QUERY_SIGN}'}: {token}"
+    return f"the query is framed{' in magenta' if colours else f' by {QUERY_MARK}'}: {token}"
 
 
 def _only(sample: Sample, token: int) -> npt.NDArray[np.float64]:
-    """Weights [K] that are 1 for one token."""
+    """Return weights [K] that are 1 for one token and 0 for all others."""
     weights = np.zeros(sample.length)
     weights[token] = 1
     return weights
@@ -192,8 +192,8 @@ def _half_blocks(rgb: npt.NDArray[np.uint8], blank: npt.NDArray[np.bool_]) -> li
         line = Text()
         for column in range(rgb.shape[1]):
             ink, paper = (
-                None if blank[place, column] else Color.from_rgb(*rgb[place, column].tolist())
-                for place in (row, row + 1)
+                None if blank[pixel, column] else Color.from_rgb(*rgb[pixel, column].tolist())
+                for pixel in (row, row + 1)
             )
             line.append(HALF_BLOCK if ink else " ", Style(color=ink, bgcolor=paper))
         lines.append(line)
@@ -202,7 +202,7 @@ def _half_blocks(rgb: npt.NDArray[np.uint8], blank: npt.NDArray[np.bool_]) -> li
 
 def _shade(value: float, is_marked: bool) -> str:
     if is_marked:
-        return QUERY_SIGN
+        return QUERY_MARK
     shades = NEGATIVE_SHADES if value < 0 else SHADES
     return shades[min(int(abs(value) * len(shades)), len(shades) - 1)]
 
@@ -231,7 +231,7 @@ def _top_tokens(sample: Sample, view: View) -> Table:
     table.add_column("weight", justify="right")
     table.add_column("")
     table.add_column("token")
-    table.add_column("what it stands for")
+    table.add_column("represents")
     tokens, sizes = sample.tokens, np.abs(view.weights)
     highest = float(sizes.max(initial=0.0)) or 1.0
     for token in np.argsort(-sizes, kind="stable")[:TOP_TOKENS].tolist():

@@ -18,7 +18,7 @@ OUTSIDE = "outside the input"
 
 @dataclass(frozen=True)
 class View:
-    """One weight per token, and words for where they come from.
+    """One weight per token, and a description of their source.
 
     Attributes:
         weights: [K], in the units of the map.
@@ -38,7 +38,7 @@ class View:
 
     @property
     def is_attention(self) -> bool:
-        """Whether the weights are a share of attention, and not another attribution."""
+        """Whether the weights are attention, and not another attribution."""
         return self.unit == ATTENTION
 
     @property
@@ -50,7 +50,7 @@ class View:
 
     @property
     def notes(self) -> list[str]:
-        """What to say beside a picture of weights that do not sum to 1."""
+        """Remarks on weights that do not sum to 1."""
         notes = [] if self.null_share is None else [f"null key: {self.null_share:.2f}"]
         if self.signed and self.is_attention:
             notes.append(f"signed weights, which sum to {self.weights.sum():z.2f}")
@@ -61,8 +61,8 @@ def darkest_of(weights: npt.NDArray[Any]) -> float:
     """Return the weight that has the darkest colour, for rows [..., K]; zero has the lightest.
 
     Signed weights have a second half of the scale, down to minus this weight. It is at least twice
-    the uniform weight, so that a map without a peak has a middling colour everywhere and is not
-    taken for attention to everything.
+    the uniform weight, so that a map without a peak has a medium colour everywhere and is not
+    mistaken for attention to everything.
     """
     highest = float(np.abs(weights).max(initial=0.0))
     return max(highest, 2 / max(int(weights.shape[-1]), 1))
@@ -82,17 +82,17 @@ def pick(
             each token receives.
 
     Raises:
-        InputError: If there is no such layer, head or query, or the sample keeps no full maps.
+        InputError: If there is no such layer, head or query, or the sample has no full maps.
     """
     if layer is None and len(sample.readout):
         if query is not None:
             raise InputError("The readout has one query only: give a layer too to choose a query.")
-        rows, shares, place = sample.readout, sample.readout_null_share, "readout"
+        rows, null_share, source = sample.readout, sample.readout_null_share, "readout"
     else:
-        rows, shares, place = _rows_of_layer(sample, -1 if layer is None else layer, query)
+        rows, null_share, source = _rows_of_layer(sample, -1 if layer is None else layer, query)
         query = None if query is None else query % sample.length
         if layer is None:
-            place = f"no attention in the readout, so {place}"
+            source = f"no attention in the readout, so {source}"
     if head is None:
         heads, which = slice(None), f"mean of {len(rows)} heads"
         which = "its one head" if len(rows) == 1 else which
@@ -103,8 +103,8 @@ def pick(
         raise InputError(f"There is no head {head}: {_choices(len(rows), 'heads')}.")
     return View(
         rows[heads].astype(np.float32).mean(axis=0),
-        f"{place}, {which}",
-        None if shares is None else float(shares[heads].mean()),
+        f"{source}, {which}",
+        None if null_share is None else float(null_share[heads].mean()),
         sample.signed,
         query,
     )
@@ -113,7 +113,7 @@ def pick(
 def _rows_of_layer(
     sample: Sample, layer: int, query: int | None
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32] | None, str]:
-    """Return one row per head [H, K] of a layer, shares of the null key [H], words for them."""
+    """Return one row per head [H, K] of a layer, weights of the null key [H], and a description."""
     if not len(sample.entropy):
         raise InputError("This run has no map of a layer to show: its encoder has no layers.")
     maps = sample.maps
@@ -122,13 +122,13 @@ def _rows_of_layer(
     layer %= len(maps)
     if query is None:
         rows = maps[layer].astype(np.float32).mean(axis=1)
-        shares = None if sample.null_share is None else sample.null_share[layer]
-        return rows, shares, f"layer {layer}, attention received (mean of queries)"
+        null_share = None if sample.null_share is None else sample.null_share[layer]
+        return rows, null_share, f"layer {layer}, attention received (mean of queries)"
     if not -sample.length <= query < sample.length:
         raise InputError(f"There is no query {query}: {_choices(sample.length, 'queries')}.")
     rows = maps[layer, :, query].astype(np.float32)
-    shares = None if sample.null_share is None else np.maximum(1 - rows.sum(axis=1), 0)
-    return rows, shares, f"layer {layer}, query {query % sample.length}"
+    null_share = None if sample.null_share is None else np.maximum(1 - rows.sum(axis=1), 0)
+    return rows, null_share, f"layer {layer}, query {query % sample.length}"
 
 
 def _choices(count: int, what: str) -> str:
@@ -190,12 +190,12 @@ def _resample_rows(values: npt.NDArray[Any], count: int) -> npt.NDArray[np.float
 def shown_text(sample: Sample) -> list[tuple[str, int | None]]:
     """Cut the part of the text that the tokens cover into (piece, token number or None).
 
-    Pieces without a token are what stands between two tokens. Line breaks and other signs that
-    would upset a line of print become blanks.
+    Pieces without a token are the text between two tokens. Line breaks and other characters that
+    cannot be printed become spaces.
     """
     text, pieces, position = sample.text, list[tuple[str, int | None]](), None
     for token, (start, end) in enumerate(sample.boxes.tolist()):
-        if end <= start:  # a special token stands for no character
+        if end <= start:  # a special token covers no character
             continue
         if position is not None and start > position:
             pieces.append((text[position:start], None))
@@ -208,10 +208,10 @@ def shown_text(sample: Sample) -> list[tuple[str, int | None]]:
 
 
 def name_of(token: str) -> str:
-    """How a token of `Sample.tokens` is called where its place alone does not show it."""
+    """Return the name of a token of `Sample.tokens` that does not depend on its position."""
     return printable(token) or f"({OUTSIDE})"
 
 
 def printable(text: str) -> str:
-    """Return the text with a blank for each sign that cannot be printed, such as a line break."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
+    """Return the text with a space for each unprintable character, such as a line break."""
+    return "".join(each if each.isprintable() else " " for each in text)

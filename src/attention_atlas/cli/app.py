@@ -22,7 +22,7 @@ from attention_atlas.cli.commands.record import record
 from attention_atlas.cli.commands.show import show
 from attention_atlas.cli.commands.stats import stats
 from attention_atlas.cli.commands.sweep import sweep
-from attention_atlas.cli.console import Shown
+from attention_atlas.cli.console import SafeOutput
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import find_run
 
@@ -62,14 +62,14 @@ def _reporting_bad_input(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**arguments: Any) -> None:
-        with redirect_stdout(cast("TextIO", Shown(sys.stdout))):
+        with redirect_stdout(cast("TextIO", SafeOutput(sys.stdout))):
             try:
                 command(**_with_runs_found(arguments))
             except (InputError, OSError) as error:
                 message = _user_message(error)
                 if message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
                     raise
-                print(message, file=Shown(sys.stderr))
+                print(message, file=SafeOutput(sys.stderr))
                 raise typer.Exit(BAD_INPUT) from error
 
     return run

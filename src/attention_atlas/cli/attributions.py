@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def describe_sample(sample: "Sample") -> dict[str, Any]:
-    """Return what JSON says of a sample, whatever its weights are of."""
+    """Return the description of a sample in JSON, without its weights."""
     return {
         "sample_id": sample.sample_id,
         "label": sample.label_name,
@@ -65,7 +65,7 @@ def show_attributions(
 def _attribute(
     folder: Path, atlas: "Atlas", sample: "Sample", methods: list[str]
 ) -> dict[str, "View"]:
-    """Return the weights of each method, and words for them."""
+    """Return the weights of each method with a description."""
     from attention_atlas.analysis.attributions import find_method
     from attention_atlas.analysis.token_weights import View
     from attention_atlas.pipeline.faithfulness import attribute_sample
@@ -90,7 +90,7 @@ def _attribute(
 
 
 def _scores(folder: Path, sample_id: str) -> dict[str, float] | None:
-    """Return how faithful each method is on the sample, where `atlas faithfulness` measured it."""
+    """Return how faithful each method is on the sample, if `atlas faithfulness` measured it."""
     from attention_atlas.analysis.faithfulness import Faithfulness
 
     try:

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-PLAIN_WIDTH = 100  # columns of pictures where the output is no terminal
+PLAIN_WIDTH = 100  # columns of pictures if the output is not a terminal
 
 Progress = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
+"""Called with the steps done, and all steps."""
 
 
 def fixed_width() -> int | None:
-    """Return the columns that a line may have; None where the output is read by a program."""
+    """Return the columns that a line may have; None if the output is read by a program."""
     if "COLUMNS" in os.environ:
         return int(os.environ["COLUMNS"]) if os.environ["COLUMNS"].isdigit() else None
     return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
 
 
 def make_console(width: int | None = None) -> "Console":
-    """Return a console on stdout that prints what it is given and nothing of its own."""
+    """Return a console on stdout without markup, highlighting or emoji codes."""
     from rich.console import Console
 
     width = width or fixed_width() or PLAIN_WIDTH
@@ -35,14 +35,14 @@ def make_console(width: int | None = None) -> "Console":
 
 
 def print_parts(*parts: "RenderableType", console: "Console | None" = None) -> None:
-    """Print parts of rich one below the other."""
+    """Print renderables of rich one below the other."""
     console = console or make_console()
     for part in parts:
         console.print(part)
 
 
 def print_prose(text: str) -> None:
-    """Print sentences, broken between words where they are wider than the terminal."""
+    """Print sentences, wrapped between words to the width of the terminal."""
     width = fixed_width()
     if width is not None:
         text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
@@ -56,7 +56,7 @@ def print_json(value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return a value built of what JSON holds."""
+    """Return a value as plain JSON types."""
     if hasattr(value, "tolist"):  # numpy
         value = value.tolist()
     if isinstance(value, dict):
@@ -72,7 +72,7 @@ def plain(value: Any) -> Any:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress | None]:
-    """Show a bar on stderr while the block works; None where nobody looks at one."""
+    """Show a bar on stderr while the block works; None if stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -90,18 +90,19 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
         yield show
 
 
-# All signs that a terminal takes for commands, but line breaks, tabs, and colours: `ESC[...m`.
+# All control characters except line breaks, tabs, and colours: `ESC[...m`.
 _COMMANDS = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
 
 
-class Shown:
-    """A stream that shows a mark for each sign that would command the terminal.
+class SafeOutput:
+    """A stream that replaces each control character that a terminal would act on.
 
-    A name in someone else's atlas may hold such signs, which can set the title of a window, hide
-    lines, or write to the clipboard.
+    A name in an untrusted atlas may contain such characters, which can set the title of a window,
+    hide lines, or write to the clipboard. `rich.control.strip_control_codes` is not enough: it
+    leaves ESC and the C1 control characters.
 
     Args:
-        stream: Where the text goes.
+        stream: Stream to write to.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -113,5 +114,5 @@ class Shown:
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
-        """Give whatever else the stream has."""
+        """Return any other attribute of the stream."""
         return getattr(self._stream, name)

@@ -1,4 +1,4 @@
-"""Statistics of heads as one list of numbers, which tables and files are made of."""
+"""Statistics of heads as one list of numbers, for tables and files."""
 
 import csv
 import math
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from attention_atlas.analysis.heads import HeadStatistics
     from attention_atlas.analysis.heads.importance import HeadImportance
 
-READOUT = "readout"  # stands where another number has its layer
+READOUT = "readout"  # instead of the index of a layer
 IMPORTANCE = "importance"
-MOST_DECIMALS = 6  # a statistic with smaller numbers has exponents
+MAX_DECIMALS = 6  # a statistic with smaller numbers has exponents
 
 
 class HeadNumber(NamedTuple):
-    """One statistic of one head; NaN where a head has none."""
+    """One statistic of one head; NaN if a head has none."""
 
     layer: int | str
     head: int
@@ -41,9 +41,9 @@ def list_numbers(
             means, spread = statistics.readout_mean[name], statistics.readout_deviation[name]
             numbers += _of_layer(READOUT, name, unit, means, spread)
     if importance is not None:
-        places: list[tuple[int | str, Any]] = [*enumerate(importance.layers)]
-        for place, means in [*places, (READOUT, importance.readout)]:
-            numbers += _of_layer(place, IMPORTANCE, "", means, [float("nan")] * len(means))
+        layers: list[tuple[int | str, Any]] = [*enumerate(importance.layers)]
+        for layer_name, means in [*layers, (READOUT, importance.readout)]:
+            numbers += _of_layer(layer_name, IMPORTANCE, "", means, [float("nan")] * len(means))
     return numbers
 
 
@@ -76,15 +76,15 @@ def table_by_layer(numbers: Sequence[HeadNumber]) -> tuple[list[str], list[list[
     rows = []
     for layer, _ in _in_order({(n.layer, 0) for n in numbers}):
         row = [_named(layer)]
-        for name, places in _decimals(numbers).items():
+        for name, digits in _decimals(numbers).items():
             means = [n.mean for n in numbers if (n.layer, n.statistic) == (layer, name)]
-            row.append(_number(sum(means) / len(means), places) if means else "-")
+            row.append(_number(sum(means) / len(means), digits) if means else "-")
         rows.append(row)
     return ["layer", *_headings(numbers)], rows
 
 
 def write_csv(numbers: Sequence[HeadNumber], path: Path) -> None:
-    """Write a row for each number; what is not there is an empty cell."""
+    """Write a row for each number; a missing value is an empty cell."""
     from attention_atlas.output_files import draft
 
     with draft(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
@@ -93,9 +93,9 @@ def write_csv(numbers: Sequence[HeadNumber], path: Path) -> None:
         writer.writerows(["" if cell != cell else cell for cell in number] for number in numbers)
 
 
-def _in_order(places: set[tuple[int | str, int]]) -> list[tuple[int | str, int]]:
+def _in_order(heads: set[tuple[int | str, int]]) -> list[tuple[int | str, int]]:
     """Sort layers by number, the readout last."""
-    return sorted(places, key=lambda place: (place[0] == READOUT, place))
+    return sorted(heads, key=lambda head: (head[0] == READOUT, head))
 
 
 def _named(layer: int | str) -> str:
@@ -130,4 +130,4 @@ def _with_deviation(number: HeadNumber, decimals: int) -> str:
 def _number(value: float, decimals: int) -> str:
     if value != value:
         return "-"
-    return f"{value:z.{decimals}f}" if decimals <= MOST_DECIMALS else f"{value:.2e}"
+    return f"{value:z.{decimals}f}" if decimals <= MAX_DECIMALS else f"{value:.2e}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attention_atlas.cli.console import Shown
+from attention_atlas.cli.console import SafeOutput
 from attention_atlas.config.untrusted import read_run
 from attention_atlas.data.user_inputs import UserInput, collect_inputs, count_skipped_files
 from attention_atlas.errors import InputError
@@ -50,7 +50,7 @@ def inputs_of(
     for argument in arguments:
         if others := count_skipped_files(argument, modality):
             note = f"files of {argument} left out, as they are not {modality} files: {others}"
-            print(note, file=Shown(sys.stderr))
+            print(note, file=SafeOutput(sys.stderr))
     return inputs
 
 
@@ -64,16 +64,16 @@ def _read_lines() -> list[str]:
 if TYPE_CHECKING:
     from attention_atlas.atlas import Sample
 
-NO_MORE = "the model takes no more tokens"
+TOKEN_LIMIT = "the model takes no more tokens"
 
 
 def characters_read(sample: "Sample", max_tokens: int | None) -> int:
-    """Where the last token ends, of a text of more tokens than the model takes."""
+    """Return the end of the last token, for a text of more tokens than the model accepts."""
     if max_tokens is None or sample.length < max_tokens:
         return len(sample.text)
     return int(np.nanmax(sample.boxes[:, 1]))
 
 
 def is_cut(sample: "Sample", max_tokens: int | None) -> bool:
-    """Whether more of its text follows than blanks."""
+    """Return whether the model did not read more of a text than trailing whitespace."""
     return characters_read(sample, max_tokens) < len(sample.text.rstrip())

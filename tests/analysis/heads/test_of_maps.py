@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from attention_atlas.analysis.heads.per_sample import (
-    as_shares,
-    between,
+    as_fractions,
     distance,
+    distances_between,
     entropy,
-    entropy_of_shares,
-    input_places,
+    entropy_of_fractions,
+    input_positions,
     maximum,
     sink_score,
-    token_places,
+    token_positions,
 )
 from attention_atlas.atlas.token_boxes import stands_in_input
 
@@ -28,12 +28,12 @@ def maps() -> np.ndarray:
 
 def test_shares_of_signed_rows_are_magnitudes_that_sum_to_one() -> None:
     rows = np.array([[0.5, -0.25, 0.25], [0.0, 0.0, 0.0]], np.float16)
-    assert as_shares(rows, signed=True).tolist() == [[0.5, 0.25, 0.25], [0.0, 0.0, 0.0]]
+    assert as_fractions(rows, signed=True).tolist() == [[0.5, 0.25, 0.25], [0.0, 0.0, 0.0]]
 
 
 def test_rows_with_a_null_key_keep_their_sum() -> None:
     rows = np.array([[0.25, 0.25]], np.float16)
-    shares = as_shares(rows, signed=False)
+    shares = as_fractions(rows, signed=False)
     assert shares.dtype == np.float32
     assert shares.tolist() == [[0.25, 0.25]]
 
@@ -48,7 +48,7 @@ def test_entropy_is_of_rows_divided_by_their_sum() -> None:
     rows = np.array([[1 / 3, 1 / 3], [0.1, 0.0], [0.6, 0.2], [0.0, 0.0]], np.float32)
     three_to_one = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
     np.testing.assert_allclose(
-        entropy_of_shares(rows), [np.log(2), 0, three_to_one, np.nan], rtol=1e-6
+        entropy_of_fractions(rows), [np.log(2), 0, three_to_one, np.nan], rtol=1e-6
     )
     # The last query attends to no key, so it does not count.
     mean = (np.log(2) + three_to_one) / 3
@@ -76,41 +76,43 @@ def test_statistics_equal_loops(maps: np.ndarray) -> None:
                     far += rows[query][key] * step / sum(rows[query]) / 5
             assert maximum(maps)[layer, head] == pytest.approx(largest, rel=1e-6)
             assert sink_score(maps)[layer, head] == pytest.approx(max(received), rel=1e-6)
-            assert distance(maps, between(places))[layer, head] == pytest.approx(far, rel=1e-6)
+            assert distance(maps, distances_between(places))[layer, head] == pytest.approx(
+                far, rel=1e-6
+            )
 
 
 def test_distance_leaves_out_tokens_without_a_place() -> None:
     head = np.array([[0.8, 0.1, 0.1], [0.5, 0.2, 0.3], [0.0, 1.0, 0.0]], np.float32)[None, None]
     places = np.array([[np.nan], [0.0], [2.0]], np.float32)
     # Of the second query 0.3 / (0.2 + 0.3) lie 2 steps away, of the third all.
-    assert distance(head, between(places)).item() == pytest.approx((0.6 * 2 + 2) / 2)
+    assert distance(head, distances_between(places)).item() == pytest.approx((0.6 * 2 + 2) / 2)
     nowhere = np.full((3, 1), np.nan, np.float32)
-    assert np.isnan(distance(head, between(nowhere))).all()
+    assert np.isnan(distance(head, distances_between(nowhere))).all()
 
 
 def test_a_query_without_weights_is_at_no_distance() -> None:
     head = np.zeros((1, 1, 2, 2), np.float32)
     head[0, 0, 0] = [0.0, 1.0]
-    assert distance(head, between(np.array([[0.0], [4.0]], np.float32))).item() == 2.0
+    assert distance(head, distances_between(np.array([[0.0], [4.0]], np.float32))).item() == 2.0
 
 
 def test_places_of_words() -> None:
     boxes = np.array([[0, 0], [0, 4], [5, 7], [7, 8]], np.int32)
     assert stands_in_input(boxes).tolist() == [False, True, True, True]
-    np.testing.assert_array_equal(token_places(boxes)[:, 0], [np.nan, 1, 2, 3])
-    centres = input_places(boxes, "character_span")
+    np.testing.assert_array_equal(token_positions(boxes)[:, 0], [np.nan, 1, 2, 3])
+    centres = input_positions(boxes, "character_span")
     np.testing.assert_array_equal(centres[:, 0], [np.nan, 2, 6, 7.5])
 
 
 def test_places_of_patches_are_rows_and_columns() -> None:
     boxes = np.array([CLS, [0, 0, 4, 8], [0, 8, 4, 16], [4, 0, 8, 8]], np.float32)
-    places, centres = token_places(boxes), input_places(boxes, "patch_box")
+    places, centres = token_positions(boxes), input_positions(boxes, "patch_box")
     np.testing.assert_array_equal(places, [[np.nan] * 2, [0, 0], [0, 1], [1, 0]])
     np.testing.assert_array_equal(centres, [[np.nan] * 2, [2, 4], [2, 12], [6, 4]])
 
 
 def test_places_of_sound_are_seconds() -> None:
     boxes = np.array([[0.0, 100, 0.5, 900], [0.5, 100, 1.0, 900]], np.float32)
-    centres = input_places(boxes, "time_frequency_box")
+    centres = input_positions(boxes, "time_frequency_box")
     assert centres.tolist() == [[0.25], [0.75]]
-    assert between(centres).tolist() == [[0.0, 0.5], [0.5, 0.0]]
+    assert distances_between(centres).tolist() == [[0.0, 0.5], [0.5, 0.0]]

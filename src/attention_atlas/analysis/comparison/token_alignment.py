@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attention_atlas.analysis.heads.similarity import evenly
+from attention_atlas.analysis.heads.similarity import evenly_spaced
 from attention_atlas.atlas.token_boxes import stands_in_input
 
 Boxes = npt.NDArray[Any]
@@ -39,11 +39,11 @@ class Pieces:
             most: None for all.
         """
         if self.first is None or self.second is None:
-            same = evenly(length, most)
+            same = evenly_spaced(length, most)
             return same, same
         covers_1, covers_2 = self.first[:, :-1] > 0, self.second[:, :-1] > 0
         shared = np.flatnonzero(covers_1.any(axis=0) & covers_2.any(axis=0))
-        shared = shared[evenly(len(shared), most)]
+        shared = shared[evenly_spaced(len(shared), most)]
         return covers_1[:, shared].argmax(axis=0), covers_2[:, shared].argmax(axis=0)
 
 

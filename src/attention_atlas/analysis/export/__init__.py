@@ -1,7 +1,7 @@
-"""Write what an atlas holds in forms that other programs read.
+"""Export samples of an atlas to formats that other programs read.
 
-Each form is imported when it is asked for: only `bertviz` needs torch. Every file appears whole or
-not at all, and takes the place of one of the same name.
+Each format is imported on use: only `bertviz` needs torch. A file is written completely or not at
+all, and replaces one of the same name.
 """
 
 from attention_atlas.analysis.export.formats import FORMATS, WHATS, Format, export, format_of

@@ -30,13 +30,13 @@ from attention_atlas.atlas import AtlasAttributes, Sample
 
 WIDTHS = {"patch_box": 280, "time_frequency_box": 560}  # pixels of a picture on the page
 SOUND_HEIGHT, MAP_WIDTH = 150, 280
-MOST_CELLS = 256  # of a map along each axis; a larger one is averaged
+MAX_CELLS = 256  # of a map along each axis; a larger one is averaged
 HERTZ_TICKS = (250, 500, 1000, 2000, 4000, 8000, 16000)
 MARGIN = (58, 38)  # pixels left of a picture and below it, for its axes
 FEW = 3  # tokens that the words for a picture name
 
 Ticks = Sequence[tuple[float, str]]
-"""Places along an axis, from 0 to 1, with their labels."""
+"""Positions along an axis, from 0 to 1, with their labels."""
 
 
 def draw_input(attributes: AtlasAttributes, sample: Sample) -> str:
@@ -53,7 +53,7 @@ def draw_weights(attributes: AtlasAttributes, sample: Sample, view: View) -> str
     """Draw a sample with the weights of a view."""
     if attributes.token_layout == "character_span":
         return _shaded_text(sample, view)
-    words = f"{view.description}; {_in_words(sample, view)}"
+    words = f"{view.description}; {_describe(sample, view)}"
     if attributes.token_layout == "patch_box":
         return _axes_in_pixels(sample, _heat(over_image(sample, view.weights), view), words)
     heat = over_spectrogram(sample, view.weights, attributes)[::-1]
@@ -63,7 +63,7 @@ def draw_weights(attributes: AtlasAttributes, sample: Sample, view: View) -> str
 def draw_map(sample: Sample, layer: int, head: int) -> str:
     """Draw the map of a head [Q, K]: rows are queries, columns are keys."""
     rows = sample.maps[layer, head].astype(np.float64)
-    size = min(len(rows), MOST_CELLS)
+    size = min(len(rows), MAX_CELLS)
     shown = resample(rows, size, size)
     colours = colours_of(shown / darkest_of(rows), palette_of(sample.signed))
     last = str(len(rows) - 1)
@@ -88,8 +88,8 @@ def _shaded_text(sample: Sample, view: View) -> str:
     return f'<p class="text">{"".join(pieces)}</p>'
 
 
-def _in_words(sample: Sample, view: View) -> str:
-    """Name the places with the largest weights, for those who do not see the picture."""
+def _describe(sample: Sample, view: View) -> str:
+    """Name the tokens with the largest weights, for readers who do not see the picture."""
     tokens = sample.tokens
     largest = np.argsort(-np.abs(view.weights), kind="stable")[:FEW].tolist()
     named = [f"{name_of(tokens[token])} ({view.weights[token]:z.3f})" for token in largest]
@@ -120,8 +120,8 @@ def _axes_in_hertz(
     seconds = frames * (attributes.frame_seconds or 0.0)
     frequencies = np.asarray(attributes.mel_frequencies)
     hertz = [tick for tick in HERTZ_TICKS if frequencies[0] <= tick <= frequencies[-1]]
-    places = (np.interp(hertz, frequencies, np.arange(bands)) + 0.5) / bands
-    rows = [(1 - float(place), str(tick)) for place, tick in zip(places, hertz, strict=True)]
+    positions = (np.interp(hertz, frequencies, np.arange(bands)) + 0.5) / bands
+    rows = [(1 - float(at), str(tick)) for at, tick in zip(positions, hertz, strict=True)]
     columns = [(part, f"{part * seconds:.2f}") for part in (0.0, 0.25, 0.5, 0.75, 1.0)]
     size = (WIDTHS["time_frequency_box"], SOUND_HEIGHT)
     return _svg(pixels, size, columns, rows, "time (s)", "frequency (Hz)", words)
@@ -143,13 +143,13 @@ def _svg(
     (width, height), (left, below) = size, MARGIN
     top, right = 10, 20
     ticks = [
-        f'<text x="{left + place * width:.1f}" y="{top + height + 15}" text-anchor="middle">'
+        f'<text x="{left + at * width:.1f}" y="{top + height + 15}" text-anchor="middle">'
         f"{label}</text>"
-        for place, label in columns
+        for at, label in columns
     ]
     ticks += [
-        f'<text x="{left - 6}" y="{top + place * height + 4:.1f}" text-anchor="end">{label}</text>'
-        for place, label in rows
+        f'<text x="{left - 6}" y="{top + at * height + 4:.1f}" text-anchor="end">{label}</text>'
+        for at, label in rows
     ]
     middle = top + height / 2
     return (

@@ -12,19 +12,19 @@ from attention_atlas.errors import InputError
 from attention_atlas.output_files import check_output, draft
 
 WHATS = ("tokens", "readout", "maps", "statistics")
-"""What a table of comma-separated values may hold."""
+"""Contents of a table of comma-separated values."""
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Format:
-    """A form of export.
+    """Export format.
 
     Attributes:
-        suffixes: Endings of its files.
-        whole: Whether it takes all samples of an atlas, and not one only.
-        meaning: What it is, in a few words.
+        suffixes: Suffixes of its files.
+        whole: Whether it takes all samples of an atlas, instead of one.
+        meaning: Short description.
     """
 
     suffixes: tuple[str, ...]
@@ -43,10 +43,10 @@ FORMATS = {
 
 
 def format_of(path: Path, name: str | None = None) -> str:
-    """Return the form that a file shall have, by default the one of its ending.
+    """Return the format of a file, by default that of its suffix.
 
     Raises:
-        InputError: If there is no such form, the ending is of another, or the file cannot be
+        InputError: If there is no such format, the suffix is of another, or the file cannot be
             written.
     """
     if name is None:
@@ -69,7 +69,7 @@ def export(
     what: str | None = None,
     progress: Progress | None = None,
 ) -> list[Sample]:
-    """Write samples of an atlas to a file, and return those of which there is something in it.
+    """Write samples of an atlas to a file, and return those that it contains.
 
     Args:
         atlas: That holds them.
@@ -80,7 +80,7 @@ def export(
         progress: Called with the number of samples done, and of all.
 
     Raises:
-        InputError: If the format cannot hold it, the sample keeps no maps where they are needed,
+        InputError: If the format cannot hold it, the sample has no maps and they are needed,
             or the file cannot be written.
     """
     name = format_of(path, name)
@@ -128,7 +128,7 @@ def write_bertviz(sample: Sample, path: Path) -> None:
     `bertviz.head_view(**torch.load("sample.pt", weights_only=True))`.
 
     Raises:
-        InputError: If the sample keeps no full maps, or its encoder has no layers.
+        InputError: If the sample has no full maps, or its encoder has no layers.
     """
     maps = sample.read_maps()
     if not len(maps):

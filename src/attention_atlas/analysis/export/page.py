@@ -1,7 +1,7 @@
 """A web page of one sample: one file that needs no network and no script.
 
-The input stands beside the readout row and the attention that tokens receive in each layer; every
-head can be unfolded, with its map. All weights stand in a table too, for those who cannot see
+The page shows the input, the readout row and the attention that tokens receive in each layer; every
+head can be unfolded, with its map. A table holds all weights, too, for readers who do not see
 colours.
 """
 
@@ -66,16 +66,18 @@ def _page(atlas: Atlas, sample: Sample) -> Iterator[str]:
             yield draw_map(sample, layer, head)
         yield "</details>"
     if not sample.has_maps:
-        yield "<p>This sample keeps no maps of the layers.</p>"
+        yield "<p>No maps of the layers are stored for this sample.</p>"
     yield from _numbers(atlas, sample)
     yield "</main>\n</body>\n</html>"
 
 
 def _about(atlas: Atlas, sample: Sample) -> Iterator[str]:
-    share = f" ({sample.probabilities[sample.prediction]:.1%})" if sample.prediction >= 0 else ""
+    probability = (
+        f" ({sample.probabilities[sample.prediction]:.1%})" if sample.prediction >= 0 else ""
+    )
     facts = {
         "label": sample.label_name,
-        "predicted": f"{sample.prediction_name}{share}",
+        "predicted": f"{sample.prediction_name}{probability}",
         "task": atlas.task,
         "data": f"{atlas.data}, {sample.split}",
         "attention": describe_mechanism(atlas.attributes.mechanism),
@@ -99,7 +101,7 @@ def _view(atlas: Atlas, sample: Sample, view: View, heading: str = "") -> Iterat
 
 
 def _scale(view: View) -> str:
-    """The colours of the weights with the ends of their scale."""
+    """Return the colours of the weights with the ends of their scale."""
     colours = ", ".join(f"#{colour}" for colour in palette_of(view.signed).colours)
     low = f"{-view.darkest:z.3f}" if view.signed else "0"
     return (
@@ -110,14 +112,14 @@ def _scale(view: View) -> str:
 
 
 def _numbers(atlas: Atlas, sample: Sample) -> Iterator[str]:
-    """All weights, a row for each token."""
+    """Yield a table of all weights, a row for each token."""
     columns = {"readout": pick(sample).weights} if len(sample.readout) else {}
     for layer in range(len(atlas.layers) if sample.has_maps else 0):
         columns[f"layer {layer}"] = pick(sample, layer).weights
     yield "<h2>Weights as numbers</h2>"
     yield "<p>Means of the heads; of a layer, the attention received, mean of the queries.</p>"
     yield '<div class="wide"><table>\n<thead><tr><th scope="col" class="number">token</th>'
-    yield '<th scope="col">what it stands for</th>'
+    yield '<th scope="col">part of the input</th>'
     yield "".join(f'<th scope="col" class="number">{name}</th>' for name in columns)
     yield "</tr></thead>\n<tbody>"
     for token, meaning in enumerate(sample.tokens):

@@ -13,7 +13,7 @@ from attention_atlas.errors import InputError
 from attention_atlas.output_files import draft
 
 Row = Iterable[Any]
-READOUT = "readout"  # stands where another row has the number of its layer
+READOUT = "readout"  # instead of the index of a layer
 
 
 def write_table(
@@ -26,19 +26,19 @@ def write_table(
     """Write one row for each
 
     - token (`tokens`): its text or box, its weight in the readout, mean of the heads, and the
-      attention that it receives in each layer, mean of heads and queries, where maps are kept;
+      attention that it receives in each layer, mean of heads and queries, if maps are stored;
     - weight of the readout (`readout`), by head and key;
     - weight of the maps (`maps`), by layer, head, query and key, of samples that keep them;
-    - head (`statistics`), with its entropy in nats and, if there is one, its share of the null
-      key; the readout's heads are of the layer `readout`.
+    - head (`statistics`), with its entropy in nats and, if there is one, its weight of the
+      null key; the readout's heads are of the layer `readout`.
 
-    Numbers have as many digits as tell them apart; what is not there is an empty cell.
+    Numbers have as many digits as distinguish them; a missing value is an empty cell.
 
     Returns:
         The samples that have a row.
 
     Raises:
-        InputError: If no sample keeps maps where they are asked for.
+        InputError: If maps are requested and no sample has any.
     """
     if what == "maps":
         samples = _with_maps(samples)
@@ -63,8 +63,8 @@ def _with_maps(samples: Sequence[Sample]) -> list[Sample]:
     mapped = [sample for sample in samples if sample.has_maps]
     if not mapped:
         if len(samples) == 1:
-            samples[0].read_maps()  # says why it cannot
-        raise InputError("No sample keeps full maps: record them with capture=full.")
+            samples[0].read_maps()  # raises the reason
+        raise InputError("No sample has full maps: record them with capture=full.")
     return mapped
 
 
@@ -107,16 +107,18 @@ def _maps(sample: Sample) -> Iterator[Row]:
 def _statistics(sample: Sample) -> Iterator[Row]:
     names = (sample.label_name, sample.prediction_name)
     about = (sample.sample_id, sample.epoch, sample.split, *names, sample.length)
-    shares = sample.null_share
+    null_share = sample.null_share
     for layer, entropy in enumerate(sample.entropy):
-        yield from _heads(about, layer, entropy, None if shares is None else shares[layer])
+        yield from _heads(about, layer, entropy, None if null_share is None else null_share[layer])
     yield from _heads(about, READOUT, sample.readout_entropy, sample.readout_null_share)
 
 
-def _heads(about: tuple[Any, ...], layer: int | str, entropy: Any, shares: Any) -> Iterator[Row]:
-    shown = [""] * len(entropy) if shares is None else _cells(shares)
-    for head, (value, share) in enumerate(zip(_cells(entropy), shown, strict=True)):
-        yield (*about, layer, head, value, share)
+def _heads(
+    about: tuple[Any, ...], layer: int | str, entropy: Any, null_share: Any
+) -> Iterator[Row]:
+    shown = [""] * len(entropy) if null_share is None else _cells(null_share)
+    for head, (value, weight) in enumerate(zip(_cells(entropy), shown, strict=True)):
+        yield (*about, layer, head, value, weight)
 
 
 def _cells(values: Any) -> list[str]:

@@ -1,6 +1,6 @@
-"""How much an attribution tells about what the model used.
+"""Faithfulness: whether attributions reflect what a model used.
 
-Nothing is imported here but what a result is made of, so that a saved one is read without torch:
+Only the result is imported here, so that a saved one is read without torch:
 `removal` and `measure` run a model, `figures` draws with matplotlib.
 """
 

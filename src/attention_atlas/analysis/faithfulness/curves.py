@@ -1,4 +1,4 @@
-"""Ask a model about the samples of a batch without some of their tokens.
+"""Predictions for the samples of a batch while tokens are removed or inserted.
 
 Shapes: B batch, K tokens of the layout.
 """
@@ -17,23 +17,23 @@ Order = npt.NDArray[np.int64]
 
 @dataclass
 class Curve:
-    """The probability of the class of one sample by the number of top tokens.
+    """Probability of the class of one sample by the number of top tokens.
 
     Attributes:
-        removed: While these tokens are removed.
-        kept: While all others are removed.
+        removed: Probability without these tokens.
+        inserted: Probability with these tokens alone.
     """
 
     removed: dict[int, float] = field(default_factory=dict)
-    kept: dict[int, float] = field(default_factory=dict)
+    inserted: dict[int, float] = field(default_factory=dict)
 
 
 def leave_one_out(probe: Probe, chosen: Sequence[Order]) -> Values:
-    """[B, K]: how much the probability drops without each token alone; NaN of tokens not chosen.
+    """Return how much the probability drops without each token, [B, K]; NaN if not chosen.
 
     Args:
-        probe: Of the batch.
-        chosen: Of each sample, the tokens that are left out one at a time.
+        probe: Probe of the batch.
+        chosen: Tokens of each sample that are left out one at a time.
     """
     drops: Values = np.full(probe.removable.shape, np.nan)
     rows = np.repeat(np.arange(len(chosen)), [len(tokens) for tokens in chosen])
@@ -51,12 +51,12 @@ def curves(
     thresholds: Sequence[float],
     steps: int,
 ) -> dict[str, list[Curve | None]]:
-    """What is left of the probability while tokens go, by method and sample.
+    """Return the probability while tokens are removed or inserted, by method and sample.
 
     Args:
-        probe: Of the batch.
+        probe: Probe of the batch.
         attributions: By method, [B, K]; a sample with a NaN has no curve.
-        ties: Of each sample, what orders its removable tokens where a method does not.
+        ties: Numbers of each sample that order removable tokens of equal attribution.
         thresholds: As `needed_counts` takes them.
         steps: As `needed_counts` takes them.
     """
@@ -75,10 +75,13 @@ def curves(
             curve = Curve({0: whole, len(tokens): every}, {0: every, len(tokens): whole})
             found[method].append(curve)
             for count in counts:
-                for part, gone in ((curve.removed, order[:count]), (curve.kept, order[count:])):
+                for part, removed in (
+                    (curve.removed, order[:count]),
+                    (curve.inserted, order[count:]),
+                ):
                     asked.append((part, count))
                     rows.append(sample)
-                    masks.append(_mask(gone, probe.removable.shape[1]))
+                    masks.append(_mask(removed, probe.removable.shape[1]))
     if asked:
         for (part, count), value in zip(asked, probe(np.array(rows), np.stack(masks)), strict=True):
             part[count] = float(value)
@@ -86,7 +89,7 @@ def curves(
 
 
 def _without_any(probe: Probe) -> Iterable[float]:
-    """The probability [B] with everything removed."""
+    """Return the probability [B] with all removable tokens removed."""
     without: list[float] = probe(np.arange(len(probe.whole)), probe.removable).tolist()
     return without
 

@@ -1,4 +1,4 @@
-"""The attributions that are measured: those of the library and the caller's own."""
+"""Attributions to measure: those of the library and the caller's own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ from attention_atlas.errors import InputError
 
 Batch = dict[str, Any]
 Explain = Callable[[Classifier, Batch, Tensor], Tensor]
-"""An attribution of one's own: model, batch, classes [B] to [B, K]; positive is for the class."""
+"""Custom attribution: model, batch, classes [B] to [B, K]; positive supports the class."""
 
 GRADIENT = "input_gradient"
-"""The attribution that others are compared with (Jain & Wallace 2019)."""
+"""Attribution that others are compared with (Jain & Wallace 2019)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Explainer:
         removal: Removal,
         seed: int,
     ) -> "Explainer":
-        """Sort out the methods that do not apply to the model; random is always among the rest.
+        """Separate the methods that do not apply to the model; random is always measured.
 
         Raises:
             InputError: A method is unknown.
@@ -65,17 +65,17 @@ class Explainer:
 
     @property
     def methods(self) -> list[str]:
-        """All that are measured."""
+        """Names of all measured methods."""
         return [*self.names, *self.own]
 
     def __call__(
         self, model: Classifier, batch: Batch, layout: TokenLayout, target: Tensor
     ) -> dict[str, Values]:
-        """Each attribution [B, K], the gradient's in any case; NaN where a sample is too long."""
+        """Return each attribution [B, K], always with the gradient; NaN if a sample is too long."""
         reference = self.removal.all(batch, layout)
 
         def ask(names: list[str], rows: slice) -> dict[str, Values]:
-            part = (_rows(given, rows) for given in (batch, reference))
+            part = (_rows(inputs, rows) for inputs in (batch, reference))
             found = attribute(
                 model, next(part), names, target[rows], reference=next(part), seed=self.seed
             )
@@ -89,16 +89,16 @@ class Explainer:
         }
 
     def is_signed(self, method: str, model: Classifier) -> bool:
-        """Whether an attribution may speak against the class too.
+        """Return whether an attribution may also be negative, against the class.
 
-        With signed maps every method does.
+        With signed maps every method may.
         """
         if method in self.own or find_method(method).signed:
             return True
         return any(isinstance(part, Attention) and part.is_signed for part in model.modules())
 
     def title(self, method: str) -> str:
-        """How figures and sentences call a method."""
+        """Return the name of a method in figures and sentences."""
         return method.replace("_", " ") if method in self.own else find_method(method).title
 
 
@@ -108,9 +108,9 @@ def _ask_in_parts(
     layout: TokenLayout,
     too_long: dict[str, str],
 ) -> dict[str, Values]:
-    """All methods of all samples at once; what is refused, method by method, sample by sample.
+    """Attribute all samples by all methods at once, or one by one if a method refuses a sample.
 
-    A method may refuse an input that is too long for it, which is then NaN.
+    A method may refuse an input that is too long; its attribution is then NaN.
     """
     size = layout.valid.shape
     try:
@@ -132,7 +132,7 @@ def _ask_in_parts(
 
 
 def _rows(batch: Batch, rows: slice) -> Batch:
-    """Some samples of a batch."""
+    """Return some samples of a batch."""
     return {
         name: values[rows] for name, values in batch.items() if isinstance(values, (Tensor, list))
     }

@@ -1,4 +1,4 @@
-"""Measure how much attributions tell about what a model used.
+"""Measure how faithful attributions are to a model.
 
 Letters of shapes: B batch, K tokens of the layout, N samples.
 """
@@ -10,13 +10,13 @@ from attention_atlas.analysis.faithfulness.explain import Explain, Explainer
 from attention_atlas.analysis.faithfulness.metrics import mean_of_known
 from attention_atlas.analysis.faithfulness.probe import MAX_TOKENS, Probe, cut, evaluating, select
 from attention_atlas.analysis.faithfulness.removal import Removal
-from attention_atlas.analysis.faithfulness.result import LEAST_TO_JUDGE, Faithfulness
+from attention_atlas.analysis.faithfulness.result import MIN_SAMPLES_TO_JUDGE, Faithfulness
 from attention_atlas.analysis.faithfulness.scores import (
     LEAVE_ONE_OUT,
     Options,
     Scores,
-    likeness_to_untrained,
     score_batch,
+    similarity_to_untrained,
 )
 from attention_atlas.encoder import Classifier
 from attention_atlas.errors import InputError
@@ -46,18 +46,18 @@ def measure(
 
     Args:
         model: Put into evaluation mode meanwhile.
-        batches: Prepared; texts of like length together cost least.
+        batches: Prepared batches; those of texts of similar length are fastest.
         methods: Names as `attribute` takes them. Random and leave-one-out are always measured.
-        removal: Takes tokens out of the input.
+        removal: Removes tokens from the input.
         thresholds: Fractions of the tokens, for comprehensiveness and sufficiency.
         steps: Equal fractions of the tokens, for deletion and insertion.
-        fresh_model: Gives an untrained model of the same config for a seed; without it there is no
+        fresh_model: Returns an untrained model of the config for a seed; without it there is no
             randomisation check.
         seed: Of random attributions, untrained weights, the order of ties, and resamples.
         num_resamples: Of the bootstrap.
-        own: Attributions of one's own by name.
-        max_left_out: Tokens of a sample that are left out one at a time. Of a longer sample so many
-            are drawn for the correlation, and leave-one-out is no method for it.
+        own: Custom attributions by name.
+        max_left_out: Tokens of a sample that are left out one at a time. That many are drawn from a
+            longer sample for the correlation, and leave-one-out is not a method for it.
         random_draws: Random attributions of each sample, whose scores are averaged.
         randomised_samples: On how many samples the randomisation check is made, evenly spaced.
         max_tokens: Tokens of one pass through the model, padding included.
@@ -73,7 +73,7 @@ def measure(
     ids = [sample_id for batch in batches for sample_id in batch["sample_id"]]
     if not ids:
         raise InputError("There are no samples to measure faithfulness on.")
-    again = _evenly(ids, randomised_samples) if fresh_model else set()
+    again = _evenly_spaced(ids, randomised_samples) if fresh_model else set()
     tick = _counter(progress, len(ids) + len(again))
     options = Options(tuple(thresholds), steps, seed, max_left_out, random_draws)
     methods = [method for method in methods if method != LEAVE_ONE_OUT]
@@ -81,7 +81,7 @@ def measure(
     if methods and explainer.refused.keys() >= set(methods):
         raise InputError(f"No method applies: {' '.join(explainer.refused.values())}")
     scores: Scores = {}
-    likeness: Scores = {}
+    similarity: Scores = {}
     copies = 0
     with evaluating(model):
         for batch in batches:
@@ -92,11 +92,11 @@ def measure(
         if fresh_model:
             for number, batch in enumerate(_only(batches, again)):
                 probe = Probe(model, batch, removal, max_tokens)
-                # Other weights for each batch: those of one draw may happen to look alike.
+                # Other weights for each batch: those of one draw may happen to be similar.
                 untrained = fresh_model(seed + number).to(probe.target.device).eval()
-                _extend(likeness, likeness_to_untrained(probe, explainer, untrained))
+                _extend(similarity, similarity_to_untrained(probe, explainer, untrained))
                 tick(len(batch["sample_id"]))
-    for method, by_stage in likeness.items():
+    for method, by_stage in similarity.items():
         in_order = (sample_id for sample_id in ids if sample_id in again)
         last = dict(zip(in_order, by_stage["embedding"], strict=True))
         scores[method]["randomisation_correlation"] = [last.get(sample_id) for sample_id in ids]
@@ -104,7 +104,7 @@ def measure(
     for method, reason in explainer.too_long.items():
         if method in scores and not _count(scores, method):
             del scores[method]
-            likeness.pop(method, None)
+            similarity.pop(method, None)
             refused[method] = reason
     titles = {method: explainer.title(method) for method in [*explainer.methods, *refused]}
     titles[LEAVE_ONE_OUT] = "leave-one-out"
@@ -125,7 +125,7 @@ def measure(
                 for stage, values in by_stage.items()
                 if (mean := mean_of_known(values)) is not None
             }
-            for method, by_stage in likeness.items()
+            for method, by_stage in similarity.items()
         },
         refused=refused,
         notes=[
@@ -147,18 +147,18 @@ def _check(thresholds: Sequence[float], steps: int, random_draws: int) -> None:
             raise InputError(f"{name}={count} is not possible: take 1 or more.")
 
 
-def _evenly(ids: Sequence[str], count: int) -> set[str]:
-    """So many ids at equal distances, or all."""
+def _evenly_spaced(ids: Sequence[str], count: int) -> set[str]:
+    """Return `count` evenly spaced ids, or all."""
     count = min(count, len(ids))
-    return {ids[place * len(ids) // count] for place in range(count)}
+    return {ids[index * len(ids) // count] for index in range(count)}
 
 
 def _only(batches: Iterable[Batch], ids: set[str]) -> Iterator[Batch]:
-    """The samples of these ids, batch by batch."""
+    """Yield the samples of these ids, batch by batch."""
     for batch in batches:
-        places = [place for place, name in enumerate(batch["sample_id"]) if name in ids]
-        if places:
-            yield select(batch, places)
+        indices = [index for index, name in enumerate(batch["sample_id"]) if name in ids]
+        if indices:
+            yield select(batch, indices)
 
 
 def _extend(scores: Scores, more: Scores) -> None:
@@ -180,12 +180,12 @@ def _counter(progress: Callable[[int, int], None] | None, total: int) -> Callabl
 
 
 def _count(scores: Scores, method: str) -> int:
-    """On how many samples a method was measured."""
+    """Return the number of samples on which a method was measured."""
     return sum(value is not None for value in scores[method]["comprehensiveness"])
 
 
 def _too_long(scores: Scores, num_samples: int, explainer: Explainer) -> list[str]:
-    """Which methods stand beside others that were measured on more samples."""
+    """Return notes on methods that were measured on fewer samples than others."""
     return [
         f"{explainer.title(method).capitalize()} was measured on {_count(scores, method)} of "
         f"{num_samples} samples, the shorter ones."
@@ -195,7 +195,7 @@ def _too_long(scores: Scores, num_samples: int, explainer: Explainer) -> list[st
 
 
 def _notes(scores: Scores, num_samples: int, max_left_out: int, num_again: int) -> list[str]:
-    """What was measured on fewer samples, and why."""
+    """Return notes on what was measured on fewer samples, and why."""
     notes = []
     whole = _count(scores, LEAVE_ONE_OUT)
     if whole < num_samples:
@@ -204,10 +204,10 @@ def _notes(scores: Scores, num_samples: int, max_left_out: int, num_again: int) 
             f"with at most {max_left_out} tokens; of the others, {max_left_out} tokens drawn at "
             "random were left out, for the correlation."
         )
-    if num_samples < LEAST_TO_JUDGE:
+    if num_samples < MIN_SAMPLES_TO_JUDGE:
         notes.append(
             f"{num_samples} samples are too few to tell a method from random: take "
-            f"{LEAST_TO_JUDGE} at least, better 100."
+            f"{MIN_SAMPLES_TO_JUDGE} at least, better 100."
         )
     if 0 < num_again < num_samples:
         notes.append(f"The randomisation check was made on {num_again} of {num_samples} samples.")

@@ -1,4 +1,4 @@
-"""What is measured of one attribution of one sample, as plain numbers.
+"""Faithfulness metrics of one attribution of one sample, as plain numbers.
 
 Letters of shapes: K tokens that can be removed, F fractions of them. Everything here is about the
 class that is explained, p is its probability, and a positive attribution speaks for it.
@@ -19,13 +19,13 @@ class Metric:
     """One number per attribution and sample.
 
     Attributes:
-        name: As in tables and files.
-        title: As in figures and sentences.
-        higher_is_better: Which way is better.
-        against_random: Whether random attributions tell what chance gives. They do not look at the
-            model, so their likeness under other weights is 1 whatever the model is.
-        paper: Where it comes from.
-        meaning: In one sentence.
+        name: Name in tables and files.
+        title: Name in figures and sentences.
+        higher_is_better: Whether higher values are better.
+        against_random: Whether random attributions show what chance gives. They ignore the model,
+            so their similarity under other weights is always 1.
+        paper: Its source.
+        meaning: Its definition in one sentence.
     """
 
     name: str
@@ -95,7 +95,7 @@ METRICS: dict[str, Metric] = {
 
 
 def ranking(attribution: Values, ties: Values) -> npt.NDArray[np.int64]:
-    """The tokens [K] from the one that speaks most for the class to the one that does least.
+    """Return the tokens [K], sorted from the highest attribution to the lowest.
 
     Args:
         attribution: [K].
@@ -106,7 +106,7 @@ def ranking(attribution: Values, ties: Values) -> npt.NDArray[np.int64]:
 
 
 def count_of(fraction: float, num_tokens: int) -> int:
-    """How many tokens a fraction of them is: the nearest, half up, and at least one.
+    """Return a fraction of the tokens as a count: rounded half up, and at least one.
 
     Of a fraction of zero, and of no tokens, it is none.
     """
@@ -116,7 +116,7 @@ def count_of(fraction: float, num_tokens: int) -> int:
 
 
 def needed_counts(thresholds: Sequence[float], steps: int, num_tokens: int) -> list[int]:
-    """The numbers of top tokens that the metrics ask for, between none and all."""
+    """Return the counts of top tokens that the metrics need, between none and all."""
     fractions = [*thresholds, *(step / steps for step in range(1, steps))]
     counts = {count_of(fraction, num_tokens) for fraction in fractions}
     return sorted(counts - {0, num_tokens})
@@ -125,14 +125,14 @@ def needed_counts(thresholds: Sequence[float], steps: int, num_tokens: int) -> l
 def mean_drop(
     whole: float, curve: Mapping[int, float], thresholds: Sequence[float], num_tokens: int
 ) -> float:
-    """Mean over the thresholds of p(whole input) - p(changed input), the AOPC of DeYoung 2020.
+    """Return the mean over the thresholds of p(whole input) - p(changed input).
 
     With the top tokens removed this is the comprehensiveness, with all others removed the
-    sufficiency.
+    sufficiency: the AOPC of DeYoung 2020.
 
     Args:
         whole: p of the whole input.
-        curve: p by the number of top tokens that were removed, or kept.
+        curve: p by the number of top tokens that were removed, or inserted.
         thresholds: Fractions of the tokens.
         num_tokens: K.
     """
@@ -140,14 +140,14 @@ def mean_drop(
 
 
 def area(curve: Mapping[int, float], steps: int, num_tokens: int) -> float:
-    """Area under p over the share of tokens that were removed, or kept, by trapezoids.
+    """Return the area under p over the fraction of tokens removed, or inserted, by trapezoids.
 
-    The shares are `steps` equal ones (Petsiuk 2018), each rounded to whole tokens and taken as it
-    then is.
+    The fractions are `steps` equal ones (Petsiuk 2018), each rounded to an integer number of
+    tokens.
 
     Args:
         curve: p by the number of tokens, none and all among them.
-        steps: How many.
+        steps: Number of fractions.
         num_tokens: K.
     """
     counts = [count_of(step / steps, num_tokens) for step in range(steps + 1)]
@@ -156,7 +156,7 @@ def area(curve: Mapping[int, float], steps: int, num_tokens: int) -> float:
 
 
 def kendall(first: Values, second: Values) -> float | None:
-    """Kendall's tau-b of two attributions [K]; 0 where one of them ranks nothing.
+    """Return Kendall's tau-b of two attributions [K]; 0 where one of them ranks nothing.
 
     Tokens without a number (NaN) in one of the two are left out; None where fewer than two are
     left, which have no order.
@@ -169,7 +169,7 @@ def kendall(first: Values, second: Values) -> float | None:
 
 
 def spearman(first: Values, second: Values) -> float | None:
-    """Spearman's rank correlation of two attributions [K].
+    """Return Spearman's rank correlation of two attributions [K].
 
     An attribution that ranks nothing is like itself (1) and unlike all others (0). None where one
     was not measured (NaN), or there are fewer than two tokens, which have no order.
@@ -184,6 +184,6 @@ def spearman(first: Values, second: Values) -> float | None:
 
 
 def mean_of_known(values: Sequence[float | None]) -> float | None:
-    """The mean of the numbers that were measured; None where none was."""
+    """Return the mean of the measured values; None if there is none."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None

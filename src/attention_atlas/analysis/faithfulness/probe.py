@@ -21,20 +21,20 @@ MAX_TOKENS = 16_384
 
 
 class Probe:
-    """A batch whose samples are asked about with some of their tokens removed.
+    """Predictions for the samples of a batch with some of their tokens removed.
 
     Args:
         model: In evaluation mode.
         batch: Prepared.
         removal: Takes tokens out.
-        max_tokens: Most tokens of one pass.
+        max_tokens: Maximum tokens of one pass.
 
     Attributes:
         layout: Of the tokens that the model sees.
         removable: bool [B, K], the tokens that can be removed.
         target: [B], the class that is explained: the predicted one.
         whole: [B], its probability for the input as it is.
-        num_copies: Inputs that the model has seen so far.
+        num_copies: Number of inputs of the model so far.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Probe:
     def __call__(
         self, rows: npt.NDArray[np.int64], removed: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float64]:
-        """The probability [P] of each copy's class.
+        """Return the probability [P] of the class of each copy.
 
         Args:
-            rows: [P], which sample of the batch each copy is of.
-            removed: bool [P, K], its tokens that are taken out.
+            rows: [P] sample of the batch that each copy is made from.
+            removed: bool [P, K] tokens to remove from it.
         """
         found = [
             self._pass(
@@ -108,15 +108,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 MAX_CELLS = 2**20
-"""Of the map of one head for a part, B x K x K: attributions look at whole maps."""
+"""Maximum B x K x K of a part: attributions need the full map of a head."""
 
 
-def select(batch: Batch, places: list[int]) -> Batch:
-    """Some samples of a batch, padded no longer than the longest of them needs."""
+def select(batch: Batch, indices: list[int]) -> Batch:
+    """Return some samples of a batch, padded to the longest of them."""
     part: Batch = {
-        name: values[places] for name, values in batch.items() if isinstance(values, Tensor)
+        name: values[indices] for name, values in batch.items() if isinstance(values, Tensor)
     }
-    part["sample_id"] = [batch["sample_id"][place] for place in places]
+    part["sample_id"] = [batch["sample_id"][index] for index in indices]
     if _is_text(part):
         longest = max(int(part["lengths"].max()), 1)
         part |= {name: part[name][:, :longest] for name in ("inputs", "spans") if name in part}
@@ -124,19 +124,19 @@ def select(batch: Batch, places: list[int]) -> Batch:
 
 
 def cut(batches: Iterable[Batch], model: Classifier) -> Iterator[Batch]:
-    """The samples of prepared batches in parts of at most `MAX_CELLS`, the shorter ones first."""
+    """Yield the samples of prepared batches in parts of at most `MAX_CELLS`, the shorter first."""
     for batch in batches:
         lengths = model.token_layout(batch).valid.sum(dim=1).tolist()
-        places: list[int] = []
-        for place in sorted(range(len(lengths)), key=lengths.__getitem__):
-            if places and (len(places) + 1) * lengths[place] ** 2 > MAX_CELLS:
-                yield select(batch, places)
-                places = []
-            places.append(place)
-        if places:
-            yield select(batch, places)
+        indices: list[int] = []
+        for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+            if indices and (len(indices) + 1) * lengths[index] ** 2 > MAX_CELLS:
+                yield select(batch, indices)
+                indices = []
+            indices.append(index)
+        if indices:
+            yield select(batch, indices)
 
 
 def _is_text(batch: Batch) -> bool:
-    """Whether inputs are token ids [B, K], which are padded to the longest sample."""
+    """Return whether inputs are token ids [B, K], which are padded to the longest sample."""
     return "lengths" in batch and batch["inputs"].ndim == 2

@@ -16,9 +16,9 @@ from attention_atlas.errors import InputError
 FORMAT = 1
 CONFIDENCE = 0.95
 BASELINE = "random"
-LEAST_TO_JUDGE = 5
+MIN_SAMPLES_TO_JUDGE = 5
 """Samples below which an interval says too little to call a method better than random."""
-LEAST_DIFFERENCE = 0.005
+MIN_DIFFERENCE = 0.005
 """What is printed as 0.01."""
 
 
@@ -48,20 +48,20 @@ class Faithfulness:
 
     Attributes:
         removal: How tokens were removed.
-        removal_description: What stood in their place.
+        removal_description: What replaced them.
         sample_ids: [N].
-        values: By method and metric, [N] numbers; None where it was not measured.
+        values: By method and metric, [N] numbers; None if not measured.
         titles: Of the methods, for figures and sentences.
         thresholds: Of comprehensiveness and sufficiency, as fractions of the tokens.
         steps: Of deletion and insertion.
         seed: Of everything random.
         num_resamples: Of the bootstrap.
         random_draws: Random attributions of each sample, whose scores are averaged.
-        randomisation: By method and stage, how an attribution resembles that of the model with new
-            weights from the output down to this stage: the mean over the samples.
+        randomisation: By method and stage, the rank correlation of an attribution with that of the
+            model with new weights from the output down to this stage, mean over the samples.
         refused: Methods that do not apply, and why.
-        notes: What was left out, and why, in sentences.
-        num_forward_passes: Inputs that the model has seen for the removals.
+        notes: Sentences that say what was left out, and why.
+        num_forward_passes: Number of inputs of the model for the removals.
     """
 
     removal: str
@@ -117,19 +117,19 @@ class Faithfulness:
         return bootstrap(values, self.num_resamples, self.seed)
 
     def better_than_random(self, method: str, metric: str) -> bool | None:
-        """Whether a method is better than random (True), worse (False), or neither (None).
+        """Return whether a method is better than random (True), worse (False), or neither (None).
 
-        Neither, too, where the difference is below what is printed, however sure it is.
+        A difference below the printed precision counts as neither.
         """
         difference = self.differences.get(method, {}).get(metric)
-        if difference is None or difference.num_samples < LEAST_TO_JUDGE:
+        if difference is None or difference.num_samples < MIN_SAMPLES_TO_JUDGE:
             return None
-        if difference.low <= 0 <= difference.high or abs(difference.mean) < LEAST_DIFFERENCE:
+        if difference.low <= 0 <= difference.high or abs(difference.mean) < MIN_DIFFERENCE:
             return None
         return (difference.mean > 0) == METRICS[metric].higher_is_better
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per method and metric, for a table."""
+        """Return one row per method and metric, for a table."""
         return [
             {"method": method, "metric": metric}
             | asdict(estimate)
@@ -139,18 +139,18 @@ class Faithfulness:
         ]
 
     def scores(self, sample_id: str, metric: str = "comprehensiveness") -> dict[str, float]:
-        """The metric of one sample by method.
+        """Return the metric of one sample by method.
 
         Raises:
             InputError: The sample was not measured.
         """
         if sample_id not in self.sample_ids:
             raise InputError(f"Faithfulness was not measured on the sample {sample_id!r}.")
-        place = self.sample_ids.index(sample_id)
+        index = self.sample_ids.index(sample_id)
         return {
             method: value
             for method, metrics in self.values.items()
-            if (value := metrics.get(metric, [None] * (place + 1))[place]) is not None
+            if (value := metrics.get(metric, [None] * (index + 1))[index]) is not None
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -164,25 +164,25 @@ class Faithfulness:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Faithfulness":
-        """What `to_json` gave.
+        """Build a result from the content of `to_json`.
 
         Raises:
-            InputError: It is something else, or from a newer version.
+            InputError: If it is something else, or of a newer version.
         """
         if content.get("format") != FORMAT:
             raise InputError(
-                f"This is no faithfulness of format {FORMAT}: its format is "
+                f"This is not a faithfulness result of format {FORMAT}: its format is "
                 f"{content.get('format')!r}. Measure again with this version."
             )
-        kept = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
+        known = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
         try:
-            return cls(**kept)
+            return cls(**known)
         except TypeError as error:
-            raise InputError(f"This is no complete faithfulness: {error}.") from None
+            raise InputError(f"This is not a complete faithfulness result: {error}.") from None
 
 
 def bootstrap(values: npt.NDArray[np.float64], num_resamples: int, seed: int) -> Estimate | None:
-    """The mean of values [N] with its bootstrap interval (Efron 1979); None where there are none.
+    """Return the mean of values [N] with its bootstrap interval (Efron 1979); None if empty.
 
     The percentiles are those of the expanded percentile interval (Hesterberg 2015, section 5.3),
     which is as much wider as the t interval of few samples is. Values that are missing (NaN) are
@@ -192,13 +192,13 @@ def bootstrap(values: npt.NDArray[np.float64], num_resamples: int, seed: int) ->
     if not len(known):
         return None
     generator = np.random.default_rng(seed)
-    places = generator.integers(len(known), size=(num_resamples, len(known)))
+    resampled = generator.integers(len(known), size=(num_resamples, len(known)))
     size = len(known)
     edge = 0.0
     if size > 1:
         quantile = student.ppf((1 - CONFIDENCE) / 2, size - 1) * np.sqrt(size / (size - 1))
         edge = 100 * float(normal.cdf(quantile))
-    low, high = np.percentile(known[places].mean(axis=1), [edge, 100 - edge])
+    low, high = np.percentile(known[resampled].mean(axis=1), [edge, 100 - edge])
     return Estimate(float(known.mean()), float(low), float(high), len(known))
 
 
@@ -216,13 +216,13 @@ def _of_difference(difference: Estimate | None) -> dict[str, float | None]:
 
 JUDGED = "comprehensiveness"
 NOT_JUDGED = ("random", "uniform", "leave_one_out")
-"""Baselines, and what asks the model itself for each token."""
+"""Baselines, and the method that queries the model itself for each token."""
 
 _ADVICE = "Do not take these for explanations of what the model used"
 
 
 def verdict(faithfulness: Faithfulness) -> str:
-    """Which methods beat random on comprehensiveness, by how much, and which were refused."""
+    """Say which methods beat random on comprehensiveness, by how much, and which were refused."""
     sentences = [_judgement(faithfulness)]
     if faithfulness.refused:
         reasons = [reason.rstrip(".") for reason in faithfulness.refused.values()]

@@ -24,12 +24,12 @@ from attention_atlas.encoder import Classifier
 
 LEAVE_ONE_OUT = "leave_one_out"
 Scores = dict[str, dict[str, list[float | None]]]
-"""By method and metric, a number for each sample; None where there is none."""
+"""Values by method and metric, one for each sample; None if not measured."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How attributions are scored; as in `measure`."""
+    """Options of scoring, as in `measure`."""
 
     thresholds: tuple[float, ...]
     steps: int
@@ -39,11 +39,11 @@ class Options:
 
 
 def score_batch(probe: Probe, explainer: Explainer, options: Options) -> Scores:
-    """Comprehensiveness, sufficiency, both areas and both correlations of each method and sample.
+    """Return comprehensiveness, sufficiency, areas and correlations of each method and sample.
 
-    A sample of which no token can be removed has none. An attribution without signs tells how much
-    a token matters and not which way, so it is compared with the size of what leave-one-out and the
-    gradient say (as in Jain & Wallace 2019), a signed one with their value. Random attributions are
+    A sample without removable tokens has none. An unsigned attribution has no direction,
+    so it is compared with the absolute values of leave-one-out and the gradient (as in Jain &
+    Wallace 2019), a signed one with their values. Random attributions are
     drawn several times and their scores averaged, so that no method looks good by a bad draw.
     """
     attributions = explainer(probe.model, probe.batch, probe.layout, probe.target)
@@ -98,7 +98,7 @@ def score_batch(probe: Probe, explainer: Explainer, options: Options) -> Scores:
 def _drawn(
     like: Values, tokens: Sequence[npt.NDArray[np.int64]], draws: Sequence[np.random.Generator]
 ) -> Values:
-    """[B, K]: numbers drawn anew for the removable tokens of each sample."""
+    """Draw new random attributions [B, K] for the removable tokens of each sample."""
     drawn: Values = np.zeros_like(like)
     for row, own, draw in zip(drawn, tokens, draws, strict=True):
         row[own] = draw.random(len(own))
@@ -113,9 +113,9 @@ def _curve_scores(
     thresholds, steps = options.thresholds, options.steps
     return {
         "comprehensiveness": mean_drop(whole, curve.removed, thresholds, num_tokens),
-        "sufficiency": mean_drop(whole, curve.kept, thresholds, num_tokens),
+        "sufficiency": mean_drop(whole, curve.inserted, thresholds, num_tokens),
         "deletion_auc": area(curve.removed, steps, num_tokens),
-        "insertion_auc": area(curve.kept, steps, num_tokens),
+        "insertion_auc": area(curve.inserted, steps, num_tokens),
     }
 
 
@@ -130,12 +130,12 @@ def _correlation(
     return kendall(attribution[sample, tokens], other if signed else np.abs(other))
 
 
-Likeness = dict[str, dict[str, list[float | None]]]
-"""By method and stage, a rank correlation for each sample."""
+Similarity = dict[str, dict[str, list[float | None]]]
+"""Rank correlations by method and stage, one for each sample."""
 
 
 def cascade(model: Classifier, fresh: Classifier) -> Iterator[tuple[str, Classifier]]:
-    """Give the parts of a model the weights of an untrained one, one after the other.
+    """Replace the weights of the parts of a model by untrained ones, one after the other.
 
     Yields:
         The name of a stage, and a copy of the model in which this part and all before it are
@@ -149,19 +149,19 @@ def cascade(model: Classifier, fresh: Classifier) -> Iterator[tuple[str, Classif
         yield stage, changed
 
 
-def likeness_to_untrained(probe: Probe, explainer: Explainer, fresh: Classifier) -> Likeness:
-    """Spearman's correlation of each attribution with that of the model with untrained parts.
+def similarity_to_untrained(probe: Probe, explainer: Explainer, fresh: Classifier) -> Similarity:
+    """Return Spearman's correlation of each attribution with that of partly untrained models.
 
     The class that is explained stays the one that the trained model predicts.
 
     Args:
-        probe: Of the batch, with the trained model.
-        explainer: Gives the attributions.
-        fresh: An untrained model of the same config.
+        probe: Probe of the batch, with the trained model.
+        explainer: Computes the attributions.
+        fresh: Untrained model of the same config.
     """
     trained = explainer(probe.model, probe.batch, probe.layout, probe.target)
     tokens = [np.flatnonzero(row) for row in probe.removable]
-    found: Likeness = {method: {} for method in explainer.methods}
+    found: Similarity = {method: {} for method in explainer.methods}
     for stage, model in cascade(probe.model, fresh):
         untrained = explainer(model, probe.batch, probe.layout, probe.target)
         for method in explainer.methods:

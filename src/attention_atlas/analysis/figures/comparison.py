@@ -1,4 +1,4 @@
-"""The figure of one image as several runs attend to it."""
+"""Figure of one image as several runs attend to it."""
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -51,7 +51,7 @@ def _draw_run(panel: FigureBase, sample: Sample, layer: int, head: int) -> None:
     left.set_yticks([])
     note = "red: negative" if view.signed else "".join(view.notes)
     left.set_xlabel(f"{view.description.split(',')[0]}\n{note}", fontsize=7)
-    pick(sample, layer, head)  # says so if there is no such layer or head
+    pick(sample, layer, head)  # raises if there is no such layer or head
     matrix = sample.maps[layer, head].astype(np.float32)
     drawn = right.imshow(matrix, interpolation="nearest", **scale_of_rows(matrix, sample.signed))
     right.set_xlabel(f"key (layer {layer}, head {head})", fontsize=7)

@@ -1,4 +1,4 @@
-"""The figure of one sample of each run, side by side."""
+"""Figure of one sample of each run, side by side."""
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 from attention_atlas.analysis.figures.sample import (
     COLOUR_BAR_WIDTH,
     HEADING_HEIGHT,
+    describe_view,
     draw_panel,
     shortened,
-    words_of_view,
 )
 from attention_atlas.analysis.figures.text import (
     TEXT_SIZE,
@@ -43,7 +43,7 @@ def gallery_figure(chosen: list[tuple[Atlas, Sample]]) -> Figure:
         task = TASK_NAMES.get(atlas.task, atlas.task)
         title = f"{task}: {sample.verdict}"
         panel.suptitle(shortened(title, int(width * 12)), fontsize=10, x=0.02, ha="left")
-        words = (sample.sample_id, words_of_view(sample, view))
+        words = (sample.sample_id, describe_view(sample, view))
         panel.supxlabel(
             "\n".join(shortened(line, int(width * 18)) for line in words),
             fontsize=6.5,

@@ -29,7 +29,7 @@ from attention_atlas.analysis.figures.text import (
 from attention_atlas.analysis.token_weights import OUTSIDE, View
 from attention_atlas.atlas import AtlasAttributes, Sample
 
-MOST_NAMES = 3  # of tokens outside the input, in a title
+MAX_NAMES = 3  # of tokens outside the input, in a title
 HEADING_HEIGHT = 0.75  # inches of the title
 COLOUR_BAR_WIDTH = 1.0  # inches with its label
 
@@ -62,22 +62,22 @@ def draw_panel(
     bar.ax.tick_params(labelsize=7)
 
 
-def words_of_view(sample: Sample, view: View) -> str:
-    """Say what weights are shown, and how much of them no picture can show."""
+def describe_view(sample: Sample, view: View) -> str:
+    """Describe the weights shown, and the part of them outside the input."""
     tokens, hidden = sample.tokens, dict[str, float]()
     for token in np.flatnonzero(~sample.stands_in_input).tolist():
         where = f"on {tokens[token]}" if tokens[token] else OUTSIDE
         hidden[where] = hidden.get(where, 0.0) + float(view.weights[token])
-    if len(hidden) > MOST_NAMES:
+    if len(hidden) > MAX_NAMES:
         hidden = {OUTSIDE: sum(hidden.values())}
     style = "z.2f" if view.signed else ".0%"
-    shares = [f"{share:{style}} {where}" for where, share in hidden.items() if share]
-    elsewhere = f" ({', '.join(shares)})" if shares and view.is_attention else ""
+    weights = [f"{weight:{style}} {where}" for where, weight in hidden.items() if weight]
+    elsewhere = f" ({', '.join(weights)})" if weights and view.is_attention else ""
     return "; ".join([view.description + elsewhere, *view.notes])
 
 
 def shortened(line: str, columns: int) -> str:
-    """Return the line, or its beginning and an ellipsis."""
+    """Return the line, cut with an ellipsis if it is too long."""
     return line if len(line) <= columns else line[: columns - 1] + "…"
 
 
@@ -113,7 +113,7 @@ def sample_figure(attributes: AtlasAttributes, sample: Sample, view: View) -> Fi
     title = [
         sample.sample_id,
         sample.verdict,
-        words_of_view(sample, view),
+        describe_view(sample, view),
     ]
     if attributes.token_layout == "character_span":
         width, height = _size_of_text(sample, max(map(len, title)))

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from attention_atlas.output_files import check_output, draft
 
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
-MOST_NAMED = 8  # signs of a warning
+MAX_NAMED = 8  # characters that a warning names
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure; the ending of the path chooses the format.
 
-    Signs that no installed font has are drawn as boxes, and one sentence of the log names them.
+    Characters that no installed font has are drawn as boxes, and a warning names them.
 
     Raises:
         InputError: If the ending is another, or the file cannot be written.
@@ -40,12 +40,12 @@ def save_figure(figure: Figure, path: Path) -> None:
         else:
             missing[chr(int(found[1]))] = None
     if missing:
-        signs = " ".join([*missing][:MOST_NAMED]) + " …" * (len(missing) > MOST_NAMED)
+        characters = " ".join([*missing][:MAX_NAMED]) + " …" * (len(missing) > MAX_NAMED)
         log.warning(
             "%s shows boxes for %s: no installed font has them. Fonts such as Noto Sans CJK and "
             "Noto Emoji do.",
             path,
-            signs,
+            characters,
         )
 
 

@@ -63,7 +63,7 @@ def draw_text(
             )
             column += width
     axes.set_xlim(0, columns)
-    margin = (room - len(lines)) / 2  # lines above and below, so that the text stands centred
+    margin = (room - len(lines)) / 2  # lines above and below, which centre the text
     axes.set_ylim(len(lines) - 0.5 + margin, -0.5 - margin)
     axes.set_axis_off()
     return ScalarMappable(**scale)
@@ -86,11 +86,11 @@ def lines_per_panel(height: float, size: float = TEXT_SIZE) -> int:
 
 
 def pieces_of(sample: Sample) -> Pieces:
-    """Return the pieces of a text, and at its end a remark where the model read no further."""
+    """Return the pieces of a text, and at its end a remark if the model did not read all of it."""
     pieces = shown_text(sample)
     end = int(sample.boxes[:, 1].max(initial=0))
     if pieces and sample.text[end:].strip():
-        pieces.append((f" … (the text goes on; the model read {_tokens(pieces)} tokens)", None))
+        pieces.append((f" … (the text continues; the model read {_tokens(pieces)} tokens)", None))
     return pieces
 
 
@@ -98,9 +98,11 @@ def cut_lines(lines: list[Pieces], room: int) -> list[Pieces]:
     """Return all lines if they fit; else the first of them, and one that says what they hold."""
     if len(lines) <= room:
         return lines
-    kept = lines[: room - 1]
-    shown, every = (_tokens([piece for line in some for piece in line]) for some in (kept, lines))
-    return [*kept, [(f"… (first {shown} of {every} tokens)", None)]]
+    shown_lines = lines[: room - 1]
+    shown, every = (
+        _tokens([piece for line in some for piece in line]) for some in (shown_lines, lines)
+    )
+    return [*shown_lines, [(f"… (first {shown} of {every} tokens)", None)]]
 
 
 def _tokens(pieces: Pieces) -> int:

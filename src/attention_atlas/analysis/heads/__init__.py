@@ -1,4 +1,4 @@
-"""What the heads of a run do over a data set: statistics, similarity, agreement of layers.
+"""Analysis of the heads of a run over a data set: statistics, similarity, agreement of layers.
 
 What is imported here reads an atlas, without torch. `heads.figure`, which needs matplotlib, and
 `heads.importance`, which runs the model, are imported by themselves.

@@ -16,9 +16,9 @@ from attention_atlas.errors import InputError
 COLUMNS = 3
 CELL = 0.42  # inches of a head
 LARGEST_PANEL = 5.0  # inches
-PAIRS_PANEL = 3.3  # inches, at least, where pairs of heads are drawn
-MOST_CELLS_WITH_NUMBERS = 64  # of a panel; beyond, numbers would overlap
-# Shares have the whole scale, so that two figures can be laid side by side.
+PAIRS_PANEL = 3.3  # inches at least, if pairs of heads are drawn
+MAX_CELLS_WITH_NUMBERS = 64  # of a panel; beyond, numbers would overlap
+# These have the full scale, so that two figures can be compared.
 FROM_0_TO_1 = ("relative_entropy", "maximum", "sink_score", "sink_rate", "null_share")
 
 
@@ -26,7 +26,7 @@ Values = npt.NDArray[np.float64]
 
 
 class _Panel(NamedTuple):
-    """A heat map: what its rows and columns are called, and its numbers with their largest."""
+    """A heat map: labels of its rows and columns, its values, and the largest value."""
 
     title: str
     rows: list[str]
@@ -48,7 +48,7 @@ def heads_figure(
     Args:
         statistics: Of an atlas.
         importance: Of the heads of the layers [L, H] and of the readout [R], for one more panel.
-        pairs: How alike they are, from 0 to 1, for a panel each: its title, whether it is of
+        pairs: Similarities from 0 to 1, for a panel each: its title, whether it is of
             each `head` [L * H, L * H] or `layer` [L, L], and the numbers.
 
     Raises:
@@ -90,9 +90,9 @@ def _title(name: str) -> str:
 
 
 def _panel_of_rows(
-    title: str, layers: Values | None, readout: Values | None, is_share: bool = False
+    title: str, layers: Values | None, readout: Values | None, is_fraction: bool = False
 ) -> _Panel:
-    """Return a panel of the layers, and the readout below them; NaN where there is no head."""
+    """Return a panel of the layers, and the readout below them; NaN if there is no head."""
     rows = [] if layers is None else list(layers)
     names = [str(layer) for layer in range(len(rows))]
     if readout is not None:
@@ -100,15 +100,15 @@ def _panel_of_rows(
     heads = max(map(len, rows), default=0)
     padded = [np.pad(row, (0, heads - len(row)), constant_values=np.nan) for row in rows]
     values = np.array(padded).reshape(len(rows), heads)
-    highest = 1.0 if is_share else float(np.nanmax(values, initial=0.0)) or 1.0
+    highest = 1.0 if is_fraction else float(np.nanmax(values, initial=0.0)) or 1.0
     return _Panel(title, names, [str(n) for n in range(heads)], ("layer", "head"), values, highest)
 
 
 def _panel_of_pairs(title: str, what: str, matrix: Values, layers: int) -> _Panel:
     """Return a panel of pairs of heads, which are called `layer.head`, or of layers."""
     heads = len(matrix) // max(layers, 1)
-    places = range(len(matrix))
-    names = [f"{n // heads}.{n % heads}" if what == "head" else str(n) for n in places]
+    indices = range(len(matrix))
+    names = [f"{n // heads}.{n % heads}" if what == "head" else str(n) for n in indices]
     return _Panel(title, names, names, (what, what), matrix, 1.0)
 
 
@@ -121,15 +121,15 @@ def _draw(axes: Axes, panel: _Panel) -> None:
     axes.set_xlabel(panel.axes[1], fontsize=8)
     axes.tick_params(labelsize=7)
     axes.set_title(panel.title, fontsize=9, loc="left")
-    if panel.values.size <= MOST_CELLS_WITH_NUMBERS:
+    if panel.values.size <= MAX_CELLS_WITH_NUMBERS:
         _write_numbers(axes, panel.values, panel.highest)
     bar = axes.figure.colorbar(drawn, ax=axes, fraction=0.06, pad=0.03)
     bar.ax.tick_params(labelsize=7)
 
 
 def _shown(names: list[str]) -> list[int]:
-    """Return the places that are named, a dozen at most, and the readout always."""
-    numbered = [place for place, name in enumerate(names) if name != "readout"]
+    """Return the indices of the labels to show, a dozen at most, and the readout always."""
+    numbered = [index for index, name in enumerate(names) if name != "readout"]
     step = max(1, len(names) // 12)
     return [*numbered[::step], *range(len(numbered), len(names))]
 

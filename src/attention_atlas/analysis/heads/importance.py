@@ -1,4 +1,4 @@
-"""How much the loss depends on each head."""
+"""Importance of heads: how much the loss depends on each."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,12 +20,12 @@ from attention_atlas.errors import InputError
 
 @dataclass(frozen=True)
 class HeadImportance:
-    """How much the loss depends on each head.
+    """Dependence of the loss on each head.
 
     Attributes:
         layers: [L, H].
         readout: [R]; empty where the readout has no attention of its own.
-        num_samples: Samples that it is the mean of.
+        num_samples: Number of samples that were averaged.
     """
 
     layers: npt.NDArray[np.float64]
@@ -70,7 +70,7 @@ def head_importance(
         if progress is not None:
             progress(count)
     if not count:
-        raise InputError("Head importance needs a sample at least: no batch was given.")
+        raise InputError("Head importance needs at least one sample: there is no batch.")
     mean = {name: (values / count).double().cpu().numpy() for name, values in total.items()}
     if normalise:
         mean = {name: values / (np.linalg.norm(values) or 1) for name, values in mean.items()}
@@ -110,16 +110,16 @@ def _head_outputs(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     with ExitStack() as stack:
         for name, module in modules.items():
             if isinstance(module, Attention):
-                hook = partial(_keep_entering, outputs, name, module.num_heads)
+                hook = partial(_store_input, outputs, name, module.num_heads)
                 stack.callback(module.out_proj.register_forward_pre_hook(hook).remove)
             else:
-                observer = partial(_keep_given, outputs, name)
+                observer = partial(_store_output, outputs, name)
                 add_observer(module, observer)
                 stack.callback(remove_observer, module, observer)
         yield outputs
 
 
-def _keep_entering(
+def _store_input(
     outputs: dict[str, Tensor],
     name: str,
     num_heads: int,
@@ -131,5 +131,5 @@ def _keep_entering(
     return (outputs[name].transpose(1, 2).flatten(2), *inputs[1:])
 
 
-def _keep_given(outputs: dict[str, Tensor], name: str, seen: Pass) -> None:
+def _store_output(outputs: dict[str, Tensor], name: str, seen: Pass) -> None:
     outputs[name] = seen.output

@@ -17,25 +17,25 @@ INPUT_UNITS = {
 }
 
 
-def token_places(boxes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return where each token stands on the grid of tokens, [K, axes]; NaN for nowhere.
+def token_positions(boxes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return the position of each token on the grid of tokens, [K, axes]; NaN outside the input.
 
     Characters make a line, whose steps are tokens; boxes make a grid of rows and columns.
     """
     filled = stands_in_input(boxes)
     axes = 1 if boxes.shape[1] == 2 else 2
-    places = np.full((len(boxes), axes), np.nan, dtype=np.float32)
+    positions = np.full((len(boxes), axes), np.nan, dtype=np.float32)
     if boxes.shape[1] == 2:
-        places[filled, 0] = np.flatnonzero(filled)
-        return places
+        positions[filled, 0] = np.flatnonzero(filled)
+        return positions
     for axis in range(axes):
         _, step = np.unique(boxes[filled, axis], return_inverse=True)
-        places[filled, axis] = step
-    return places
+        positions[filled, axis] = step
+    return positions
 
 
-def input_places(boxes: npt.NDArray[Any], token_layout: str) -> npt.NDArray[np.float32]:
-    """Return the centre of each token in the unit of `INPUT_UNITS`, [K, axes]; NaN for nowhere.
+def input_positions(boxes: npt.NDArray[Any], token_layout: str) -> npt.NDArray[np.float32]:
+    """Return the centre of each token in the unit of `INPUT_UNITS`, [K, axes]; NaN if it has none.
 
     Of a time-frequency box it is the time alone, because seconds and hertz do not add up.
     """
@@ -48,9 +48,9 @@ def input_places(boxes: npt.NDArray[Any], token_layout: str) -> npt.NDArray[np.f
     return centres
 
 
-def between(places: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def distances_between(positions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return the Euclidean distance of each pair of tokens, [K, K]; NaN where one is nowhere."""
-    steps = places[:, None] - places[None]
+    steps = positions[:, None] - positions[None]
     distance: npt.NDArray[np.float32] = np.sqrt(np.square(steps).sum(axis=-1))
     return distance
 
@@ -59,20 +59,20 @@ Maps = npt.NDArray[np.float32]
 PerHead = npt.NDArray[np.float32]
 
 
-def as_shares(weights: npt.NDArray[Any], signed: bool) -> Maps:
+def as_fractions(weights: npt.NDArray[Any], signed: bool) -> Maps:
     """Return weights [..., K] as float32 that are not negative.
 
     Signed weights become abs(A) / sum abs(A), as in the statistics of a recording; others stay as
-    they are, so that a row with a null key keeps summing to 1 minus its share.
+    they are, so that a row with a null key still sums to 1 minus its weight.
     """
-    shares = weights.astype(np.float32)
+    fractions = weights.astype(np.float32)
     if not signed:
-        return shares
-    np.abs(shares, out=shares)
-    total = shares.sum(axis=-1, keepdims=True)
+        return fractions
+    np.abs(fractions, out=fractions)
+    total = fractions.sum(axis=-1, keepdims=True)
     total[total == 0] = 1
-    shares /= total
-    return shares
+    fractions /= total
+    return fractions
 
 
 def maximum(maps: Maps) -> PerHead:
@@ -88,7 +88,7 @@ def entropy(maps: Maps) -> PerHead:
 
     Mean over the queries whose row has a sum; NaN if there is none. It lies between 0 and log K.
     """
-    of_rows = entropy_of_shares(maps)
+    of_rows = entropy_of_fractions(maps)
     known = ~np.isnan(of_rows)
     total = np.where(known, of_rows, 0).sum(axis=-1)
     count = known.sum(axis=-1)
@@ -96,27 +96,27 @@ def entropy(maps: Maps) -> PerHead:
     return mean
 
 
-def entropy_of_shares(rows: Maps) -> Maps:
+def entropy_of_fractions(rows: Maps) -> Maps:
     """Return the entropy in nats of each row divided by its sum, [..., K] to [...]; NaN for 0 / 0.
 
     -sum_j p_j log p_j, where p = A / sum A.
     """
     total = rows.sum(axis=-1, keepdims=True)
-    shares = np.divide(rows, total, out=np.zeros_like(rows), where=total > 0)
-    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    of_rows: Maps = np.einsum("...k,...k->...", shares, -logs)
+    fractions = np.divide(rows, total, out=np.zeros_like(rows), where=total > 0)
+    logs = np.log(fractions, out=np.zeros_like(fractions), where=fractions > 0)
+    of_rows: Maps = np.einsum("...k,...k->...", fractions, -logs)
     of_rows[total[..., 0] <= 0] = np.nan
     return of_rows
 
 
 def sink_score(maps: Maps) -> PerHead:
-    """Return the most attention that any one key receives: [L, H, Q, K] to [L, H].
+    """Return the maximum attention that one key receives: [L, H, Q, K] to [L, H].
 
     max_k 1/Q sum_i A_ik, over all valid queries i and keys k. Gu et al. 2024 (arXiv 2410.10781,
     section 3) average the column of a key over the queries that may see it; under a causal mask
     these are those behind it, in an encoder they are all. Where they ask for the first key, we
     take the largest, since in an encoder any key may be the sink. It lies between 1/K and 1 where
-    rows sum to 1. With a null key of mean share n it lies between (1 - n)/K and 1 - n.
+    rows sum to 1. With a null key of mean weight n it lies between (1 - n)/K and 1 - n.
     """
     received: PerHead = _mean(maps, axis=-2).max(axis=-1, initial=0)
     return received
@@ -125,13 +125,13 @@ def sink_score(maps: Maps) -> PerHead:
 def distance(maps: Maps, distances: npt.NDArray[np.float32]) -> PerHead:
     """Return the expected distance of a query to the keys it attends to: [L, H, Q, K] to [L, H].
 
-    sum_j A_ij |p_i - p_j| / sum_j A_ij over the keys j that have a place, mean over the queries i
-    that have one (Dosovitskiy et al. 2021, arXiv 2010.11929, figure 7). A query that attends to no
-    such key counts as 0. NaN if no token has a place.
+    sum_j A_ij |p_i - p_j| / sum_j A_ij over the keys j with a position, mean over the queries i
+    with one (Dosovitskiy et al. 2021, arXiv 2010.11929, figure 7). A query that attends to no
+    such key counts as 0. NaN if no token has a position.
 
     Args:
         maps: Not negative.
-        distances: [K, K], in any unit; NaN where one of the two has no place.
+        distances: [K, K], in any unit; NaN if one of the two has no position.
     """
     placed = ~np.isnan(np.diagonal(distances))
     if not placed.any():

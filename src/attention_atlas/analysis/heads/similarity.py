@@ -1,4 +1,4 @@
-"""How alike two heads are: Jensen-Shannon divergence, or linear CKA, of their maps."""
+"""Similarity of two heads: Jensen-Shannon divergence, or linear CKA, of their maps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attention_atlas.analysis.heads.per_sample import as_shares
+from attention_atlas.analysis.heads.per_sample import as_fractions
 from attention_atlas.atlas import Atlas, Sample
 from attention_atlas.errors import InputError
 
@@ -23,24 +23,24 @@ def head_similarity(
     max_rows: int | None = MAX_ROWS,
     progress: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Return how alike each pair of heads is, [L*H, L*H], head h of layer l at l * H + h.
+    """Return the similarity of each pair of heads, [L*H, L*H], head h of layer l at l * H + h.
 
-    - `jensen_shannon`: the divergence of their rows, in bits (divided by log 2): 0 where two heads
-      attend alike, 1 where they share no key; mean over rows and samples.
-    - `cka`: linear CKA of their maps, mean over samples; see `linear_cka`. 1 where two heads attend
-      alike; queries are its examples and keys its features, as many of each, so that unrelated
-      maps of noise come out near 1/2 and not near 0.
+    - `jensen_shannon`: the divergence of their rows, in bits (divided by log 2): 0 if two heads
+      attend to the same keys, 1 if they share no key; mean over rows and samples.
+    - `cka`: linear CKA of their maps, mean over samples; see `linear_cka`. 1 if the maps of
+      two heads are the same; queries are its examples and keys its features, as many of each, so
+      that unrelated maps of noise come out near 1/2 and not near 0.
 
     Args:
         atlas: Its samples with full maps are read.
         measure: A key of `MEASURES`.
         epoch: None for the last.
         max_rows: Evenly spaced rows of each map that are compared, None for all. Rows of one map
-            are much alike, so a few tell nearly as much and cost less. CKA takes all.
+            are similar, so that a few suffice and cost less. CKA takes all.
         progress: Called with the number of samples done, and of all.
 
     Raises:
-        InputError: If there is no such measure or epoch, or no sample keeps full maps.
+        InputError: If there is no such measure or epoch, or no sample has full maps.
     """
     if measure not in MEASURES:
         raise InputError(f"There is no measure {measure!r}: take {' or '.join(MEASURES)}.")
@@ -59,7 +59,7 @@ def head_similarity(
 
 
 def mapped_samples(atlas: Atlas, epoch: int | None = None) -> list[Sample]:
-    """Return the samples of an epoch whose full maps are kept; InputError if there is none."""
+    """Return the samples of an epoch that have full maps; InputError if there is none."""
     samples = [sample for sample in atlas.samples(epoch) if sample.has_maps and sample.length]
     if not samples or not atlas.layers:
         what = "no sample with full maps" if atlas.layers else "no layers"
@@ -76,35 +76,35 @@ def rows_of(sample: Sample, max_rows: int | None = None) -> npt.NDArray[np.float
     The last key is the null key, with what a row lacks to 1 where the mechanism has one, else 0.
     Signed weights are abs(A) / sum abs(A).
     """
-    chosen = evenly(sample.length, max_rows)
+    chosen = evenly_spaced(sample.length, max_rows)
     return distributions(sample, sample.view_maps()[:, :, chosen])
 
 
 def distributions(sample: Sample, weights: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Return weights [..., K] of a sample as distributions over K + 1 keys, the null key last."""
-    shares = as_shares(weights, sample.signed)
-    total = shares.sum(axis=-1, keepdims=True)
+    fractions = as_fractions(weights, sample.signed)
+    total = fractions.sum(axis=-1, keepdims=True)
     null = np.zeros_like(total)
     if sample.null_share is not None:
         np.maximum(1 - total, 0, out=null)
         total += null
     # Rounding to float16 leaves a row a little off 1.
-    np.divide(shares, total, out=shares, where=total > 0)
+    np.divide(fractions, total, out=fractions, where=total > 0)
     np.divide(null, total, out=null, where=total > 0)
-    return np.concatenate([shares, null], axis=-1)
+    return np.concatenate([fractions, null], axis=-1)
 
 
-def evenly(count: int, most: int | None) -> npt.NDArray[np.intp]:
-    """Return at most so many evenly spaced indexes below `count`, the middles of equal parts."""
-    if most is None or count <= most:
+def evenly_spaced(count: int, maximum: int | None) -> npt.NDArray[np.intp]:
+    """Return at most `maximum` evenly spaced indices below `count`, the middles of equal parts."""
+    if maximum is None or count <= maximum:
         return np.arange(count)
-    return (2 * np.arange(most) + 1) * count // (2 * most)
+    return (2 * np.arange(maximum) + 1) * count // (2 * maximum)
 
 
 def jensen_shannon(first: Floats, second: Floats) -> Floats:
     """Return the Jensen-Shannon divergence of distributions [..., K], in bits: [...].
 
-    H((p + q) / 2) - (H(p) + H(q)) / 2 over log 2 (Lin 1991): 0 where they are equal, 1 where they
+    H((p + q) / 2) - (H(p) + H(q)) / 2 over log 2 (Lin 1991): 0 if they are equal, 1 if they
     share no key. Clark et al. 2019 (arXiv 1906.04341, section 6) compare heads by it.
     """
     mixed = _negative_entropy((first + second) / 2)
@@ -154,10 +154,10 @@ def _same_width(first: Floats, second: Floats) -> Floats:
     return np.stack([np.pad(m, ((0, 0), (0, width - m.shape[1]))) for m in (first, second)])
 
 
-def _negative_entropy(shares: Floats) -> Floats:
-    """sum p log p over the last axis."""
-    logs = np.log(np.maximum(shares, _SMALLEST))
-    total: Floats = np.einsum("...k,...k->...", shares, logs)
+def _negative_entropy(fractions: Floats) -> Floats:
+    """Return sum p log p over the last axis."""
+    logs = np.log(np.maximum(fractions, _SMALLEST))
+    total: Floats = np.einsum("...k,...k->...", fractions, logs)
     return total
 
 
@@ -165,7 +165,7 @@ MEASURES: dict[str, Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float64]]
     "jensen_shannon": jensen_shannon_pairs,
     "cka": cka_pairs,
 }
-"""By name, what compares the heads of one sample: rows [N, Q, K] to [N, N]."""
+"""Functions that compare the heads of one sample by name: rows [N, Q, K] to [N, N]."""
 
 
 def layer_agreement(

@@ -1,8 +1,8 @@
 """Statistics of every head over the samples of an atlas.
 
-Entropies and shares of the null key are kept of every sample; the rest is computed from the
-samples whose full maps are kept, one sample at a time. With a null key the rest includes the
-relative entropy of the layers: what is kept of a sample does not tell it.
+Entropies and weights of the null key are stored for every sample; the rest is computed from the
+full maps, one sample at a time. With a null key this includes the relative entropy of the layers,
+which does not follow from the stored statistics.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from attention_atlas.analysis.heads import per_sample
 from attention_atlas.analysis.heads.per_sample import (
     INPUT_UNITS,
     Moments,
-    between,
-    input_places,
-    token_places,
+    distances_between,
+    input_positions,
+    token_positions,
 )
 from attention_atlas.atlas import Atlas, Sample
 from attention_atlas.atlas.schema import plain_json
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Described:
-    """What a statistic is: words for tables and figures."""
+    """Description of a statistic for tables and figures."""
 
     title: str
     unit: str
@@ -55,14 +55,14 @@ STATISTICS: dict[str, Described] = {
     "distance_pixels": Described("distance", "pixels", "the same between patch centres"),
     "distance_seconds": Described("distance", "seconds", "the same between box centres"),
     "sink_score": Described(
-        "sink score", "", "mean attention received by the key that receives the most"
+        "sink score", "", "mean attention received by the key that receives most"
     ),
     "sink_rate": Described(
-        "sink rate", "", f"share of samples whose sink score is above {SINK_THRESHOLD}"
+        "sink rate", "", f"fraction of samples whose sink score is above {SINK_THRESHOLD}"
     ),
     "null_share": Described("null share", "", "share of the null key, mean over the queries"),
 }
-"""Every statistic, in the order of tables; which ones an atlas has depends on what it keeps."""
+"""Every statistic, in the order of tables; which ones an atlas has depends on its arrays."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class HeadStatistics:
         deviation: Standard deviation over samples, by name, [L, H].
         num_samples: Samples that each statistic is of, by name.
         readout_mean: By name, [R], of the row of the readout's query; empty where the readout has
-            no attention. The query has no place, so there is no distance.
+            no attention. The query has no position, so there is no distance.
         readout_deviation: By name, [R].
         epoch: That was read.
         notes: Sentences on what the numbers do not say.
@@ -132,12 +132,12 @@ def head_statistics(
     """Return statistics of every head over the samples of an epoch, by default the last.
 
     A row of signed weights counts as abs(A) / sum abs(A); one with a null key sums to 1 minus its
-    share. What a window hides has the weight 0. The entropies are those that the run kept, over
-    all queries or as many as `capture.entropy_queries` says. Each statistic is the mean over the
+    weight. Keys outside a window have the weight 0. The entropies are those that the run recorded,
+    over all queries or `capture.entropy_queries` of them. Each statistic is the mean over the
     samples of its mean over the queries of a sample.
 
     The relative entropy is the entropy over log K. With a null key it is that of the rows divided
-    by their sums, so that it does not depend on the share of the null key: of the layers it is
+    by their sums, so that it does not depend on the weight of the null key: for the layers it is
     computed from the full maps, over the queries that attend to any other key. Samples of one
     token have none (0 / 0), and are left out of it.
 
@@ -156,7 +156,7 @@ def head_statistics(
     steps = len(samples) + sum(sample.has_maps for sample in samples) * has_layers
     done = 0
     for done, sample in enumerate(samples, start=1):
-        _add(of_heads, _kept(sample))
+        _add(of_heads, _recorded(sample))
         _add(of_readout, _of_readout(sample))
         if progress is not None:
             progress(done, steps)
@@ -164,8 +164,8 @@ def head_statistics(
     distances = _Distances(atlas.attributes.token_layout)
     for batch, maps in atlas.iter_maps(epoch) if has_layers else ():
         for sample, own in zip(batch, maps, strict=True):
-            shares = per_sample.as_shares(own, sample.signed)
-            _add(of_heads, _from_maps(shares, sample, distances, has_null_key))
+            rows = per_sample.as_fractions(own, sample.signed)
+            _add(of_heads, _from_maps(rows, sample, distances, has_null_key))
         done += len(batch)
         if progress is not None:
             progress(done, steps)
@@ -188,24 +188,24 @@ def _add(moments: dict[str, Moments], values: dict[str, npt.NDArray[Any]]) -> No
         moments.setdefault(name, Moments(value.shape)).add(value)
 
 
-def _kept(sample: Sample) -> dict[str, npt.NDArray[Any]]:
-    """What is kept of every sample, maps or not: [L, H]."""
+def _recorded(sample: Sample) -> dict[str, npt.NDArray[Any]]:
+    """Return the statistics that are stored for every sample, [L, H]."""
     entropy, null_share = sample.entropy, sample.null_share
     if null_share is None:
         return {"entropy": entropy, "relative_entropy": _relative(entropy, sample.length)}
-    # The entropy of a row divided by its sum s is (its entropy + s log s) / s, of which the means
-    # over the queries that are kept tell nothing. The full maps do, where there are any.
+    # The entropy of a row divided by its sum s is (its entropy + s log s) / s, which
+    # does not follow from the recorded means over the queries; it is computed from full maps.
     unknown = np.full(entropy.shape, np.nan)
     return {"entropy": entropy, "relative_entropy": unknown, "null_share": null_share}
 
 
 def _of_readout(sample: Sample) -> dict[str, npt.NDArray[Any]]:
-    """The statistics of the readout row, [R]."""
-    rows = per_sample.as_shares(sample.readout, sample.signed)
+    """Return the statistics of the readout row, [R]."""
+    rows = per_sample.as_fractions(sample.readout, sample.signed)
     if not len(rows):
         return {}
     entropy, null_share = sample.readout_entropy, sample.readout_null_share
-    of_others = entropy if null_share is None else per_sample.entropy_of_shares(rows)
+    of_others = entropy if null_share is None else per_sample.entropy_of_fractions(rows)
     found = {
         "entropy": entropy,
         "relative_entropy": _relative(of_others, sample.length),
@@ -215,7 +215,7 @@ def _of_readout(sample: Sample) -> dict[str, npt.NDArray[Any]]:
 
 
 class _Distances:
-    """The distances between the tokens of a sample; most images and sounds have the same tokens."""
+    """Distances between the tokens of a sample, cached because most images share their tokens."""
 
     def __init__(self, token_layout: str) -> None:
         self._layout = token_layout
@@ -225,11 +225,11 @@ class _Distances:
     def of(self, boxes: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.float32]]:
         """Return [K, K] by name of the statistic."""
         if not self._found or not np.array_equal(boxes, self._boxes, equal_nan=True):
-            in_input = input_places(boxes, self._layout)
+            in_input = input_positions(boxes, self._layout)
             self._boxes = boxes
             self._found = {
-                "distance_tokens": between(token_places(boxes)),
-                f"distance_{INPUT_UNITS[self._layout]}": between(in_input),
+                "distance_tokens": distances_between(token_positions(boxes)),
+                f"distance_{INPUT_UNITS[self._layout]}": distances_between(in_input),
             }
         return self._found
 
@@ -237,7 +237,7 @@ class _Distances:
 def _from_maps(
     maps: per_sample.Maps, sample: Sample, distances: _Distances, has_null_key: bool
 ) -> dict[str, npt.NDArray[Any]]:
-    """The statistics that need the maps, [L, H]."""
+    """Return the statistics that are computed from the maps, [L, H]."""
     score = per_sample.sink_score(maps)
     found = {name: per_sample.distance(maps, d) for name, d in distances.of(sample.boxes).items()}
     found |= {
@@ -251,7 +251,7 @@ def _from_maps(
 
 
 def _relative(entropy: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:
-    """Entropy of rows that sum to 1, over that of equal weights of so many keys; NaN for one."""
+    """Return the entropy of rows that sum to 1, divided by log K; NaN for one key."""
     return entropy / np.log(length) if length > 1 else np.full(entropy.shape, np.nan)
 
 
@@ -263,7 +263,7 @@ def _notes(atlas: Atlas, samples: list[Sample], heads: dict[str, Moments]) -> li
     if "maximum" not in heads:
         entropy = "relative entropy, " if has_null_key else ""
         notes.append(
-            f"No sample keeps full maps, so {entropy}maximum, distance and sink score are not "
+            f"No sample has full maps, so {entropy}maximum, distance and sink score are not "
             "known: record them with capture=full."
         )
     short = sum(sample.length < 1 / SINK_THRESHOLD for sample in samples)

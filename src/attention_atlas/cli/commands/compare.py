@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attention_atlas.cli.console import fixed_width, print_json, print_prose, progress_bar
-from attention_atlas.cli.formatting import p_in_words
+from attention_atlas.cli.formatting import format_p_value
 from attention_atlas.cli.options import AsJson, complete_run
 from attention_atlas.cli.runs import must_exist, open_run
 from attention_atlas.errors import InputError
@@ -193,7 +193,7 @@ def _print_samples(first: str, second: str, result: "SampleComparison") -> None:
                 f"{changes['changed']} wrong in another way",
             ],
         ),
-        ("p of so uneven a change", f"{p_in_words(result.p_value)} (McNemar)"),
+        ("p of so uneven a change", f"{format_p_value(result.p_value)} (McNemar)"),
         (
             "divergence of readouts",
             "-" if result.readout is None else f"{result.readout:z.3f} bits",

@@ -83,5 +83,5 @@ def export(
     else:
         count = "1 sample" if len(written) == 1 else f"{len(written)} samples"
         left_out = len(samples) - len(written)
-        others = f"; the other {left_out} keep no maps" if left_out else ""
+        others = f"; the other {left_out} have no maps" if left_out else ""
         print(f"Saved {count} to {out}{others}")

@@ -14,7 +14,7 @@ from attention_atlas.run_folder import FAITHFULNESS, read_json
 if TYPE_CHECKING:
     from attention_atlas.analysis.faithfulness import Faithfulness
 
-NUM_SAMPLES, STEPS, SEED = 100, 10, 0  # where nobody says otherwise
+NUM_SAMPLES, STEPS, SEED = 100, 10, 0  # defaults
 MARKS = {True: " +", False: " -", None: "  "}
 DIRECTIONS = {True: "higher is better", False: "lower is better"}
 
@@ -34,7 +34,7 @@ def faithfulness(
     removal: Annotated[
         str | None,
         typer.Option(
-            help="What stands in the place of a removed token: mask or pad (text), blur or mean "
+            help="What replaces a removed token: mask or pad (text), blur or mean "
             "(image), mean or silence (sound); without it the first of these."
         ),
     ] = None,
@@ -45,7 +45,7 @@ def faithfulness(
         int | None, typer.Option(min=0, help=f"Of all that is random; {SEED} without it.")
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Measure anew what was measured before.")
+        bool, typer.Option("--again", help="Measure again what was measured before.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -92,11 +92,11 @@ def faithfulness(
     if is_new:
         print(f"\nSaved {folder / FAITHFULNESS}, and the same as .csv and .png")
     else:
-        print(f"\nRead from {folder / FAITHFULNESS}; --again measures anew")
+        print(f"\nRead from {folder / FAITHFULNESS}; --again measures it again")
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """What an earlier measurement left; empty where there is none, or it is damaged."""
+    """Return the content of an earlier measurement; empty if there is none, or it is damaged."""
     try:
         return read_json(folder, FAITHFULNESS) or {}
     except InputError:
@@ -109,7 +109,7 @@ def _faithfulness(content: dict[str, Any]) -> "Faithfulness | None":
     try:
         return Faithfulness.from_json(content)
     except InputError:
-        return None  # of another version: measured anew
+        return None  # of another version: measured again
 
 
 def _check_same(
@@ -118,15 +118,15 @@ def _check_same(
     methods: list[str] | None,
     options: dict[str, tuple[Any, Any]],
 ) -> None:
-    """Check that a measurement is the one that is asked for; what is not asked does not matter.
+    """Check that a measurement has the options that the user gave.
 
     Raises:
-        InputError: It is another, which took long and is not to be lost unasked.
+        InputError: If it differs: it took long, and is only replaced on request.
     """
     differences = [
-        f"--{name} {kept}, not {given}"
-        for name, (given, kept) in options.items()
-        if given not in (None, kept)
+        f"--{name} {stored}, not {wanted}"
+        for name, (wanted, stored) in options.items()
+        if wanted not in (None, stored)
     ]
     missing = set(methods or ()) - {*measured.methods, *measured.refused}
     if missing:
@@ -134,7 +134,7 @@ def _check_same(
     if differences:
         raise InputError(
             f"{path} holds another measurement ({'; '.join(differences)}). Add --again to measure "
-            "anew in its place, or leave these options out to see it."
+            "again and replace it, or leave these options out to see it."
         )
 
 

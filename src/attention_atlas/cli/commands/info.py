@@ -8,7 +8,7 @@ import typer
 
 from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.cli.console import fixed_width, print_json
-from attention_atlas.cli.formatting import in_words, percent, size_in_words
+from attention_atlas.cli.formatting import format_size, format_value, percent
 from attention_atlas.cli.options import AsJson, Run
 from attention_atlas.cli.runs import FEW, open_run, read_accuracy
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DAMAGED = 1  # exit code
 LETTERS = 16  # of a digest, in a terminal
-TOKEN_LAYOUTS_IN_WORDS = {
+TOKEN_LAYOUT_NAMES = {
     "character_span": "character spans",
     "patch_box": "patch boxes",
     "time_frequency_box": "time-frequency boxes",
@@ -123,10 +123,10 @@ def _worded(facts: dict[str, Any]) -> list[tuple[str, str | list[str]]]:
     more = [f"… (--mapped lists all {len(ids)})"] if len(ids) > FEW else []
     options = facts["mechanism"]
     changes: dict[str, str | list[str]] = {
-        "token_layout": TOKEN_LAYOUTS_IN_WORDS[facts["token_layout"]],
+        "token_layout": TOKEN_LAYOUT_NAMES[facts["token_layout"]],
         "mechanism": describe_mechanism(options),
         "mapped_sample_ids": [*ids[:FEW], *more] or "none",
-        "bytes": size_in_words(facts["bytes"]),
+        "bytes": format_size(facts["bytes"]),
     }
     digest = facts["checkpoint_digest"]
     if digest and fixed_width() is not None:
@@ -142,14 +142,14 @@ def _worded(facts: dict[str, Any]) -> list[tuple[str, str | list[str]]]:
         shown = changes.get(name, _items(value))
         worded.append((renamed.get(name, name.replace("_", " ")), shown))
         if name == "mechanism":
-            worded += [(f"  {option}", in_words(value)) for option, value in options.items()]
+            worded += [(f"  {option}", format_value(value)) for option, value in options.items()]
     return worded
 
 
 def _items(value: Any) -> str | list[str]:
     """Return a value in words, item by item, so that a line is broken between two items."""
     if isinstance(value, dict) and value:
-        return [f"{name} {in_words(item)}" for name, item in value.items()]
+        return [f"{name} {format_value(item)}" for name, item in value.items()]
     if isinstance(value, list) and value:
-        return [in_words(item) for item in value]
-    return in_words(value)
+        return [format_value(item) for item in value]
+    return format_value(value)

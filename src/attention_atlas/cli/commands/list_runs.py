@@ -9,7 +9,7 @@ import typer
 
 from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.cli.console import print_json
-from attention_atlas.cli.formatting import age_in_words, percent, size_in_words
+from attention_atlas.cli.formatting import format_age, format_size, percent
 from attention_atlas.cli.options import AsJson
 from attention_atlas.cli.runs import OUTPUTS, find_runs, read_accuracy
 from attention_atlas.errors import InputError
@@ -73,8 +73,8 @@ def _cells(run: dict[str, Any]) -> list[str]:
         run["attention"],
         "-" if accuracy is None else percent(accuracy),
         str(run["samples"]),
-        size_in_words(run["bytes"]),
-        age_in_words(run["age_seconds"]),
+        format_size(run["bytes"]),
+        format_age(run["age_seconds"]),
     ]
 
 

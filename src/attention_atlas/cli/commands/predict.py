@@ -56,8 +56,8 @@ def predict(
 ) -> None:
     """Predict the class of new inputs, and what mattered.
 
-    Shown are the tokens, patches or times with the largest weights. The run folder is all that it
-    takes: the data that the model was trained on is not read.
+    The tokens, patches or times with the largest weights are shown. Only the run folder is
+    needed: the data that the model was trained on is not read.
     """
     folder = local_run(run)
     from attention_atlas.cli.inputs import inputs_of_run
@@ -150,7 +150,7 @@ def _draw(
     max_tokens: int | None,
 ) -> None:
     from attention_atlas.analysis.terminal import draw_weights
-    from attention_atlas.cli.inputs import NO_MORE, characters_read, is_cut
+    from attention_atlas.cli.inputs import TOKEN_LIMIT, characters_read, is_cut
 
     console = make_console()
     for sample, view in views:
@@ -160,7 +160,7 @@ def _draw(
         print(heading if is_text else f"{names[sample.sample_id]}: {heading}")
         if is_text and is_cut(sample, max_tokens):
             read, size = characters_read(sample, max_tokens), len(sample.text)
-            print(f"read up to character {read:,} of {size:,}: {NO_MORE}")
+            print(f"read up to character {read:,} of {size:,}: {TOKEN_LIMIT}")
         print_parts(*draw_weights(console, atlas.attributes, sample, view), console=console)
         print()
 
@@ -171,7 +171,7 @@ def _tabulate(
     views: list[tuple["Sample", "View"]],
     max_tokens: int | None,
 ) -> None:
-    from attention_atlas.cli.inputs import NO_MORE, is_cut
+    from attention_atlas.cli.inputs import TOKEN_LIMIT, is_cut
     from attention_atlas.cli.tables import print_table
 
     is_text = atlas.attributes.token_layout == "character_span"
@@ -196,7 +196,7 @@ def _tabulate(
     print_table(["input", "class", "confidence", "what mattered"], rows, ["confidence"])
     cut = [sample for sample, _ in views if is_text and is_cut(sample, max_tokens)]
     if cut:
-        print(f"not read to the end, as {NO_MORE}:")
+        print(f"not read to the end, as {TOKEN_LIMIT}:")
         print("\n".join(f"  {_short(sample.text)}" for sample in cut))
 
 

@@ -62,7 +62,7 @@ def record(
         inputs = inputs_of_run(run, [str(data)], text_column, label_column)
     with new_atlas(out) as place:
         from attention_atlas.atlas import open_atlas
-        from attention_atlas.cli.inputs import NO_MORE, is_cut
+        from attention_atlas.cli.inputs import TOKEN_LIMIT, is_cut
         from attention_atlas.pipeline.predict import reader_of_model, reader_of_run, record_inputs
 
         reader = reader_of_model(model, found, clip_seconds) if run is None else reader_of_run(run)
@@ -87,5 +87,5 @@ def record(
     full = "" if whole == len(inputs) else f", {whole} of them with full maps,"
     samples = "sample" if len(inputs) == 1 else "samples"
     if cut:
-        print(f"{cut} of the texts {'was' if cut == 1 else 'were'} cut: {NO_MORE} than {most}.")
+        print(f"{cut} of the texts {'was' if cut == 1 else 'were'} cut: {TOKEN_LIMIT} than {most}.")
     print(f"{len(inputs)} {samples}{full} in {out}    next: atlas show {out}")

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class By(StrEnum):
-    """What a row of the table is of."""
+    """Row of the table."""
 
     HEAD = "head"
     LAYER = "layer"
 
 
 class Measure(StrEnum):
-    """How alike two heads are."""
+    """Similarity measure of two heads."""
 
     JENSEN_SHANNON = "jensen_shannon"
     CKA = "cka"
@@ -153,12 +153,12 @@ def _importance(folder: Path, num_samples: int) -> "HeadImportance":
 
 
 def _print_matrix(words: str, what: str, matrix: "npt.NDArray[Any]", layers: int = 0) -> None:
-    """Print a square matrix; with a number of layers its places are `layer.head`."""
+    """Print a square matrix; with a number of layers its rows are named `layer.head`."""
     from attention_atlas.cli.tables import print_table
 
     heads = len(matrix) // layers if layers else 0
-    places = range(len(matrix))
-    labels = [f"{place // heads}.{place % heads}" if heads else str(place) for place in places]
+    indices = range(len(matrix))
+    labels = [f"{index // heads}.{index % heads}" if heads else str(index) for index in indices]
     rows = [
         [label, *(f"{value:.2f}" for value in row)]
         for label, row in zip(labels, matrix, strict=True)

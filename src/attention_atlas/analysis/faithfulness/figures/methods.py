@@ -12,7 +12,7 @@ from attention_atlas.analysis.faithfulness.result import BASELINE, Faithfulness
 
 
 class _Mark(NamedTuple):
-    """How a method is drawn; shapes tell it in print without colours."""
+    """Marker of a method; shapes distinguish it in print without colours."""
 
     words: str
     shape: str
@@ -32,9 +32,9 @@ def faithfulness_figure(faithfulness: Faithfulness) -> Figure:
     """Return a figure of all methods by all metrics.
 
     A panel for each metric has a row for each method: its mean over the samples with the interval
-    of 95 %. Shape and colour tell whether it differs from random, sample by sample. An arrow above
-    points to where better is; a likeness has none, since 0 is what is wanted of it. What was
-    measured on fewer samples says on how many.
+    of 95 %. Shape and colour show whether it differs from random, sample by sample. An arrow above
+    points to better values; a similarity has none, since 0 is best. A metric that was measured on
+    fewer samples shows their number.
     """
     names = [
         name

@@ -31,7 +31,11 @@ from attention_atlas.analysis.figures.text import (
 from attention_atlas.analysis.token_weights import View
 from attention_atlas.atlas import AtlasAttributes, Sample
 
-_TEXT_WIDTH, _TEXT_LINES, _TEXT_SIZE = 7.2, 8, 8.0  # most inches and lines, points of a text
+_TEXT_WIDTH, _TEXT_LINES, _TEXT_SIZE = (
+    7.2,
+    8,
+    8.0,
+)  # maximum inches and lines of a text, size in points
 _TITLE_LETTERS = 12  # in an inch
 _SCALES = "Each text has its own colours: from 0 (pale) to the weight that is its darkest."
 
@@ -49,7 +53,7 @@ def attributions_figure(
         attributes: Of its atlas.
         sample: To draw.
         weights: By method, one number per token [K]; where one is negative the colours part at
-            zero. Each method has a scale of its own, which its panel tells.
+            zero. Each method has a scale of its own, which its panel shows.
         scores: By method, the comprehensiveness on this sample.
         titles: By method; a method without one has its name.
     """
@@ -91,7 +95,7 @@ def _draw_texts(
     headings: dict[str, str],
     title: str,
 ) -> Figure:
-    """A panel for each method, one below the other."""
+    """Draw a panel for each method, one below the other."""
     heads = {
         method: f"{heading}, darkest: {views[method].darkest:.2g}".replace("\n", ", ")
         for method, heading in headings.items()
@@ -120,7 +124,7 @@ def _draw_images(
     headings: dict[str, str],
     title: str,
 ) -> Figure:
-    """The image, and beside it a panel for each method."""
+    """Draw the image, and beside it a panel for each method."""
     rows, columns = _grid(len(views) + 1, 4)
     figure = _new_figure(2.3 * columns, 2.4 * rows + 0.3)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
@@ -144,7 +148,7 @@ def _draw_sounds(
     headings: dict[str, str],
     title: str,
 ) -> Figure:
-    """The spectrogram, and beside it a panel for each method."""
+    """Draw the spectrogram, and beside it a panel for each method."""
     rows, columns = _grid(len(views) + 1, 3)
     figure = _new_figure(3.0 * columns, 2.0 * rows + 0.3)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
@@ -163,9 +167,9 @@ def _draw_sounds(
     return figure
 
 
-def _grid(count: int, most: int) -> tuple[int, int]:
+def _grid(count: int, max_columns: int) -> tuple[int, int]:
     """Return rows and columns of so many panels, rows as equally filled as can be."""
-    rows = -(-count // most)
+    rows = -(-count // max_columns)
     return rows, -(-count // rows)
 
 

@@ -1,6 +1,6 @@
-"""Take tokens out of an input: what stands in their place, for text, images and sound.
+"""Remove tokens from an input: what replaces them in text, images and sound.
 
-Special tokens (CLS) stand for no part of the input and are never removed.
+Special tokens (CLS) represent no part of the input and are never removed.
 """
 
 from collections.abc import Callable
@@ -24,18 +24,18 @@ REMOVALS: dict[str, dict[str, Callable[[Any], Removal]]] = {
     "image": {"blur": BlurRemoval.of, "mean": MeanRemoval.of},
     "audio": {"mean": mean_spectrum, "silence": silence},
 }
-"""How tokens can be removed, by modality and name; the first is the default."""
+"""Removals by modality and name; the first is the default."""
 
 
 def build_removal(datamodule: AtlasDataModule, name: str | None = None) -> Removal:
-    """The removal of that name for the data at hand.
+    """Return the removal of a name for some data.
 
     Args:
         datamodule: Set up.
         name: One of `REMOVALS` of its modality; None takes the first.
 
     Raises:
-        InputError: There is no such removal for this modality.
+        InputError: If there is no such removal for this modality.
     """
     known = REMOVALS[datamodule.modality]
     if getattr(datamodule, "extractor", None) is not None:  # of a pretrained encoder

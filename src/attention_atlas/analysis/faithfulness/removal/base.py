@@ -1,4 +1,4 @@
-"""What all removals share. Shapes: B batch, K tokens of the layout."""
+"""Base class of removals. Shapes: B batch, K tokens of the layout."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
@@ -15,8 +15,8 @@ class Removal(ABC):
     """One way to remove tokens from prepared batches.
 
     Attributes:
-        name: As in a config.
-        description: What stands in the place of a removed token.
+        name: Name in a config.
+        description: What replaces a removed token.
     """
 
     name: ClassVar[str]
@@ -24,16 +24,16 @@ class Removal(ABC):
 
     @classmethod
     def of(cls, datamodule: Any) -> Self:
-        """The removal for some data; by default there is nothing to learn from it."""
+        """Return the removal for some data; by default it does not depend on them."""
         return cls()
 
     @abstractmethod
     def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
-        """What `inputs` would be with everything removed, of the same shape."""
+        """Return `inputs` with everything removed, of the same shape."""
 
     @abstractmethod
     def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
-        """Which values of `inputs` the removed tokens stand for: bool, of a shape that fits."""
+        """Return the values of `inputs` that removed tokens cover: bool, broadcastable."""
 
     def remove(
         self,
@@ -42,7 +42,7 @@ class Removal(ABC):
         layout: TokenLayout,
         replacement: Tensor | None = None,
     ) -> Batch:
-        """The batch without some tokens.
+        """Return the batch without some tokens.
 
         Args:
             batch: Prepared.
@@ -56,19 +56,19 @@ class Removal(ABC):
         return batch | {"inputs": torch.where(covered, replacement, batch["inputs"])}
 
     def all(self, batch: Batch, layout: TokenLayout) -> Batch:
-        """The batch with every token removed that can be."""
+        """Return the batch without its removable tokens."""
         return self.remove(batch, removable(layout).to(batch["inputs"].device), layout)
 
 
 def removable(layout: TokenLayout) -> Tensor:
-    """[B, K], True where a token stands for some part of the input: its box is not empty."""
+    """Return which tokens [B, K] represent a part of the input: their box is not empty."""
     half = layout.boxes.shape[-1] // 2
     inside = (layout.boxes[..., half:] > layout.boxes[..., :half]).all(-1)  # False of NaN
     return inside & layout.valid.to(inside.device)
 
 
 def in_boxes(removed: Tensor, boxes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Which points of a grid lie in the box of a removed token.
+    """Return which points of a grid lie in the box of a removed token.
 
     Args:
         removed: bool [B, K].

@@ -11,7 +11,7 @@ from attention_atlas.encoder import TokenLayout
 
 
 class PatchRemoval(Removal):
-    """The pixels of a patch become others."""
+    """Replaces the pixels of a patch."""
 
     def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
         """[B, 1, height, width]."""
@@ -21,7 +21,7 @@ class PatchRemoval(Removal):
 
 
 class BlurRemoval(PatchRemoval):
-    """A patch is taken from a blurred copy of its image (Fong & Vedaldi 2017).
+    """Replaces a patch by that of a blurred copy of its image (Fong & Vedaldi 2017).
 
     The standard deviation of the Gaussian is the side of a patch, so that nothing finer is left.
     """
@@ -30,7 +30,7 @@ class BlurRemoval(PatchRemoval):
     description = "the same place of a blurred copy, by a Gaussian as wide as a patch"
 
     def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
-        """The blurred images, [B, channels, height, width]."""
+        """Return the blurred images, [B, channels, height, width]."""
         images: Tensor = batch["inputs"]
         top, left, bottom, right = layout.boxes.nan_to_num(0).unbind(-1)
         sigma = [float((right - left).max()), float((bottom - top).max())]
@@ -45,7 +45,7 @@ class BlurRemoval(PatchRemoval):
 
 
 class MeanRemoval(PatchRemoval):
-    """A patch becomes the mean of the training images, 0 after normalisation."""
+    """Replaces a patch by the mean of the training images, 0 after normalisation."""
 
     name = "mean"
     description = "the mean of the training images"

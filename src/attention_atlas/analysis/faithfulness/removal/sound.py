@@ -17,7 +17,7 @@ MEAN_CLIPS = 1024
 
 
 class BoxRemoval(Removal):
-    """The values of a box become others.
+    """Replaces the values of a box.
 
     Args:
         hop_seconds: Time from one frame to the next.
@@ -36,7 +36,7 @@ class BoxRemoval(Removal):
 
 
 class MeanSpectrumRemoval(BoxRemoval):
-    """A box becomes the mean spectrum of training clips, at the level of its own clip.
+    """Replaces a box by the mean spectrum of training clips, at the level of its own clip.
 
     Args:
         spectrum: [mels], the mean of the inputs in each band.
@@ -52,13 +52,13 @@ class MeanSpectrumRemoval(BoxRemoval):
         self.spectrum = spectrum
 
     def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
-        """The mean spectrum in each frame, [B, mels, frames]."""
+        """Return the mean spectrum in each frame, [B, mels, frames]."""
         inputs: Tensor = batch["inputs"]
         return self.spectrum.to(inputs)[:, None].expand_as(inputs)
 
 
 class SilenceRemoval(BoxRemoval):
-    """A box becomes digital silence.
+    """Replaces a box by digital silence.
 
     Args:
         silence: [mels], natural logarithms of power.
@@ -81,11 +81,11 @@ class SilenceRemoval(BoxRemoval):
 
 
 class SilencedFeatures(Removal):
-    """What a pretrained encoder hears of a box becomes what it hears of silence.
+    """Replaces the features of a box for a pretrained encoder by those of silence.
 
     Args:
         silence: Features of a silent clip: [samples], [frames, mels] or [mels, frames].
-        bands_first: Whether bands stand before frames.
+        bands_first: Whether the axis of bands precedes that of frames.
     """
 
     name = "silence"
@@ -97,7 +97,7 @@ class SilencedFeatures(Removal):
 
     @classmethod
     def of(cls, datamodule: Any) -> Self:
-        """The removal by what the data's feature extractor makes of a silent clip."""
+        """Return the removal with the features that the data's extractor computes for silence."""
         extractor = datamodule.preprocessor
         features = extractor(torch.zeros(1, datamodule.clip_samples))[0]
         return cls(features, extractor.input_name == "input_features")
@@ -107,7 +107,7 @@ class SilencedFeatures(Removal):
         return self.silence.to(batch["inputs"]).expand_as(batch["inputs"])
 
     def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
-        """Of the shape of the inputs."""
+        """Return the features of silence, of the shape of the inputs."""
         boxes = layout.boxes[..., [1, 0, 3, 2]]
         if self.silence.dim() == 1:
             seconds = (torch.arange(len(self.silence)) + 0.5) / SAMPLE_RATE
@@ -120,7 +120,7 @@ class SilencedFeatures(Removal):
 
 
 def mean_spectrum(datamodule: AudioDataModule) -> MeanSpectrumRemoval:
-    """The removal by the mean spectrum of at most 1024 clips, as they are heard in training."""
+    """Return the removal with the mean spectrum of at most 1024 training clips."""
     dataset = datamodule.datasets["train"]
     count = min(len(dataset), MEAN_CLIPS)
     indices = [index * len(dataset) // count for index in range(count)]
@@ -136,6 +136,6 @@ def mean_spectrum(datamodule: AudioDataModule) -> MeanSpectrumRemoval:
 
 
 def silence(datamodule: AudioDataModule) -> SilenceRemoval:
-    """The removal by what the spectrogram of a silent clip is."""
+    """Return the removal with the spectrogram of a silent clip."""
     log_mel = datamodule.log_mel.cpu()(torch.zeros(1, datamodule.clip_samples))
     return SilenceRemoval(log_mel[0, :, 0], datamodule.hop_seconds, datamodule.mel_edges)

@@ -11,7 +11,7 @@ from attention_atlas.encoder import TokenLayout
 
 
 class MaskRemoval(Removal):
-    """A token becomes [MASK], which a model knows that was trained with word dropout."""
+    """Replaces a token by [MASK], which a model trained with word dropout knows."""
 
     name = "mask"
     description = "the token [MASK]"
@@ -21,7 +21,7 @@ class MaskRemoval(Removal):
 
     @classmethod
     def of(cls, datamodule: Any) -> Self:
-        """The removal by the special tokens of the data's tokenizer."""
+        """Return the removal with the special tokens of the tokenizer of the data."""
         return cls(datamodule.special)
 
     def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
@@ -29,12 +29,12 @@ class MaskRemoval(Removal):
         return torch.full_like(batch["inputs"], self.special.mask)
 
     def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
-        """[B, T]; special tokens stand before those of the input."""
+        """Return [B, T]; special tokens precede those of the input."""
         return removed[:, -batch["inputs"].shape[1] :]
 
 
 class PadRemoval(MaskRemoval):
-    """A token becomes padding, to which nothing attends; what follows moves up to its place."""
+    """Deletes a token: the following tokens move up, and padding is added at the end."""
 
     name = "pad"
     description = "nothing: the tokens behind it move up"
@@ -46,13 +46,13 @@ class PadRemoval(MaskRemoval):
         layout: TokenLayout,
         replacement: Tensor | None = None,
     ) -> Batch:
-        """The texts as if the tokens had never been there, padded to the size that they had."""
+        """Return the texts without the tokens, padded to their former size."""
         ids = batch["inputs"]
-        gone = self.covered(batch, removed & removable(layout).to(removed.device), layout)
+        removed_here = self.covered(batch, removed & removable(layout).to(removed.device), layout)
         steps = torch.arange(ids.shape[1], device=ids.device)
-        kept = ~gone & (steps < batch["lengths"][:, None])
-        order = torch.argsort(~kept, dim=1, stable=True)
-        lengths = kept.sum(dim=1)
+        remaining = ~removed_here & (steps < batch["lengths"][:, None])
+        order = torch.argsort(~remaining, dim=1, stable=True)
+        lengths = remaining.sum(dim=1)
         behind = steps >= lengths[:, None]
         moved = ids.gather(1, order).masked_fill(behind, self.special.pad)
         changed = {"inputs": moved, "lengths": lengths}
