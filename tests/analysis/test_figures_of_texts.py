@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from attention_atlas.analysis.faithfulness.figures import attributions_figure
-from attention_atlas.analysis.figures import fonts, gallery_figure, sample_figure, save_figure
+from attention_atlas.analysis.figures import gallery_figure, sample_figure, save, save_figure
 from attention_atlas.analysis.figures.text import lines_per_panel
 from attention_atlas.analysis.token_weights import View, pick
 from attention_atlas.atlas import Atlas, AtlasWriter, Sample, open_atlas
@@ -101,7 +101,7 @@ def test_every_text_of_several_methods_tells_its_scale(tmp_path: Path) -> None:
 def test_fonts_that_are_installed_stand_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(fonts, "FALLBACKS", ("Font of nobody", "STIXGeneral"))
+    monkeypatch.setattr(save, "FALLBACKS", ("Font of nobody", "STIXGeneral"))
     figure = Figure()
     plain, foreign = figure.text(0.1, 0.1, "plain"), figure.text(0.1, 0.5, "naïve")
     save_figure(figure, tmp_path / "a.png")
