@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from attention_atlas.atlas.locations import ATLAS_FOLDER as ATLAS_FOLDER
+from attention_atlas.atlas.locations import Location, exists, join
 from attention_atlas.atlas.storage.files import read_file
-from attention_atlas.atlas.storage.locations import ATLAS_FOLDER as ATLAS_FOLDER
-from attention_atlas.atlas.storage.locations import Location, exists, join
 from attention_atlas.errors import InputError
 
 HYDRA = ".hydra"

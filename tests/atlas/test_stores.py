@@ -11,8 +11,8 @@ import pytest
 import zarr
 
 from attention_atlas.atlas import AtlasWriter, find_atlas, open_atlas
+from attention_atlas.atlas.locations import exists, is_url, join, local_path, parent
 from attention_atlas.atlas.storage.files import open_files
-from attention_atlas.atlas.storage.locations import exists, is_url, join, local_path, parent
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import read_json, read_result
 

@@ -14,11 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 
 from attention_atlas.atlas.iter_maps import BATCH_BYTES, iter_maps
-from attention_atlas.atlas.sample import Sample
-from attention_atlas.atlas.schema import METADATA, SCHEMA_VERSION, AtlasAttributes
-from attention_atlas.atlas.storage.files import Files, open_files
-from attention_atlas.atlas.storage.group_reader import GroupReader
-from attention_atlas.atlas.storage.locations import (
+from attention_atlas.atlas.locations import (
     ATLAS_FOLDER,
     Location,
     exists,
@@ -26,6 +22,10 @@ from attention_atlas.atlas.storage.locations import (
     local_path,
     parent,
 )
+from attention_atlas.atlas.sample import Sample
+from attention_atlas.atlas.schema import METADATA, SCHEMA_VERSION, AtlasAttributes
+from attention_atlas.atlas.storage.files import Files, open_files
+from attention_atlas.atlas.storage.group_reader import GroupReader
 from attention_atlas.atlas.storage.verify import Verification, verify
 from attention_atlas.errors import InputError
 

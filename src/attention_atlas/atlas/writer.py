@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from attention_atlas.atlas.captured_batch import CapturedBatch
+from attention_atlas.atlas.locations import Location
 from attention_atlas.atlas.schema import (
     MAP_DTYPES,
     METADATA,
@@ -27,7 +28,6 @@ from attention_atlas.atlas.storage.background_writer import BackgroundWriter
 from attention_atlas.atlas.storage.codecs import DIGESTS, group_json
 from attention_atlas.atlas.storage.files import open_files
 from attention_atlas.atlas.storage.group_writer import GroupWriter
-from attention_atlas.atlas.storage.locations import Location
 from attention_atlas.atlas.storage.row_buffer import RowBuffer
 from attention_atlas.errors import InputError
 

@@ -33,7 +33,7 @@ def find_runs(folder: Path) -> list[Path]:
 def open_run(run: str) -> "Atlas":
     """Open the atlas of a run; if there is none, name the closest run."""
     from attention_atlas.atlas import open_atlas
-    from attention_atlas.atlas.storage.locations import is_url
+    from attention_atlas.atlas.locations import is_url
 
     if not is_url(run):
         must_exist(run)
@@ -46,7 +46,7 @@ def local_run(run: str) -> Path:
     Raises:
         InputError: If it is a URL, an atlas alone, or there is no such run.
     """
-    from attention_atlas.atlas.storage.locations import is_url
+    from attention_atlas.atlas.locations import is_url
 
     if is_url(run):
         raise InputError(f"{run!r} is a URL: a folder is needed, because its model is run.")

@@ -15,8 +15,8 @@ from attention_atlas.analysis.comparison.intervals import (
 from attention_atlas.analysis.comparison.labels import label_groups, options_of
 from attention_atlas.analysis.comparison.metrics import FAITHFULNESS, describe_quantity
 from attention_atlas.analysis.comparison.runs import ComparedRun, read_run
+from attention_atlas.atlas.locations import Location, local_path
 from attention_atlas.atlas.schema import plain_json
-from attention_atlas.atlas.storage.locations import Location, local_path
 from attention_atlas.errors import InputError
 
 

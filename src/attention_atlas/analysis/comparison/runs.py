@@ -14,8 +14,8 @@ from attention_atlas.analysis.comparison.metrics import (
 from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.analysis.heads import head_statistics
 from attention_atlas.atlas import Atlas, find_atlas, open_atlas
+from attention_atlas.atlas.locations import Location, join
 from attention_atlas.atlas.schema import plain_json
-from attention_atlas.atlas.storage.locations import Location, join
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import CONFIG, read_json, read_result, read_yaml
 from attention_atlas.run_folder import FAITHFULNESS as FAITHFULNESS_FILE

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
+from attention_atlas.atlas.locations import Location
 from attention_atlas.atlas.schema import (
     GROWING_DIMENSIONS,
     METADATA,
@@ -17,7 +18,6 @@ from attention_atlas.atlas.storage.array_reader import StoredArray
 from attention_atlas.atlas.storage.codecs import DIGESTS
 from attention_atlas.atlas.storage.files import Files
 from attention_atlas.atlas.storage.group_reader import GroupReader
-from attention_atlas.atlas.storage.locations import Location
 from attention_atlas.errors import InputError
 
 OVERWRITTEN = ("config", "checkpoint_digest", "versions", "leading_tokens", "trailing_tokens")

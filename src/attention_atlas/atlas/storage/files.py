@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from attention_atlas.atlas.storage.locations import DRAFT, Location, local_path, open_url, reaching
+from attention_atlas.atlas.locations import DRAFT, Location, local_path, open_url, reaching
 
 MAX_REQUESTS = 64  # concurrent requests to a remote store
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from attention_atlas.atlas.locations import Location
 from attention_atlas.atlas.schema import METADATA, NOT_COMMITTED, RAGGED_DIMENSIONS
 from attention_atlas.atlas.storage.array_reader import (
     MAX_BYTES,
@@ -14,7 +15,6 @@ from attention_atlas.atlas.storage.array_reader import (
     StoredArray,
 )
 from attention_atlas.atlas.storage.files import Files
-from attention_atlas.atlas.storage.locations import Location
 from attention_atlas.errors import InputError
 
 # The arrays that are read on opening, `length` first: it is written last, so that a row that it

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from attention_atlas.atlas.locations import DRAFT
 from attention_atlas.atlas.schema import COMMIT_ARRAYS, METADATA, ArraySpec
 from attention_atlas.atlas.storage.array_reader import StoredArray
 from attention_atlas.atlas.storage.codecs import (
@@ -19,7 +20,6 @@ from attention_atlas.atlas.storage.codecs import (
     group_json,
 )
 from attention_atlas.atlas.storage.files import Files
-from attention_atlas.atlas.storage.locations import DRAFT
 from attention_atlas.atlas.storage.row_buffer import RowBuffer
 from attention_atlas.errors import InputError
 

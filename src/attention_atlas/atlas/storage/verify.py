@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from attention_atlas.atlas.locations import DRAFT, Location
 from attention_atlas.atlas.schema import MAP_DTYPES, METADATA, AtlasAttributes, array_specs
 from attention_atlas.atlas.storage.array_reader import DamagedChunkError, Numbers, StoredArray
 from attention_atlas.atlas.storage.codecs import DIGESTS, array_digest, chunk_digest
 from attention_atlas.atlas.storage.files import Files
 from attention_atlas.atlas.storage.group_reader import GroupReader
-from attention_atlas.atlas.storage.locations import DRAFT, Location
 from attention_atlas.errors import InputError
 
 

@@ -49,7 +49,7 @@ def compare(
     row with an interval. Differences within the interval are ties.
     """
     from attention_atlas.analysis.comparison import compare_runs
-    from attention_atlas.atlas.storage.locations import is_url
+    from attention_atlas.atlas.locations import is_url
     from attention_atlas.output_files import check_output
 
     if len(runs) < 2:
