@@ -108,16 +108,6 @@ def load_run(folder: Path, config: DictConfig | None = None, with_data: bool = T
     return LoadedRun(folder, config, datamodule, task.eval())
 
 
-def start_from(task: ClassificationTask, datamodule: AtlasDataModule, init: Path) -> None:
-    """Give a new task the weights of a finished run; its head stays new for other classes.
-
-    Raises:
-        InputError: The run cannot be read, or its weights do not fit the model.
-    """
-    same_classes = datamodule.classes == read_classes(init)
-    load_weights(task, best_checkpoint(init), with_head=same_classes)
-
-
 def load_weights(task: ClassificationTask, checkpoint: Path, with_head: bool = True) -> None:
     """Put the weights of a checkpoint into a task.
 
