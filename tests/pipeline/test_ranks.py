@@ -241,26 +241,28 @@ def torchrun(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.slow
-def test_a_search_that_torchrun_started_runs_once(tiny, tmp_path: Path) -> None:
-    """The first rank draws the values, and both train with them."""
-    search = ["hydra/sweeper=tpe", "optimizer.lr=interval(0.01,0.1)", "hydra.sweeper.n_trials=2"]
-    done = torchrun(["train.py", "-m", *overrides("vision", tiny), *LAUNCHED, *search], tmp_path)
+def test_ranks_that_torchrun_started_share_one_run(tiny, tmp_path: Path) -> None:
+    """Both ranks train with the config of the first, as one process does."""
+    done = torchrun(["train.py", *overrides("vision", tiny), *LAUNCHED], tmp_path)
     assert done.returncode == 0, done.stderr
-    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
-    runs = [result.parent for result in sweep.glob("*/result.json")]
-    assert len(runs) == 2
-    assert done.stdout.count("epoch 1/2") == 2
-    for run in runs:
-        assert [path.name for path in run.glob("*.log")] == ["train.log"]
-        atlas = open_atlas(run)
-        result = json.loads((run / "result.json").read_text())
-        assert (len(atlas), atlas.num_repeated) == (result["num_test_samples"], 0)
-    rate = runs[0].name.removeprefix("optimizer.lr-")
-    plain = [*overrides("vision", tiny), *RUNS["one"], f"optimizer.lr={rate}"]
+    (run,) = (tmp_path / "outputs" / "vision").iterdir()
+    assert done.stdout.count("epoch 1/2") == 1
+    assert [path.name for path in run.glob("*.log")] == ["train.log"]
+    atlas = open_atlas(run)
+    result = json.loads((run / "result.json").read_text())
+    assert (len(atlas), atlas.num_repeated) == (result["num_test_samples"], 0)
+    plain = [*overrides("vision", tiny), *RUNS["one"]]
     one = run_script(["train.py", *plain, f"hydra.run.dir={tmp_path / 'one'}"], tmp_path)
     assert one.returncode == 0, one.stderr
     for name, values in weights(tmp_path / "one").items():
-        torch.testing.assert_close(weights(runs[0])[name], values, rtol=0, atol=1e-6, msg=name)
+        torch.testing.assert_close(weights(run)[name], values, rtol=0, atol=1e-6, msg=name)
+
+
+def test_a_sweep_that_torchrun_started_is_refused(tmp_path: Path) -> None:
+    done = torchrun(["train.py", "-m", "trainer=ddp_cpu", "seed=0,1"], tmp_path)
+    assert done.returncode != 0
+    assert "a sweep takes one: start it by itself, with hydra/launcher=slurm" in done.stderr
+    assert not (tmp_path / "outputs").exists()
 
 
 def srun(arguments: list[str], folder: Path) -> list[subprocess.CompletedProcess[str]]:

@@ -5,14 +5,15 @@ import re
 import signal
 import sqlite3
 import string
-from importlib.util import find_spec
 from pathlib import Path
 
 import optuna
 import psutil
 import pytest
 import torch
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from optuna.distributions import (
 )
 from optuna.samplers import RandomSampler
 
+from attention_atlas.config.compose import compose_config, config_folder
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.runs.lock import locked
 from attention_atlas.pipeline.sweeps.job_name import job_name
@@ -418,11 +420,12 @@ def test_launchers_run_the_jobs_in_processes_of_their_own(launcher, tiny, tmp_pa
     assert when_written(sweep) == before
 
 
-@pytest.mark.skipif(find_spec("ray") is not None, reason="ray is installed")
-def test_a_launcher_that_is_not_installed_is_named(tmp_path: Path) -> None:
-    done = run_script(["train.py", "-m", "hydra/launcher=ray", "seed=0,1"], tmp_path, torch=False)
-    assert done.returncode == 2
-    assert 'hydra/launcher=ray needs: pip install "attention-atlas[ray]"' in done.stderr
+def test_a_launcher_that_is_not_installed_is_named(repository, monkeypatch) -> None:
+    Plugins.instance()  # registers the configs of those that are installed
+    monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], "joblib.yaml")
+    words = r'hydra/launcher=joblib needs: pip install "attention-atlas\[joblib\]"'
+    with config_folder(repository / "conf"), pytest.raises(InputError, match=words):
+        compose_config("train", ["hydra/launcher=joblib"])
 
 
 @pytest.mark.slow

@@ -21,7 +21,6 @@ LAUNCHER_EXTRAS = {
     "joblib": "joblib",
     "submitit_local": "submitit",
     "submitit_slurm": "submitit",
-    "ray": "ray",
 }
 """Launcher -> the extra of this project that installs it."""
 

@@ -12,11 +12,9 @@ from omegaconf import DictConfig
 
 from attention_atlas.config.checker import Checker
 from attention_atlas.config.validation import check_run_folder
-from attention_atlas.pipeline.distributed.cluster import launched
 from attention_atlas.pipeline.exits import exit_with, user_message
 from attention_atlas.pipeline.runs.lock import locked
 from attention_atlas.pipeline.sweeps.jobs import (
-    check_not_failed,
     forget_failure,
     objective_of,
     record_failure,
@@ -69,8 +67,6 @@ def _run(job: Job, config: DictConfig, folder: Path, checker: Checker, resumes: 
                 print(f"{folder} is finished already")
                 return objective_of(config, folder)
             config.resume = "auto"
-        if launched() is not None:  # here a failure ends all, and would do so again and again
-            check_not_failed(folder)
         forget_failure(folder)
         checker.check(config, dict(HydraConfig.get().runtime.choices), str(folder))
         return job(config, folder)

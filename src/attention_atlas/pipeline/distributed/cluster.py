@@ -91,6 +91,21 @@ def check_launched(config: DictConfig) -> None:
         )
 
 
+def check_not_launched() -> None:
+    """Check that a sweep was started as one process.
+
+    Raises:
+        InputError: torchrun or srun started it as one of several.
+    """
+    cluster = launched()
+    if cluster is not None:
+        raise InputError(
+            f"{cluster.num_ranks} processes were started, as by torchrun or srun, and a sweep "
+            "takes one: start it by itself, with hydra/launcher=slurm to make each job one of "
+            "SLURM, and trainer=ddp for jobs of several processes."
+        )
+
+
 def _said_by_slurm() -> dict[str, str]:
     """See srun(1), output environment variables; the port follows from the number of the job."""
     slurm = {name: value for name, value in os.environ.items() if name.startswith("SLURM_")}

@@ -1,14 +1,13 @@
-"""Ranks that torchrun or srun started: the first runs the command, the others do its trainings.
+"""Ranks that torchrun or srun started: the first runs the command, the others do its training.
 
-So a sweep draws its values once, whatever the sweeper, and one process alone writes folders and
-logs. What goes from rank to rank is text: nothing is unpickled.
+So one process alone writes folders and logs. What goes from rank to rank is text: nothing is
+unpickled.
 """
 
 import json
 import os
 import sys
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -18,10 +17,6 @@ from omegaconf import DictConfig, OmegaConf
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.exits import Interrupted, user_message
 
-LONGEST_WAIT = timedelta(days=30)  # for the next job of a sweep
-
-_texts: distributed.ProcessGroup | None = None
-
 
 def join() -> None:
     """Meet all ranks.
@@ -29,7 +24,6 @@ def join() -> None:
     Raises:
         InputError: They cannot be reached.
     """
-    global _texts
     backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
@@ -41,14 +35,11 @@ def join() -> None:
         raise InputError(
             f"The other processes cannot be reached at {address}: {str(error).splitlines()[0]}"
         ) from error
-    texts = distributed.new_group(backend="gloo", timeout=LONGEST_WAIT)
-    assert isinstance(texts, distributed.ProcessGroup)
-    _texts = texts
 
 
 def have_met() -> bool:
     """Whether this process has met the others."""
-    return _texts is not None
+    return distributed.is_initialized()
 
 
 def lead(config: DictConfig, folder: Path) -> None:
@@ -58,7 +49,7 @@ def lead(config: DictConfig, folder: Path) -> None:
 
 def dismiss() -> None:
     """Tell the others that the command is done."""
-    if _texts is not None:
+    if have_met():
         _broadcast("")
         distributed.destroy_process_group()
 
@@ -83,7 +74,7 @@ def follow(train: Callable[[DictConfig, Path], object]) -> None:
 
 def lost_rank(error: BaseException) -> InputError | None:
     """What to say where an error means that another rank is gone."""
-    if _texts is None or not _is_lost(error):
+    if not _is_lost(error):
         return None
     return InputError("Another rank has ended, and with it all; what it said tells why.")
 
@@ -97,11 +88,11 @@ def _broadcast(text: str = "") -> str:
     """Give the text of the first rank to all."""
     own = torch.frombuffer(bytearray(text.encode()) or bytearray(1), dtype=torch.uint8)
     size = torch.tensor([len(text.encode())])
-    distributed.broadcast(size, 0, group=_texts)
+    distributed.broadcast(size, 0)
     if size == 0:
         return ""
     content = own if distributed.get_rank() == 0 else torch.empty(int(size), dtype=torch.uint8)
-    distributed.broadcast(content, 0, group=_texts)
+    distributed.broadcast(content, 0)
     return bytes(content.tolist()).decode()
 
 

@@ -20,16 +20,6 @@ def record_failure(job: Path, sentence: str) -> None:
     print(f"error: {job.name}: {sentence}", file=sys.stderr)
 
 
-def check_not_failed(job: Path) -> None:
-    """Check that a job has not failed before.
-
-    Raises:
-        InputError: It has.
-    """
-    if (job / FAILURE).is_file():
-        raise InputError(_reason(job))
-
-
 def forget_failure(job: Path) -> None:
     """Take back that a job failed: it is tried again."""
     (job / FAILURE).unlink(missing_ok=True)
