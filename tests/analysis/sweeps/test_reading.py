@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from attention_atlas.analysis.sweeps import State, read_sweep
-from attention_atlas.analysis.sweeps.jobs import parse_overrides
+from attention_atlas.analysis.sweeps.trial import parse_overrides
 from attention_atlas.errors import InputError
 from tests.made_sweeps import STARTED, write_job
 
@@ -205,7 +205,7 @@ def test_what_is_no_sweep(mixed, tmp_path_factory):
     with pytest.raises(InputError, match=f"one run of a sweep: give that of all, '{mixed}'"):
         read_sweep(mixed / "good")
     (mixed / "multirun.yaml").unlink()
-    with pytest.raises(InputError, match="is a single run, no sweep: `atlas list "):
+    with pytest.raises(InputError, match="is a single run, not a sweep: `atlas list "):
         read_sweep(mixed / "good")
 
 

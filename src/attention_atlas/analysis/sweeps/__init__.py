@@ -1,13 +1,11 @@
-"""Rank the trials of a sweep, and tell which parameters matter; without torch.
+"""Rank the trials of a sweep and measure which parameters matter. Never imports torch.
 
-`sweeps.figure`, which needs matplotlib, is imported by itself.
+`sweeps.figure`, which needs matplotlib, is a separate import.
 """
 
 from attention_atlas.analysis.sweeps.importance import Importance
-from attention_atlas.analysis.sweeps.jobs import State
 from attention_atlas.analysis.sweeps.metric import Metric, higher_is_better
-from attention_atlas.analysis.sweeps.seeds import Seeds, Setting
-from attention_atlas.analysis.sweeps.sweep import Sweep, read_sweep
+from attention_atlas.analysis.sweeps.sweep import Seeds, Setting, Sweep, read_sweep
 from attention_atlas.analysis.sweeps.tables import (
     SweepTable,
     print_sweep,
@@ -15,7 +13,7 @@ from attention_atlas.analysis.sweeps.tables import (
     sweep_problems,
     sweep_tables,
 )
-from attention_atlas.analysis.sweeps.trial import Trial
+from attention_atlas.analysis.sweeps.trial import State, Trial
 from attention_atlas.analysis.sweeps.writing import describe_sweep, write_csv, write_sweep
 
 __all__ = [

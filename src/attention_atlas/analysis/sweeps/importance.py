@@ -1,4 +1,4 @@
-"""Which parameters of a sweep its value depends on."""
+"""Importance of the parameters of a sweep, by a random forest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,24 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from attention_atlas.analysis.sweeps.jobs import Value
-from attention_atlas.analysis.sweeps.trial import Trial
+from attention_atlas.analysis.sweeps.trial import Trial, Value
 
-LEAST_TRIALS, LEAST_PARAMETERS = 10, 2
+MIN_TRIALS, MIN_PARAMETERS = 10, 2
 FOLDS, TREES, REPEATS = 5, 100, 5
-CHANCE = 0.05  # how often it may look as if parameters mattered when none does
+CHANCE = 0.05  # rate at which parameters may seem to matter when none does
 
 Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Importance:
-    """How much the value of trials depends on each parameter.
+    """Importance of each parameter for the value of trials.
 
     Attributes:
-        shares: By parameter, the largest first; they sum to 1.
-        r2: Share of the variance of values that a forest predicts of trials it has not seen.
-        num_trials: That it was learned of.
+        shares: Importance by parameter, the largest first; they sum to 1.
+        r2: Fraction of the variance of values that the forest predicts on unseen trials.
+        num_trials: Number of trials that the forest was fitted to.
     """
 
     shares: dict[str, float]
@@ -32,22 +31,22 @@ class Importance:
 
 
 def parameter_importance(trials: Sequence[Trial], parameters: Sequence[str]) -> Importance | str:
-    """Return how important parameters are, or a sentence on why the trials do not tell.
+    """Return the importance of parameters, or a message on why the trials do not show it.
 
-    A random forest (Breiman 2001) learns the value from the parameters. The importance of a
-    parameter is how much the squared error on trials that it has not seen grows when the column of
-    this parameter is permuted among them, over 5 folds with 5 permutations each. Other than the
-    functional ANOVA of forests (Hutter, Hoos and Leyton-Brown 2014) that judges by trials that the
-    forest has not learned by heart, so that what does nothing gets nothing. Two parameters that go
-    together share what either would have. The result is the same each time.
+    A random forest (Breiman 2001) predicts the value from the parameters. The importance of a
+    parameter is the growth of the squared error on unseen trials when its column is permuted among
+    them, over 5 folds with 5 permutations each. Unlike the functional ANOVA of forests (Hutter,
+    Hoos and Leyton-Brown 2014), this judges by trials that the forest was not fitted to, so that a
+    parameter without effect gets no importance. Correlated parameters divide the importance that
+    either would have. The result is deterministic.
 
-    There is none where the forest predicts unseen trials no better than their mean does (R2 at or
+    It is unknown where the forest predicts unseen trials no better than their mean does (R2 at or
     below 0), or where its predictions correlate with their values by chance (one-sided, p above
     0.05): of ten trials whose parameters do nothing, one set in six has an R2 above 0.
 
     Args:
-        trials: Finished ones with a value.
-        parameters: Names of what differs between them.
+        trials: Finished trials with a value.
+        parameters: Names of the overrides that differ between them.
     """
     values = np.array([trial.value for trial in trials], dtype=float)
     columns = {name: _column([trial.parameters[name] for trial in trials]) for name in parameters}
@@ -67,8 +66,8 @@ def parameter_importance(trials: Sequence[Trial], parameters: Sequence[str]) -> 
 
 
 def _why_not(values: Numbers, num_parameters: int) -> str | None:
-    missing = LEAST_TRIALS - len(values)
-    if num_parameters < LEAST_PARAMETERS:
+    missing = MIN_TRIALS - len(values)
+    if num_parameters < MIN_PARAMETERS:
         there = ("there is none", "there is one")[num_parameters]
         return (
             "How much each parameter matters takes two that differ between finished trials, and "
@@ -76,7 +75,7 @@ def _why_not(values: Numbers, num_parameters: int) -> str | None:
         )
     if missing > 0:
         return (
-            f"How much each parameter matters takes {LEAST_TRIALS} finished trials, {missing} more "
+            f"How much each parameter matters takes {MIN_TRIALS} finished trials, {missing} more "
             "than there are."
         )
     if np.ptp(values) == 0:
@@ -85,9 +84,9 @@ def _why_not(values: Numbers, num_parameters: int) -> str | None:
 
 
 def _column(values: Sequence[Value | None]) -> Numbers:
-    """Return values [N] as numbers; those that are not all numbers by their place when sorted.
+    """Return values [N] as numbers: words become their index when sorted.
 
-    An override that a trial has not got is below all others.
+    A missing override is below all others.
     """
     known = [value for value in values if value is not None]
     if all(isinstance(value, int | float) for value in known):
@@ -95,12 +94,12 @@ def _column(values: Sequence[Value | None]) -> Numbers:
         low, high = min(numbers, default=0.0), max(numbers, default=0.0)
         missing = low - max(high - low, 1.0)
         return np.array([missing if value is None else float(value) for value in values])
-    places = {text: place for place, text in enumerate(sorted({str(value) for value in known}))}
-    return np.array([-1.0 if value is None else float(places[str(value)]) for value in values])
+    indices = {text: index for index, text in enumerate(sorted({str(value) for value in known}))}
+    return np.array([-1.0 if value is None else float(indices[str(value)]) for value in values])
 
 
 def _permute(columns: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
-    """Return predictions [N] of values [N] not seen, from columns [N, P]; growth of error [P]."""
+    """Return predictions [N] on unseen trials from columns [N, P], and growth of error [P]."""
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.inspection import permutation_importance
     from sklearn.model_selection import KFold
@@ -122,7 +121,7 @@ def _permute(columns: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _is_chance(predicted: Numbers, values: Numbers) -> bool:
-    """Whether predictions correlate with values as those that know nothing would."""
+    """Return whether predictions may correlate with values by chance alone."""
     from scipy.stats import pearsonr
 
     if np.ptp(predicted) == 0:

@@ -1,4 +1,4 @@
-"""A sweep in words: tables of its trials, their seeds and parameters, and what went wrong."""
+"""Tables of the trials of a sweep, their seeds and parameters, and messages on problems."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -8,24 +8,22 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from attention_atlas.analysis.sweeps.importance import Importance
-from attention_atlas.analysis.sweeps.jobs import State, Value
-from attention_atlas.analysis.sweeps.seeds import Seeds
-from attention_atlas.analysis.sweeps.sweep import Sweep
-from attention_atlas.analysis.sweeps.trial import Trial
+from attention_atlas.analysis.sweeps.sweep import Seeds, Sweep
+from attention_atlas.analysis.sweeps.trial import State, Trial, Value
 
 GAP = "  "  # between two columns of a table
-MOST_NAMED = 5  # unfinished trials
+MAX_NAMES = 5  # of unfinished trials
 
 
 @dataclass(frozen=True)
 class SweepTable:
-    """A table with what stands above and below it; a console of rich prints it as wide as it is.
+    """A table with a title and a foot; a rich console prints it without wrapping.
 
     Attributes:
-        title: A sentence above it.
+        title: Sentence above it.
         headings: Names of the columns.
         rows: Cells in the order of the headings.
-        numbers: Headings of columns that are aligned to the right.
+        numbers: Headings of right-aligned columns.
         foot: Sentences below it.
     """
 
@@ -37,7 +35,7 @@ class SweepTable:
 
     @property
     def lines(self) -> list[str]:
-        """All of it, line by line."""
+        """Title, headings, rows and foot as lines of text."""
         table = [self.headings, *self.rows]
         widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
         return [self.title, *(self._aligned(row, widths) for row in table), *self.foot]
@@ -45,8 +43,8 @@ class SweepTable:
     def _aligned(self, row: Sequence[str], widths: Sequence[int]) -> str:
         cells = []
         for name, cell, width in zip(self.headings, row, widths, strict=True):
-            room = " " * (width - cell_len(cell))
-            cells.append(room + cell if name in self.numbers else cell + room)
+            padding = " " * (width - cell_len(cell))
+            cells.append(padding + cell if name in self.numbers else cell + padding)
         return GAP.join(cells).rstrip()
 
     def __rich_console__(self, console: object, options: object) -> Iterator[Text]:
@@ -55,11 +53,11 @@ class SweepTable:
 
 
 def print_sweep(sweep: Sweep, limit: int | None = None) -> None:
-    """Print the tables of a sweep on stdout, and what they cannot tell; not what went wrong.
+    """Print the tables and notes of a sweep on stdout, without its problems.
 
     Args:
         sweep: From `read_sweep` or `write_sweep`.
-        limit: How many rows a table has at most; None prints all.
+        limit: Maximum number of rows of a table; None prints all.
     """
     for table in sweep_tables(sweep, limit):
         print("\n".join(table.lines), end="\n\n")
@@ -68,7 +66,7 @@ def print_sweep(sweep: Sweep, limit: int | None = None) -> None:
 
 
 def sweep_tables(sweep: Sweep, limit: int | None = None) -> list[SweepTable]:
-    """Return the ranked trials; their means, where several seeds were tried; and what matters."""
+    """Return tables of the ranked trials, the means over seeds, and the importances, if known."""
     tables = [_trials(sweep, limit)]
     if sweep.seeds is not None and sweep.seeds.spread is not None:
         tables.append(_settings(sweep, sweep.seeds, sweep.seeds.spread, limit))
@@ -78,7 +76,7 @@ def sweep_tables(sweep: Sweep, limit: int | None = None) -> list[SweepTable]:
 
 
 def sweep_notes(sweep: Sweep) -> list[str]:
-    """Return sentences on what the tables cannot tell, and why."""
+    """Return sentences on what is unknown, and why."""
     notes = []
     if sweep.seeds is not None and sweep.seeds.spread is None:
         notes.append(
@@ -91,34 +89,34 @@ def sweep_notes(sweep: Sweep) -> list[str]:
 
 
 def sweep_problems(sweep: Sweep) -> list[str]:
-    """Return a sentence on what is unfinished, and one for each trial that failed."""
+    """Return a sentence on unfinished trials, and one for each failed trial."""
     problems = []
-    unfinished = [_in_a_line(trial.name) for trial in sweep.of_state(State.UNFINISHED)]
+    unfinished = [_one_line(trial.name) for trial in sweep.of_state(State.UNFINISHED)]
     if unfinished:
-        more = len(unfinished) - MOST_NAMED
-        names = ", ".join(unfinished[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        more = len(unfinished) - MAX_NAMES
+        names = ", ".join(unfinished[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
         problems.append(f"{len(unfinished)} unfinished, still running or interrupted: {names}.")
     failed = [trial for trial in sweep.trials if trial.failure is not None]
-    return [*problems, *(_in_a_line(f"{trial.folder}: {trial.failure}") for trial in failed)]
+    return [*problems, *(_one_line(f"{trial.folder}: {trial.failure}") for trial in failed)]
 
 
-def shown(value: Value | None) -> str:
-    """Return a value of a parameter as it stands in tables and figures."""
+def format_value(value: Value | None) -> str:
+    """Format a value of a parameter for tables and figures."""
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else _in_a_line(str(value))
+    return f"{value:.4g}" if isinstance(value, float) else _one_line(str(value))
 
 
-def count_in_words(sweep: Sweep) -> str:
-    """Return how many trials came how far, such as `3 finished, 1 failed`."""
+def format_counts(sweep: Sweep) -> str:
+    """Format the number of trials in each state, such as `3 finished, 1 failed`."""
     states = Counter(trial.state for trial in sweep.trials)
     return ", ".join(f"{states[state]} {state.value}" for state in State if states[state])
 
 
-def _in_a_line(text: str) -> str:
-    """Return a text without the signs that would move a cursor."""
-    words = " ".join(text.split())
-    return "".join(sign if sign.isprintable() else "?" for sign in words)
+def _one_line(text: str) -> str:
+    """Return a text without characters that would move a cursor."""
+    text = " ".join(text.split())
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _trials(sweep: Sweep, limit: int | None) -> SweepTable:
@@ -127,17 +125,17 @@ def _trials(sweep: Sweep, limit: int | None) -> SweepTable:
     headings = ["rank", sweep.metric.title, *sweep.parameters, *costs, "state", "trial"]
     rows = [
         [
-            str(place) if place <= len(sweep.ranked) else "-",
-            sweep.metric.in_words(trial.value),
-            *map(shown, trial.parameters.values()),
+            str(rank) if rank <= len(sweep.ranked) else "-",
+            sweep.metric.format(trial.value),
+            *map(format_value, trial.parameters.values()),
             *(_seconds(trial) for _ in costs),
             trial.state.value,
-            _in_a_line(trial.name),
+            _one_line(trial.name),
         ]
-        for place, trial in enumerate(trials, start=1)
+        for rank, trial in enumerate(trials, start=1)
     ]
     return SweepTable(
-        f"{_in_a_line(str(sweep.folder))}: {count_in_words(sweep)}; {sweep.metric.name}, "
+        f"{_one_line(str(sweep.folder))}: {format_counts(sweep)}; {sweep.metric.name}, "
         f"{sweep.metric.better} is better",
         headings,
         rows,
@@ -155,7 +153,7 @@ def _more(count: int) -> list[str]:
 
 
 def _numeric(sweep: Sweep) -> list[str]:
-    """Return the parameters that have numbers only."""
+    """Return the parameters whose values are all numbers."""
     return [
         name
         for name in sweep.parameters
@@ -165,20 +163,20 @@ def _numeric(sweep: Sweep) -> list[str]:
 
 def _settings(sweep: Sweep, seeds: Seeds, spread: float, limit: int | None) -> SweepTable:
     settings = seeds.settings[:limit]
-    in_words = sweep.metric.in_words
+    formatted = sweep.metric.format
     rows = [
         [
             str(rank),
-            in_words(setting.mean),
-            in_words(setting.deviation),
+            formatted(setting.mean),
+            formatted(setting.deviation),
             str(setting.num_seeds),
-            *map(shown, setting.parameters.values()),
+            *map(format_value, setting.parameters.values()),
         ]
         for rank, setting in enumerate(settings, start=1)
     ]
     headings = ["rank", f"mean {sweep.metric.title}", "standard deviation", "seeds"]
     foot = (
-        f"Trials that differ in nothing but their seed spread by {in_words(spread)} (standard "
+        f"Trials that differ in nothing but their seed spread by {formatted(spread)} (standard "
         "deviation, all settings together): compare settings by their means."
     )
     return SweepTable(

@@ -1,4 +1,4 @@
-"""Write a sweep as files: a table, JSON, and a figure."""
+"""Write a sweep as a CSV table, as JSON and as a figure."""
 
 import csv
 from pathlib import Path
@@ -17,11 +17,11 @@ def write_sweep(folder: Path, metric: str | None = None) -> Sweep:
     There is no figure before a trial has a value.
 
     Args:
-        folder: Of the sweep.
-        metric: As `read_sweep` takes it.
+        folder: Folder of the sweep.
+        metric: As in `read_sweep`.
 
     Raises:
-        InputError: If it is no folder of a sweep, or a file cannot be written.
+        InputError: The folder is not that of a sweep, or a file cannot be written.
     """
     from attention_atlas.analysis.figures import save_figure
     from attention_atlas.analysis.sweeps.figure import sweep_figure
@@ -37,7 +37,7 @@ def write_sweep(folder: Path, metric: str | None = None) -> Sweep:
 
 
 def write_csv(sweep: Sweep, path: Path) -> None:
-    """Write a row for each trial, ranked; what is not there is an empty cell."""
+    """Write a row for each trial, ranked; missing values are empty cells."""
     parameters = [name for name in sweep.parameters if name != SEED]
     names = ["rank", "name", "state", sweep.metric.name, "seed", "cpu_seconds", *parameters]
     if sweep.metric.name == "cpu_seconds":
@@ -54,7 +54,7 @@ def write_csv(sweep: Sweep, path: Path) -> None:
 
 
 def describe_sweep(sweep: Sweep) -> dict[str, Any]:
-    """Return a sweep as plain JSON values; what is not there is None."""
+    """Return a sweep as plain JSON values; missing ones are None."""
     seeds, importance = sweep.seeds, sweep.importance
     is_known = not isinstance(importance, str)
     return {
