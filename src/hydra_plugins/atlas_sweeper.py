@@ -32,7 +32,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the trials that the study still needs; exit with code 2 where it cannot be used."""
+        """Run the trials that the study still needs, or exit with an error message."""
         try:
             from attention_atlas.pipeline.sweeps.optuna_sweeper import Search
 
@@ -41,4 +41,4 @@ class OptunaSweeper(Sweeper):
             Search(self.launcher, self.config, **self.options).run(arguments)
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
+            sys.exit(1)
