@@ -1,4 +1,4 @@
-"""What devices a run takes, told from its config and the machine, without torch."""
+"""The devices of a run, from its config and the machine, without torch."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig
 
 
 def num_processes(config: DictConfig) -> int:
-    """How many processes a run takes on this machine."""
+    """Return the number of processes of a run on this machine."""
     if config.trainer.strategy == "auto":
         return 1
     devices = config.trainer.devices
@@ -17,11 +17,11 @@ def num_processes(config: DictConfig) -> int:
     on_gpu, available = available_devices(config.trainer.accelerator)
     if devices == "auto" and not on_gpu:
         return 1
-    return len(device_numbers(devices, available) or [0])
+    return len(device_indices(devices, available) or [0])
 
 
 def precision_of(config: DictConfig) -> str:
-    """The precision that is trained in: where none is chosen, what suits the device."""
+    """Return the precision of a training; `auto` depends on the device."""
     precision = str(config.trainer.precision)
     if precision != "auto":
         return precision
@@ -30,13 +30,13 @@ def precision_of(config: DictConfig) -> str:
 
 
 def available_devices(accelerator: str) -> tuple[bool, int]:
-    """Whether training runs on GPUs, and how many of them or of CPU cores there are."""
+    """Return whether training runs on GPUs, and the number of GPUs or of CPU cores."""
     on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and count_gpus() > 0)
     return on_gpu, count_gpus() if on_gpu else os.cpu_count() or 1
 
 
 def count_gpus() -> int:
-    """How many CUDA devices this process may use, asked of the driver without torch."""
+    """Return the number of CUDA devices that the driver shows to this process."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -47,8 +47,8 @@ def count_gpus() -> int:
     return count.value
 
 
-def device_numbers(devices: Any, available: int) -> list[int] | None:
-    """The numbers of the devices, as Lightning reads them; None where it would not."""
+def device_indices(devices: Any, available: int) -> list[int] | None:
+    """Return the indices of the devices, as Lightning reads them; None if it cannot."""
     if devices in ("auto", -1, "-1"):
         return list(range(available))
     if isinstance(devices, str):

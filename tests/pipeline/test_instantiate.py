@@ -5,6 +5,7 @@ from omegaconf import OmegaConf
 
 from attention_atlas.config.instantiate import instantiate
 from attention_atlas.errors import InputError
+from attention_atlas.pipeline.build import _build_optimizer
 
 REFUSED = [
     "os.system",
@@ -55,8 +56,6 @@ def test_a_target_that_does_not_exist_is_refused() -> None:
     ("target", "values", "words"),
     [
         ("torch.optim.AdamW", {"lr": 0.1, "foo": 1}, "takes no foo; it takes .*betas"),
-        ("torch.optim.AdamW", {"lr": 0.1, "eps": -1.0}, "AdamW cannot be built: .*epsilon"),
-        ("torch.optim.SGD", {"lr": 0.1, "nesterov": True}, "SGD cannot be built: .*momentum"),
         ("attention_atlas.tasks.optimization.cosine", {"foo": 1}, "takes no foo; .*warmup"),
     ],
 )
@@ -64,6 +63,19 @@ def test_what_is_called_later_is_checked_at_once(target: str, values: dict, word
     config = OmegaConf.create({"_target_": target, "_partial_": True, **values})
     with pytest.raises(InputError, match=words):
         instantiate(config)
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "words"),
+    [
+        ("torch.optim.AdamW", {"lr": 0.1, "eps": -1.0}, "AdamW cannot be built: .*epsilon"),
+        ("torch.optim.SGD", {"lr": 0.1, "nesterov": True}, "SGD cannot be built: .*momentum"),
+    ],
+)
+def test_an_optimizer_is_tried_before_training(target: str, values: dict, words: str) -> None:
+    node = {"_target_": target, "_partial_": True, **values}
+    with pytest.raises(InputError, match=words):
+        _build_optimizer(OmegaConf.create({"optimizer": node}))
 
 
 def test_what_is_called_later_keeps_its_values() -> None:

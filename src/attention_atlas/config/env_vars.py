@@ -1,7 +1,7 @@
-"""Environment variables in configs: seen when they are read, and not written down.
+"""Environment variables in configs, whose values are not saved.
 
-A config may take a value from a variable, such as a password in the address of a logger. What is
-kept of a run is passed on to others, so that it names the variable instead of its value.
+A config may take a value from a variable, such as a password in the address of a logger. The files
+of a run are passed on to others, so they hold the name of the variable instead of its value.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ RESOLVER = "oc.env"
 
 
 def kept_config(config: DictConfig) -> dict[str, Any]:
-    """The config as plain values, with `${oc.env:NAME}` where it reads a variable."""
+    """Return the config as plain values, with `${oc.env:NAME}` where it reads a variable."""
     with reading_environment(lambda name, *default: f"${{{RESOLVER}:{name}}}"):
         plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
@@ -24,10 +24,10 @@ def kept_config(config: DictConfig) -> dict[str, Any]:
 
 @contextmanager
 def reading_environment(read: Callable[..., str | None]) -> Iterator[None]:
-    """Let `read` give the values of variables while the context lasts.
+    """Read environment variables by a function of the caller within the context.
 
     Args:
-        read: Gets the name and, where the config gives one, the default.
+        read: Gets the name and, if the config has one, the default.
     """
     OmegaConf.register_new_resolver(RESOLVER, read, replace=True)
     try:

@@ -1,4 +1,4 @@
-"""The one place where a config names code that is run.
+"""Build the objects that a config names by `_target_`.
 
 Hydra's own `instantiate` resolves interpolations once more before it builds, so that text which was
 checked can turn into a node which was not. Here a plain config is built as it was checked.
@@ -16,26 +16,26 @@ from attention_atlas.config.allowlist import check_targets, find_target
 from attention_atlas.errors import InputError
 
 KEYS = ("_target_", "_partial_", "_args_")
-"""What a node with a `_target_` may hold beside the values of what is called, as Hydra has it."""
+"""Keys of Hydra that a node may have beside the arguments of its target."""
 
 
 def instantiate(config: DictConfig, **arguments: Any) -> Any:
-    """Build what `_target_` names, if the allow list has it.
+    """Build the object that `_target_` names, if the allow list has it.
 
     Args:
         config: A node with `_target_`; a profiler of a trainer is built too.
-        arguments: Passed on beside the node's own values.
+        arguments: Further arguments of the target.
 
     Raises:
-        InputError: A target is not on the allow list or does not exist, or what is called later
-            (`_partial_`) does not take the values.
-        InstantiationException: What is built does not take the values; the cause tells why.
+        InputError: A target is not on the allow list or does not exist, or a function that is
+            called later (`_partial_`) does not take the arguments.
+        InstantiationException: A target does not take the arguments; the cause tells why.
     """
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise InputError(f"The config has no value: {str(error).splitlines()[0]}.") from error
-    check_targets(plain, config._get_full_key(None))
+    check_targets(plain, config._get_full_key(None))  # OmegaConf has no public way to a node's key
     built = _build(plain, arguments)
     if isinstance(built, partial):
         _check_partial(built)
@@ -69,7 +69,7 @@ def _build(node: Any, arguments: dict[str, Any]) -> Any:
 
 
 def _check_partial(built: partial[Any]) -> None:
-    """What is called later takes its values, so that this is not found in the midst of a run."""
+    """Check the arguments of a function that is called only after training has started."""
     accepted = inspect.signature(built.func).parameters
     name = f"{built.func.__module__}.{built.func.__qualname__}"
     open_ended = any(each.kind is each.VAR_KEYWORD for each in accepted.values())
@@ -79,7 +79,7 @@ def _check_partial(built: partial[Any]) -> None:
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
-    """A config node as a plain dict, interpolations resolved."""
+    """Return a config node as a plain dict, interpolations resolved."""
     container = OmegaConf.to_container(node, resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}

@@ -6,15 +6,11 @@ from difflib import get_close_matches
 from typing import Any
 
 from hydra import compose
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import (
-    ConfigCompositionException,
-    MissingConfigException,
-)
+from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from attention_atlas.config.overrides import parse
+from attention_atlas.config.overrides import group_names, parse
 from attention_atlas.option_schema import unknown_key
 
 LAUNCHER_EXTRAS = {
@@ -25,19 +21,19 @@ LAUNCHER_EXTRAS = {
 """Launcher -> the extra of this project that installs it."""
 
 
-OF_THE_MODEL = ("attention", "encoder", "embedding")
-"""Groups that an evaluation takes from the run, whatever is typed."""
+MODEL_GROUPS = ("attention", "encoder", "embedding")
+"""Groups that an evaluation always takes from the run."""
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """The closest of the known names as a question, and all of them."""
+    """Ask for the closest of the known names, and list all of them."""
     known = sorted(known)
     close = get_close_matches(wrong, known, n=1)
     return (f"Did you mean {close[0]}? " if close else "") + f"Known are {', '.join(known)}."
 
 
 def flat(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Values of a plain config by dotted key, groups included; `_target_` and its like not."""
+    """Return the values of a plain config by dotted key, groups included, without `_target_`."""
     values: dict[str, Any] = {}
     for key, value in node.items():
         if not str(key).startswith("_"):
@@ -48,13 +44,14 @@ def flat(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unresolved(config: DictConfig) -> dict[Any, Any]:
-    """A config as a plain dict, with its interpolations as they are written."""
+    """Return a config as a plain dict, with its interpolations as they are written."""
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
     return plain
 
 
-def _sentence(error: Exception, name: str, overrides: list[str]) -> str:
+def composition_error(error: Exception, name: str, overrides: list[str]) -> str:
+    """Explain an error of Hydra or OmegaConf: what is wrong, and what is allowed."""
     message = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, option = error.missing_cfg_file.rpartition("/")
@@ -74,7 +71,7 @@ def _sentence(error: Exception, name: str, overrides: list[str]) -> str:
             "key=[a,b] for a list, or put text with commas into quotes twice: key='\"a,b\"'."
         )
     unknown = re.search(r"Could not override '([^'@]*)'\.\nTo append", message)
-    if unknown and name == "evaluate" and unknown[1].split(".")[0] in OF_THE_MODEL:
+    if unknown and name == "evaluate" and unknown[1].split(".")[0] in MODEL_GROUPS:
         return f"{unknown[1]} belongs to the trained model of the run: train another to change it."
     if unknown:
         return unknown_key(unknown[1], _known_keys(name, overrides))
@@ -85,9 +82,8 @@ def _sentence(error: Exception, name: str, overrides: list[str]) -> str:
 
 
 def _known_keys(name: str, overrides: list[str]) -> list[str]:
-    """Keys and groups that there are with the group options among the overrides."""
-    loader = GlobalHydra.instance().config_loader()
-    groups = set(loader.list_groups("")) - {"hydra"}
+    """Return the keys and groups of a config with the group options among the overrides."""
+    groups = group_names()
     options = [str(o.input_line) for o in parse(overrides) if o.key_or_group in groups]
     try:
         keys = list(flat(unresolved(compose(name, options))))

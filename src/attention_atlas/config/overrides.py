@@ -1,20 +1,22 @@
-"""Overrides of the command line, by Hydra's grammar. Never imports torch."""
+"""Overrides of the command line, by Hydra's grammar. Never imports torch.
+
+Hydra documents neither its parser of overrides nor its list of config groups. This file is the only
+one that uses them.
+"""
 
 import itertools
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
-from hydra.errors import (
-    OverrideParseException,
-)
+from hydra.errors import OverrideParseException
 from omegaconf import DictConfig
 
 from attention_atlas.errors import InputError
 
 
 def one_per_job(overrides: list[str]) -> list[list[str]]:
-    """The overrides of each job of a sweep, as Hydra's basic sweeper multiplies them out.
+    """Return the overrides of each job of a sweep, in the order of Hydra's basic sweeper.
 
     Of two overrides of one key the later one counts.
 
@@ -27,14 +29,14 @@ def one_per_job(overrides: list[str]) -> list[list[str]]:
         if override.is_discrete_sweep():
             values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
         elif isinstance(interval := override.value(), IntervalSweep):
-            values[key] = [f"{key}={interval.start}"]  # stands for those that are drawn
+            values[key] = [f"{key}={interval.start}"]  # in place of the values that are drawn
         else:
             values[key] = [str(override.input_line)]
     return [list(job) for job in itertools.product(*values.values())]
 
 
 def override_keys(overrides: list[str], swept_only: bool = False) -> list[str]:
-    """The keys of overrides, as they are typed; those of several values only, if so asked."""
+    """Return the keys of overrides, as they are typed, optionally of those with several values."""
     return [
         override.get_key_element()
         for override in parse(overrides)
@@ -43,13 +45,13 @@ def override_keys(overrides: list[str], swept_only: bool = False) -> list[str]:
 
 
 def quoted(text: str) -> str:
-    """A text as a value of Hydra's grammar, whatever signs it has."""
+    """Quote a text of any characters as a value of Hydra's grammar."""
     escaped = text.replace("\\", "\\\\") if text.endswith("\\") else text
     return "'" + escaped.replace("'", "\\'") + "'"
 
 
 def swept_by_config(config: DictConfig) -> list[str]:
-    """What an experiment sweeps by itself, as overrides of the command line would."""
+    """Return what an experiment sweeps by itself, as overrides."""
     params = config.hydra.sweeper.get("params") or {}
     return [f"{key}={value}" for key, value in params.items()]
 
@@ -67,9 +69,19 @@ def parse(overrides: list[str]) -> list[Override]:
         raise InputError(_unreadable(str(error.override))) from error
 
 
+def group_names() -> set[str]:
+    """Return the names of the config groups, without those of Hydra."""
+    return set(GlobalHydra.instance().config_loader().list_groups("")) - {"hydra"}
+
+
+def options_of(group: str) -> list[str]:
+    """Return the names of the options of a config group."""
+    return list(GlobalHydra.instance().config_loader().get_group_options(group))
+
+
 def _unreadable(override: str) -> str:
     if "=" not in override:
-        return f"'{override}' is no override: write key=value, as in seed=1."
+        return f"'{override}' is not an override: write key=value, as in seed=1."
     key = override.partition("=")[0]
     return (
         f"'{override}' cannot be read: a value with quotes, brackets or one of = , : goes into "

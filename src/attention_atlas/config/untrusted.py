@@ -1,4 +1,8 @@
-"""The config in a run folder, which may be someone else's: read with care, without torch."""
+"""Read the config in a run folder, which may come from someone else, without torch.
+
+The file is limited in size and has no aliases, but a few interpolations that refer to each other
+can still grow exponentially when they are resolved, so values are counted here.
+"""
 
 import math
 from collections.abc import Iterator
@@ -14,32 +18,17 @@ from attention_atlas.config.env_vars import reading_environment
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import CONFIG, is_run, read_yaml, runs_in
 
-MOST_VALUES = 2_000
-MOST_COPIES = 1_000  # that one value can be made of through others
-
-
-def load_run_config(folder: Path) -> DictConfig:
-    """Read the composed config of a run.
-
-    Raises:
-        InputError: It cannot be read, is too large, would grow without end, names code that is not
-            allowed, or reads environment variables that it need not know.
-    """
-    path, run = folder / CONFIG, read_yaml(folder, CONFIG)
-    if not isinstance(run, DictConfig):
-        raise InputError(f"{path} is no config of a run: it holds no names with values.")
-    _check_texts(run, path)
-    check_targets(_resolved(run, path))
-    return run
+MAX_VALUES = 2_000
+MAX_COPIES = 1_000  # of one value within another, through interpolations
 
 
 def _check_texts(run: DictConfig, path: Path) -> None:
-    """Texts can be shown, and interpolations do not multiply."""
+    """Check that texts can be printed, and that interpolations do not multiply."""
     texts = list(_texts(OmegaConf.to_container(run, resolve=False)))
     for text in texts:
-        if not all(sign.isprintable() or sign in "\n\t" for sign in text):
+        if not all(letter.isprintable() or letter in "\n\t" for letter in text):
             raise InputError(f"{path} holds {text!r}, which a terminal would take for commands.")
-    if math.prod(max(text.count("${"), 1) for text in texts) > MOST_COPIES:
+    if math.prod(max(text.count("${"), 1) for text in texts) > MAX_COPIES:
         raise InputError(f"{path} puts values together from too many others.")
 
 
@@ -56,12 +45,12 @@ def _texts(node: Any) -> Iterator[str]:
 
 
 def _resolved(run: DictConfig, path: Path) -> Any:
-    """The values, as far as they can be told outside of the run.
+    """Return the plain values; None for those that only the run itself could resolve.
 
-    Those of `data.path` and `logger` may come from environment variables: the first differs from
-    machine to machine, the second may be a secret, and neither is written down (`kept_config`).
+    Only `data.path` and `logger` may read environment variables: the first differs between
+    machines, the second may be a secret, and the value of neither is saved (`kept_config`).
     """
-    key, left = "", MOST_VALUES
+    key, left = "", MAX_VALUES
     read_as: dict[str, str] = {}
 
     def read(name: str, *default: Any) -> str | None:
@@ -73,7 +62,7 @@ def _resolved(run: DictConfig, path: Path) -> Any:
         nonlocal key, left
         left -= 1
         if left < 0:
-            raise InputError(f"{path} holds more than {MOST_VALUES} values: it is none of a run.")
+            raise InputError(f"{path} holds more than {MAX_VALUES} values, which no run has.")
         if isinstance(node, DictConfig) and not OmegaConf.is_interpolation(node):
             names: list[Any] = list(node)
         elif isinstance(node, ListConfig):
@@ -85,7 +74,7 @@ def _resolved(run: DictConfig, path: Path) -> Any:
             key = f"{of}.{name}" if of else str(name)
             try:
                 value = node[name]
-            except OmegaConfBaseException:  # as of ${hydra:...}, which only the run itself knew
+            except OmegaConfBaseException:  # such as ${hydra:...}
                 value = None
             values[str(name)] = plain(value, f"{of}.{name}" if of else str(name))
         return values if isinstance(node, DictConfig) else list(values.values())
@@ -104,10 +93,11 @@ def _resolved(run: DictConfig, path: Path) -> Any:
 
 
 def read_run(folder: Path) -> DictConfig:
-    """The composed config of a run.
+    """Read the composed config of a run.
 
     Raises:
-        InputError: The folder is none that a run was written to.
+        InputError: The folder is not one of a run, or its config cannot be read, is too large,
+            would grow without end, names code that is not allowed, or reads environment variables.
     """
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
@@ -116,8 +106,13 @@ def read_run(folder: Path) -> DictConfig:
         runs = [run for run in runs_in(folder) if is_run(run)]
         inside = f" It holds runs: take {runs[-1]}, for example." if runs else ""
         raise InputError(f"run={folder} is not a run folder: it has no {CONFIG}.{inside}")
-    run = load_run_config(folder)
-    if not all(isinstance(run._get_node(name), DictConfig) for name in ("task", "data", "trainer")):
+    path, run = folder / CONFIG, read_yaml(folder, CONFIG)
+    if not isinstance(run, DictConfig):
+        raise InputError(f"{path} is not the config of a run: it holds no names with values.")
+    _check_texts(run, path)
+    values = _resolved(run, path)
+    check_targets(values)
+    if not all(isinstance(values.get(name), dict) for name in ("task", "data", "trainer")):
         raise InputError(
             f"run={folder} is not the folder of a training run: its {CONFIG} has no task, data, "
             "trainer."

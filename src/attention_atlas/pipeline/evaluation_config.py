@@ -1,4 +1,4 @@
-"""A finished run, read back from its folder; never imports torch."""
+"""The config of an evaluation: that of the run with some changes. Never imports torch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,31 +19,31 @@ NODES = ("data", "capture", "trainer")
 """What an evaluation may change of a run."""
 
 MODEL_INPUT = ("max_length", "image_size", "channels", "clip_seconds", "num_mels")
-"""Options of `data` that the model was built for: other data is brought into the same form."""
+"""Options of `data` that the model was built for: other data takes them from the run."""
 
 
 NOT_OF_A_RUN = ("profiler", "plugins", "callbacks", "logger", "default_root_dir", "model_registry")
-"""Options of `trainer` that an evaluation does not take from a run: they write where they like."""
+"""Options of `trainer` that an evaluation ignores: they could write anywhere."""
 
 
 def check_evaluation(config: DictConfig, choices: Mapping[str, str | None]) -> None:
     """Check the config of an evaluation, and that the run can be rebuilt.
 
     Raises:
-        InputError: `run` is no run folder, or the evaluation does not fit it.
+        InputError: `run` is not a run folder, or the evaluation does not fit it.
     """
     if config.run is None:
         raise InputError("run is missing; give a run folder: run=outputs/<task>/<time>.")
     own = {str(key): config[key] for key in config if key not in NODES}  # those refer to the run
     check_options(EvaluationConfig, own)
     folder = Path(config.run)
-    capture = config.get("capture") or {}  # there is none unless it was chosen
+    capture = config.get("capture") or {}  # only if it was chosen
     if capture.get("every_n_epochs") is not None:
         raise InputError(
             "capture.every_n_epochs is for training: an evaluation records one epoch. Leave it out."
         )
     run = read_run(folder)
-    _check_own(folder / EVALUATIONS)
+    _check_no_link(folder / EVALUATIONS)
     check_checkpoint(best_checkpoint(folder), "The run's checkpoint")
     evaluation = evaluation_config(run, config, choices)
     evaluation.run_folder = str(folder)
@@ -61,8 +61,8 @@ def check_evaluation(config: DictConfig, choices: Mapping[str, str | None]) -> N
     check_config(evaluation, {}, complete=False)
 
 
-def _check_own(folder: Path) -> None:
-    """What is written into a run folder stays there, whoever made the folder."""
+def _check_no_link(folder: Path) -> None:
+    """Check that the results of an evaluation stay in the run folder."""
     if folder.is_symlink():
         raise InputError(f"{folder} is a link to {folder.readlink()}: remove it, or name that one.")
 
@@ -70,28 +70,27 @@ def _check_own(folder: Path) -> None:
 def evaluation_config(
     run: DictConfig, config: DictConfig, choices: Mapping[str, str | None]
 ) -> DictConfig:
-    """The config of a run with what an evaluation changes of it.
+    """Return the config of a run with the changes of an evaluation.
 
     Args:
-        run: As `read_run` gives it; stays as it is.
-        config: Of the evaluation: a whole node where an option of the group was chosen, or single
-            values.
-        choices: The option of each group, None where the run's own is kept.
+        run: From `read_run`; it is not changed.
+        config: Of the evaluation: a whole node for a chosen option of a group, or single values.
+        choices: The option of each group, None for the run's own.
     """
     merged = run.copy()
-    merged.ckpt_path = merged.init = None  # what the run began from need not be there any more
+    merged.ckpt_path = merged.init = None  # what the run started from may be gone
     merged.trainer.update(strategy="auto", devices=1)  # one process tests, however many trained
     for name in NOT_OF_A_RUN:
         merged.trainer.pop(name, None)
     for name in NODES:
         if name not in config or config[name] is None:
             continue
-        given: dict[Any, Any] = unresolved(config[name])
+        changes: dict[Any, Any] = unresolved(config[name])
         if choices.get(name) is None:
-            merged[name] = OmegaConf.merge(merged[name], given)
+            merged[name] = OmegaConf.merge(merged[name], changes)
             continue
-        merged[name] = given
+        merged[name] = changes
         if name == "data":
-            kept = {key: run.data[key] for key in MODEL_INPUT if key in run.data and key in given}
-            merged.data = OmegaConf.merge(merged.data, kept)
+            form = {key: run.data[key] for key in MODEL_INPUT if key in run.data and key in changes}
+            merged.data = OmegaConf.merge(merged.data, form)
     return merged

@@ -1,4 +1,4 @@
-"""Check that the machine has what a run needs, and that its processes go together."""
+"""Check that the machine has the devices and the compiler of a run."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import sys
 
 from omegaconf import DictConfig, ListConfig
 
-from attention_atlas.devices import available_devices, device_numbers, num_processes
+from attention_atlas.devices import available_devices, device_indices, num_processes
 from attention_atlas.errors import InputError
 
 COMPILERS = ("g++", "clang++", "c++", "cl")
@@ -23,15 +23,15 @@ def check_devices(config: DictConfig) -> None:
     if isinstance(devices, ListConfig):
         devices = list(devices)
     if sys.platform == "darwin" or accelerator in ("mps", "tpu"):
-        # Which of these are there Lightning knows, and says before it trains.
-        _check_one_device(config, device_numbers(devices, 1) or [])
+        # Lightning knows which of these the machine has, and reports it before training.
+        _check_one_device(config, device_indices(devices, 1) or [])
         return
     on_gpu, available = available_devices(accelerator)
     kind = "GPU" if on_gpu else "CPU core"
     has = f"this machine has {available} {kind}{'' if available == 1 else 's'}"
     if on_gpu and available == 0:
         raise InputError(f"trainer.accelerator={accelerator} needs a GPU, and {has}.")
-    wanted = device_numbers(devices, available)
+    wanted = device_indices(devices, available)
     if wanted is None:
         raise InputError(
             f"trainer.devices={devices} is not possible: take 1, the index of one device in a "
@@ -55,11 +55,11 @@ def _check_one_device(config: DictConfig, wanted: list[int]) -> None:
 
 
 def check_processes(config: DictConfig) -> None:
-    """A run of several processes starts them itself, and each does the same."""
+    """Check options that depend on the number of processes."""
     if config.trainer.strategy == "fsdp" and config.callbacks.get("ema") is not None:
         raise InputError(
-            "trainer=fsdp spreads the weights over the ranks, and callbacks.ema can keep no "
-            "average of them: add callbacks.ema=null."
+            "trainer=fsdp spreads the weights over the ranks, and callbacks.ema cannot "
+            "average them: add callbacks.ema=null."
         )
     on_gpu, _ = available_devices(config.trainer.accelerator)
     if config.trainer.get("sync_batchnorm") and not on_gpu and num_processes(config) > 1:
@@ -70,7 +70,7 @@ def check_processes(config: DictConfig) -> None:
 
 
 def check_compiler(config: DictConfig) -> None:
-    """There is a C++ compiler if a kernel is to be compiled."""
+    """Check that there is a C++ compiler if a kernel is to be compiled."""
     names = [os.environ["CXX"]] if "CXX" in os.environ else list(COMPILERS)
     if config.attention.get("compile") and not any(shutil.which(name) for name in names):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Check what a run reads and where it writes."""
+"""Check the files that a run reads, and the folder that it writes."""
 
 import zipfile
 from pathlib import Path
@@ -49,11 +49,11 @@ def check_checkpoint(path: Path, key: str) -> None:
     except OSError as error:
         raise InputError(f"{key}={path} cannot be read: {error.strerror}.") from error
     if not whole_archive:
-        raise InputError(f"{key}={path} is no checkpoint, or was cut off while it was written.")
+        raise InputError(f"{key}={path} is not a checkpoint, or was cut off while it was written.")
 
 
 def check_init(config: DictConfig) -> None:
-    """Weights come from one place, and that run is finished."""
+    """Check that weights come from one source, a finished run."""
     init = config.get("init")  # an evaluation has none
     if init is None:
         return

@@ -1,4 +1,4 @@
-"""Check that the data, and what is made of it, are of the modality of the task."""
+"""Check that data, augmentation and embedding are of the modality of the task."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ FITTING = {
         "audio": ("audio", "none"),
     },
 }
-"""Options of a group that take the modality of a task."""
+"""Options of a group for each modality."""
 
 PLURALS = {"text": "texts", "image": "images", "audio": "sounds"}
 TASKS = {"text": "nlp", "image": "vision", "audio": "speech"}

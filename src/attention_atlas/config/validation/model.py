@@ -7,12 +7,12 @@ from attention_atlas.errors import InputError
 
 
 def is_pretrained(config: DictConfig) -> bool:
-    """Whether the encoder is a pretrained one."""
+    """Return whether the encoder is a pretrained one."""
     return "freeze" in config.encoder
 
 
 def check_attention(config: DictConfig) -> None:
-    """Sizes and options of attention go together, also with the encoder around it."""
+    """Check that sizes and options of attention go together, also with the encoder."""
     encoder, embedding = config.encoder, config.embedding
     if is_pretrained(config):  # its sizes are not known yet
         return
@@ -32,11 +32,11 @@ def check_attention(config: DictConfig) -> None:
     if encoder.readout == "cls":
         _check_cls(config)
     elif encoder.depth == 0:
-        _check_places(config)
+        _check_positions(config)
 
 
 def _check_cls(config: DictConfig) -> None:
-    """The CLS token can read the other tokens."""
+    """Check that the CLS token can read the other tokens."""
     if config.encoder.depth == 0:
         raise InputError(
             "encoder.readout=cls needs a layer that reads the other tokens, and encoder.depth=0 "
@@ -46,13 +46,13 @@ def _check_cls(config: DictConfig) -> None:
     if window is not None:
         raise InputError(
             f"encoder.readout=cls does not go with attention.window={window}: the CLS token has "
-            "no place among the others, so that no window would show it any of them. "
+            "no position among the others, so that no window would show it any of them. "
             "Take encoder.readout=attention or mean, or attention.window=null."
         )
 
 
-def _check_places(config: DictConfig) -> None:
-    """Without a layer nothing asks where a token stands: the query of a readout has no place."""
+def _check_positions(config: DictConfig) -> None:
+    """Check that a layer uses the positions: the query of a readout has none."""
     for key, off in (("rotary", False), ("window", None)):
         value = config.attention.get(key, off)
         if value != off:
@@ -63,7 +63,7 @@ def _check_places(config: DictConfig) -> None:
 
 
 def check_patches(config: DictConfig) -> None:
-    """Patches fill what they are cut from, and the convolutional stem can halve down to them."""
+    """Check that patches fill the input, and that the stem can halve down to their size."""
     embedding, data = config.embedding, config.data
     for key, whole_key in (("patch_size", "image_size"), ("patch_mels", "num_mels")):
         size, total = embedding.get(key), data.get(whole_key)
@@ -77,7 +77,7 @@ def check_patches(config: DictConfig) -> None:
         size = embedding.get(key)
         if size is not None and embedding.stem != "linear" and size & (size - 1):
             raise InputError(
-                f"embedding.{key}={size} is no power of two, which "
+                f"embedding.{key}={size} is not a power of two, which "
                 f"embedding.stem={embedding.stem} needs. "
                 "Take 1, 2, 4, 8 or another power of two, or embedding.stem=linear."
             )

@@ -1,4 +1,4 @@
-"""Check what is done beside the steps of a training: validation, records, searches, logs."""
+"""Check validation, recording, searches and logs of a training."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ EXTRAS = {
 
 
 def check_monitors(config: DictConfig) -> None:
-    """There is something to choose the best checkpoint by, and what is called better is better."""
+    """Check that the best checkpoint can be chosen, by a metric whose best value is taken."""
     every, epochs = config.trainer.get("check_val_every_n_epoch", 1), config.trainer.max_epochs
     if every > epochs:
         raise InputError(
@@ -47,36 +47,36 @@ def check_monitors(config: DictConfig) -> None:
 
 
 def check_recorded_epochs(config: DictConfig) -> None:
-    """There is something to record of each epoch that is to be recorded, and when it is over."""
+    """Check that each recorded epoch is validated and has samples to record."""
     every = config.capture.get("every_n_epochs")
     if every is None or "dtype" not in config.capture:  # with capture=off nothing is recorded
         return
-    trainer, given = config.trainer, f"capture.every_n_epochs={every}"
+    trainer, setting = config.trainer, f"capture.every_n_epochs={every}"
     if every > trainer.max_epochs:
         raise InputError(
-            f"{given} is more than trainer.max_epochs={trainer.max_epochs}: no epoch would be "
+            f"{setting} is more than trainer.max_epochs={trainer.max_epochs}: no epoch would be "
             "recorded. Take less, or null."
         )
     if config.capture.num_samples == 0:
         raise InputError(
-            f"{given} records the samples that capture.num_samples chooses, and that is 0. Take "
+            f"{setting} records the samples that capture.num_samples chooses, and that is 0. Take "
             "capture.num_samples=1 or more, or capture.every_n_epochs=null."
         )
     validated = trainer.get("check_val_every_n_epoch", 1)
     if every % validated:
         raise InputError(
-            f"{given} asks for epochs that are not validated, with "
+            f"{setting} asks for epochs that are not validated, with "
             f"trainer.check_val_every_n_epoch={validated}. Take a multiple of {validated}."
         )
     if trainer.get("val_check_interval") not in (None, 1.0):
         raise InputError(
-            f"{given} records when an epoch is over, and trainer.val_check_interval="
+            f"{setting} records when an epoch is over, and trainer.val_check_interval="
             f"{trainer.val_check_interval} validates within it. Leave one of the two out."
         )
 
 
 def check_logger(config: DictConfig) -> None:
-    """The package of the chosen logger is there."""
+    """Check that the package of the chosen logger is installed."""
     target = str((config.logger or {}).get("_target_", "")).rpartition(".")[2]
     if target in EXTRAS:
         package, extra = EXTRAS[target]
@@ -88,7 +88,7 @@ def check_logger(config: DictConfig) -> None:
 
 
 def check_sweeper(config: DictConfig, choices: Mapping[str, str | None]) -> None:
-    """A search can be had, and pruning has one."""
+    """Check that a search can run, and that pruning has one."""
     sweeper = choices.get("hydra/sweeper")
     if sweeper in SEARCHES and importlib.util.find_spec("optuna") is None:
         raise InputError(f'hydra/sweeper={sweeper} needs: pip install "attention-atlas[sweep]".')
