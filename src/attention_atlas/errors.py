@@ -1,4 +1,4 @@
-"""The one exception that ends in a plain sentence instead of a traceback."""
+"""Exception for errors of the user, shown as a message without a traceback."""
 
 
 class InputError(ValueError):
@@ -9,5 +9,5 @@ class InputError(ValueError):
     """
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows in place of a traceback (a hook of IPython)."""
+        """Return what a notebook shows instead of a traceback (a hook of IPython)."""
         return [str(self)]

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all; what stood in its place stays until the new one is there."""
+"""Write a file completely or not at all; an existing file stays until it is replaced."""
 
 import json
 import os
@@ -11,11 +11,11 @@ from attention_atlas.errors import InputError
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:
-    """Find out early that a file cannot be written, before work is done for it.
+    """Check that a file can be written, before work is done for it.
 
     Raises:
-        InputError: If the path ends otherwise than in one of the suffixes, is a folder, or lies in
-            a place where nothing can be written.
+        InputError: If the path has none of the suffixes, is a folder, or lies in a folder that is
+            not writable.
     """
     if path.suffix.lower() not in suffixes:
         *others, last = suffixes
@@ -27,25 +27,25 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Find out early that there can be no file or folder of this name.
+    """Check that a file or folder of this name can be created.
 
     Raises:
-        InputError: If the path lies in a place where nothing can be written.
+        InputError: If the path lies in a folder that is not writable.
     """
     parent = path.absolute().parent
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir():
-        raise InputError(f"{path} cannot be written: {str(parent)!r} is no folder.")
+        raise InputError(f"{path} cannot be written: {str(parent)!r} is not a folder.")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{path} cannot be written: {str(parent)!r} takes no files from you.")
+        raise InputError(f"{path} cannot be written: {str(parent)!r} is not writable.")
 
 
 @contextmanager
 def draft(path: Path) -> Iterator[Path]:
-    """Give a path to write to, which takes the place of `path` if the block ends well.
+    """Yield a path to write to, which replaces `path` if the block raises no error.
 
-    It lies beside `path` and has the same ending. Missing folders are made.
+    It lies beside `path` and has the same suffix. Missing folders are created.
 
     Raises:
         InputError: If it cannot be written, such as on a full disk.
@@ -60,7 +60,7 @@ def draft(path: Path) -> Iterator[Path]:
         reason = error.strerror or str(error)
         raise InputError(f"{path} cannot be written: {reason}.") from error
     finally:
-        with suppress(OSError):  # gone already, or its folder could not be made
+        with suppress(OSError):  # removed already, or its folder could not be created
             unfinished.unlink()
 
 

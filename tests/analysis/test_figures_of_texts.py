@@ -86,7 +86,7 @@ def test_scale_that_ends_above_the_weights_says_why(tmp_path: Path) -> None:
         view = View(np.array(weights, np.float32), "made")
         figure = sample_figure(atlas.attributes, sample, view)
         assert figure.axes[-1].get_ylim()[1] == pytest.approx(0.5 if is_said else 0.7)
-        assert ("darkest: 2 × even share" in words(figure)) == is_said
+        assert ("darkest: 2 × uniform weight" in words(figure)) == is_said
 
 
 def test_every_text_of_several_methods_tells_its_scale(tmp_path: Path) -> None:

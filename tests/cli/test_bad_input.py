@@ -102,4 +102,4 @@ def test_figure_in_a_place_that_takes_none(refused, tmp_path):
     (tmp_path / "file").write_text("")
     said = refused("show", MADE, "--save", tmp_path / "file" / "a.png")
     assert "cannot be written" in said
-    assert "is no folder" in said
+    assert "is not a folder" in said

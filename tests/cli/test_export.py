@@ -334,7 +334,7 @@ def test_full_disk_leaves_nothing(refused, tmp_path, monkeypatch):
 def test_bad_input(refused, runs, arguments, message):
     if "nlp.csv" in arguments[1]:
         (runs / "outputs" / "nlp.csv").write_text("a file")
-        message = "outputs/nlp.csv' is no folder"
+        message = "outputs/nlp.csv' is not a folder"
     assert message in refused("export", run_of("nlp"), *arguments)
     assert not list(runs.glob("a.*"))
 

@@ -212,7 +212,9 @@ def test_a_run_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     path = tmp_path / "file"
-    assert done.stderr == f"error: {path / 'run'} cannot be written: {str(path)!r} is no folder.\n"
+    assert (
+        done.stderr == f"error: {path / 'run'} cannot be written: {str(path)!r} is not a folder.\n"
+    )
     assert done.stderr.count("\n") == 1
 
 

@@ -1,1 +1,1 @@
-"""What is drawn and computed from an atlas."""
+"""Figures, statistics and exports of an atlas."""

@@ -161,7 +161,7 @@ def _picture(
     colours: bool,
     framed: npt.NDArray[Any] | None = None,
 ) -> list[Text]:
-    """Return lines of half blocks, two pixels each, or of shades where there are no colours.
+    """Return lines of half blocks, two pixels each, or of shades without colours.
 
     Args:
         values: [rows, columns] from 0 to 1, of signed weights from -1 to 1; NaN stays blank.

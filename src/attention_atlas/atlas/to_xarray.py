@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray
 from xarray.backends import BackendArray
-from xarray.core import indexing
+from xarray.core import indexing  # where xarray documents it for backends; not public elsewhere
 
 from attention_atlas.atlas.sample import Sample
 from attention_atlas.atlas.schema import (

@@ -94,8 +94,8 @@ def write_netcdf(
 ) -> None:
     """Write the dataset of `Atlas.to_xarray`; maps are float32, as netCDF has no float16.
 
-    The file is built in memory, where it takes as many bytes as on disk, and then written at once:
-    HDF5 does not close a file on a full disk, and crashes when the program ends.
+    The file is built in memory, as large as on disk, and then written at once: on a full disk HDF5
+    cannot close a file, and crashes when the program exits.
     """
     import h5netcdf  # type: ignore[import-untyped]
 

@@ -85,8 +85,8 @@ class Probe:
         }
         boxes = self.layout.boxes.to(device)[chosen]
         layout = TokenLayout(self.layout.kind, boxes, self.layout.valid.to(device)[chosen])
-        gone = torch.from_numpy(removed).to(device)
-        changed = self.removal.remove(copies, gone, layout, self._replacement[chosen])
+        mask = torch.from_numpy(removed).to(device)
+        changed = self.removal.remove(copies, mask, layout, self._replacement[chosen])
         return self._chosen(self.model(changed), self.target[chosen])
 
     @staticmethod

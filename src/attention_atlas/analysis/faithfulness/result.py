@@ -17,9 +17,9 @@ FORMAT = 1
 CONFIDENCE = 0.95
 BASELINE = "random"
 MIN_SAMPLES_TO_JUDGE = 5
-"""Samples below which an interval says too little to call a method better than random."""
+"""Number of samples below which an interval is too uncertain to judge a method."""
 MIN_DIFFERENCE = 0.005
-"""What is printed as 0.01."""
+"""Smallest difference that is printed as 0.01."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The colours run from light (no weight) to dark and differ in lightness throughout, so they survive
 print and colour blindness. Signed weights have two hues, which part at zero. A query is framed in
-black and white, which stands out from all of them.
+black and white, which contrasts with all of them.
 """
 
 from attention_atlas.analysis.figures.comparison import comparison_figure

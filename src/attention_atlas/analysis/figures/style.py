@@ -41,7 +41,7 @@ def bar_label(view: View) -> str:
     """Say what a colour bar measures, and why it ends above the largest weight if it does."""
     words = f"{view.unit}{' (red: negative)' if view.signed else ''}"
     is_flat = float(np.abs(view.weights).max(initial=0.0)) < view.darkest and view.is_attention
-    return f"{words}\ndarkest: 2 × even share" if is_flat else words
+    return f"{words}\ndarkest: 2 × uniform weight" if is_flat else words
 
 
 def few_ticks(drawn: AxesImage) -> list[float]:
@@ -61,7 +61,7 @@ def frame_box(axes: Axes, left: float, right: float, first: float, last: float) 
 
 
 def outline(axes: Axes, values: npt.NDArray[Any], seconds_per_column: float = 0.0) -> None:
-    """Draw the outlines of what stands out in the input over its map."""
+    """Draw the outlines of the prominent parts of the input over its map."""
     smooth = uniform_filter(values.astype(np.float64), 3)  # no outlines around single noisy cells
     level = smooth.min() + 0.5 * np.ptp(smooth)
     rows, columns = np.arange(values.shape[0]), np.arange(values.shape[1], dtype=np.float64)

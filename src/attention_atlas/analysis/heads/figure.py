@@ -43,7 +43,7 @@ def heads_figure(
 ) -> Figure:
     """Return a figure with a heat map of layers x heads for each statistic, with its unit.
 
-    The readout, where it has attention and such a statistic, is a row of its own below the layers.
+    The readout, if it has attention and the statistic, is a separate row below the layers.
 
     Args:
         statistics: Of an atlas.

@@ -1,1 +1,1 @@
-"""How the bytes of an atlas lie on disk; nothing above `atlas` needs it."""
+"""Storage of the bytes of an atlas; above `atlas` only `run_folder` needs it."""

@@ -1,4 +1,4 @@
-"""`atlas faithfulness`: whether attributions tell what the model used."""
+"""`atlas faithfulness`: whether attributions reflect what the model used."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,7 +52,7 @@ def faithfulness(
     """Measure how faithful attributions are to the model.
 
     Each is compared with random ones. Writes faithfulness.json, .csv and .png into the run folder.
-    What is there already is shown instead, unless --again is given.
+    An existing measurement is shown instead, unless --again is set.
     """
     folder = local_run(run)
     names = None if methods is None else [name.strip() for name in methods.split(",")]

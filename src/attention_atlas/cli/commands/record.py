@@ -40,7 +40,7 @@ def record(
     label_column: LabelColumn = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Inputs that run together.")] = 32,
     clip_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Of each sound file that the model hears.")
+        float, typer.Option(min=0.1, help="Seconds of each sound file that the model reads.")
     ] = 1.0,
     dtype: Annotated[str, typer.Option(help="Of the maps: float16 or float32.")] = "float16",
     device: Device = None,
@@ -60,7 +60,7 @@ def record(
         inputs = inputs_of(found, [str(data)], text_column, label_column)
     else:
         inputs = inputs_of_run(run, [str(data)], text_column, label_column)
-    with new_atlas(out) as place:
+    with new_atlas(out) as atlas_path:
         from attention_atlas.atlas import open_atlas
         from attention_atlas.cli.inputs import TOKEN_LIMIT, is_cut
         from attention_atlas.pipeline.predict import reader_of_model, reader_of_run, record_inputs
@@ -70,7 +70,7 @@ def record(
             record_inputs(
                 reader,
                 inputs,
-                place,
+                atlas_path,
                 data=data.name,
                 batch_size=batch_size,
                 num_samples=num_samples,
@@ -78,14 +78,21 @@ def record(
                 device=device,
                 progress=progress,
             )
-        most = reader.max_tokens
-        cut = sum(is_cut(each, most) for each in open_atlas(place)) if found == "text" else 0
+        max_tokens = reader.max_tokens
+        cut = (
+            sum(is_cut(each, max_tokens) for each in open_atlas(atlas_path))
+            if found == "text"
+            else 0
+        )
     if as_json:
-        print_json({"atlas": str(place), "samples": len(inputs), "cut": cut})
+        print_json({"atlas": str(atlas_path), "samples": len(inputs), "cut": cut})
         return
     whole = len(inputs) if num_samples is None else min(num_samples, len(inputs))
     full = "" if whole == len(inputs) else f", {whole} of them with full maps,"
     samples = "sample" if len(inputs) == 1 else "samples"
     if cut:
-        print(f"{cut} of the texts {'was' if cut == 1 else 'were'} cut: {TOKEN_LIMIT} than {most}.")
+        print(
+            f"{cut} of the texts {'was' if cut == 1 else 'were'} cut: {TOKEN_LIMIT} than "
+            f"{max_tokens}."
+        )
     print(f"{len(inputs)} {samples}{full} in {out}    next: atlas show {out}")

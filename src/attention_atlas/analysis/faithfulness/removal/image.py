@@ -27,7 +27,7 @@ class BlurRemoval(PatchRemoval):
     """
 
     name = "blur"
-    description = "the same place of a blurred copy, by a Gaussian as wide as a patch"
+    description = "the same region of a blurred copy, by a Gaussian as wide as a patch"
 
     def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
         """Return the blurred images, [B, channels, height, width]."""
