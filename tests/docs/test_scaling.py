@@ -50,6 +50,7 @@ def _moments(states: dict[Any, dict[str, torch.Tensor]]) -> int:
     )
 
 
+@pytest.mark.filterwarnings("ignore:`ModelCheckpoint")  # it ends before a validation
 @pytest.mark.parametrize("task", ["nlp", "vision", "speech"])
 def test_a_step_holds_what_the_formula_says(
     task: str, tiny: dict[str, list[str]], compose_train: Compose, tmp_path: Path

@@ -279,6 +279,7 @@ def test_the_figure_of_a_single_method(tmp_path: Path) -> None:
     figure.savefig(tmp_path / "figure.png")
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")  # Matplotlib has no font for every character
 @pytest.mark.parametrize("task", ["nlp", "vision", "speech"])
 @pytest.mark.parametrize("count", [1, 6])
 def test_the_figure_of_a_sample(task: str, count: int, tmp_path: Path) -> None:
