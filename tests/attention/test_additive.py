@@ -27,7 +27,9 @@ needs_compiler = pytest.mark.skipif(
 )
 KERNELS = [
     pytest.param(additive_attention, id="chunked"),
-    pytest.param(compiled_additive_attention, id="compiled", marks=needs_compiler),
+    pytest.param(
+        compiled_additive_attention, id="compiled", marks=[needs_compiler, pytest.mark.slow]
+    ),
 ]
 
 
@@ -342,6 +344,7 @@ def test_blocks_of_logits_need_no_larger_tensor() -> None:
     assert half(slice(0, 1), slice(0, 2), slice(0, 2)).dtype == torch.float32
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_compiled_loops_store_no_tensor_with_the_width() -> None:
     leaves = inputs(2, 4, 96, 96, 32, 32, dtype=torch.float32)
@@ -354,6 +357,7 @@ def test_compiled_loops_store_no_tensor_with_the_width() -> None:
     assert block <= max(sizes) < 2 * block
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_what_is_compiled_once_serves_every_shape_and_mode() -> None:
     from torch._dynamo.utils import counters

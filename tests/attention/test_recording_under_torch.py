@@ -127,6 +127,7 @@ def test_wrappers_leave_no_trace_in_names() -> None:
             assert recording.names == NAMES
 
 
+@pytest.mark.slow
 def test_distributed_data_parallel() -> None:
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()

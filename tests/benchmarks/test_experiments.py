@@ -62,6 +62,7 @@ def test_a_run_follows_the_recipe_where_it_changed_nothing_of_it(
     assert experiments.experiment_of(tmp_path) == ("fashion_mnist" if follows else None)
 
 
+@pytest.mark.slow
 def test_it_is_read_from_the_folders_of_runs(tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_mnist(data / "FashionMNIST" / "raw", num_train=200)
