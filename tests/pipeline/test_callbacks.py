@@ -54,13 +54,13 @@ def test_averages_follow_a_warm_up_and_leave_indexes_alone(
         steps_averaged = step - 1
         decay = min(0.9, (1 + steps_averaged) / (10 + steps_averaged)) ** every_n_steps
         average = decay * average + (1 - decay) * step
-    assert float(model.weight) == pytest.approx(average, rel=1e-5)
+    assert model.weight.item() == pytest.approx(average, rel=1e-5)
     assert model.indexes.tolist() == [LARGE, 3]
 
 
 def test_each_epoch_counts_in_the_average(tmp_path: Path) -> None:
     model, seen = Counter(), []
-    model.validation_step = lambda batch: seen.append(float(model.weight))  # of the average
+    model.validation_step = lambda batch: seen.append(model.weight.item())  # of the average
     loader = DataLoader(torch.zeros(2, 1))
     trainer = Trainer(
         max_epochs=3,

@@ -318,8 +318,6 @@ def assert_same_bits(one: object, other: object, where: str) -> None:
         assert one == other, where
 
 
-@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")  # of other callbacks
-@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the run is resumed elsewhere
 def test_a_resumed_run_records_the_epochs_that_are_left(
     followed, run_training, tmp_path: Path
 ) -> None:

@@ -161,7 +161,7 @@ def test_neighbours_in_a_batch_and_padding_change_nothing(real, name: str) -> No
     _, logits = recorded(task, batch)
     for index in range(BATCH):
         alone = {key: value[index : index + 1] for key, value in batch.items() if key != "groups"}
-        if task.modality == "text":
+        if datamodule.modality == "text":
             length = int(alone["lengths"])
             alone = {key: cut(key, value, length) for key, value in alone.items()}
         _, logits_alone = recorded(task, alone)
