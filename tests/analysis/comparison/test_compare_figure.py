@@ -10,7 +10,7 @@ from matplotlib.legend import Legend
 from matplotlib.text import Text
 
 from attention_atlas.analysis.comparison import Comparison, compare_runs
-from attention_atlas.analysis.comparison.figure import DEFAULT_METHODS, MOST_COLUMNS, compare_figure
+from attention_atlas.analysis.comparison.figure import DEFAULT_METHODS, MAX_COLUMNS, compare_figure
 from attention_atlas.analysis.faithfulness import METRICS, Faithfulness
 from tests.analysis.comparison.test_runs import make_run
 
@@ -102,7 +102,7 @@ def test_figure_is_no_wider_than_a_page_and_no_word_is_cut(
     assert figure.get_figwidth() < 10.5
     visible = panels(figure).values()
     assert len(visible) == count
-    assert len({round(axes.get_position().x0, 3) for axes in visible}) <= MOST_COLUMNS
+    assert len({round(axes.get_position().x0, 3) for axes in visible}) <= MAX_COLUMNS
     width, height = figure.get_size_inches() * figure.dpi
     (legend,) = figure.findobj(Legend)
     shown = [*legend.get_texts(), *figure.subfigs[-1].texts]

@@ -17,7 +17,7 @@ from attention_atlas.analysis.comparison import (
     read_run,
 )
 from attention_atlas.analysis.comparison.figure import compare_figure
-from attention_atlas.analysis.comparison.markdown import interval_in_words
+from attention_atlas.analysis.comparison.markdown import format_interval
 from attention_atlas.analysis.comparison.metrics import Quantity
 from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.analysis.heads import head_statistics
@@ -219,7 +219,7 @@ def test_intervals_end_where_their_quantity_does(tmp_path: Path) -> None:
     ],
 )
 def test_nothing_is_less_than_zero_by_nothing(interval: Interval, unit: str, words: str) -> None:
-    assert interval_in_words(interval, Quantity("name", "title", unit)) == words
+    assert format_interval(interval, Quantity("name", "title", unit)) == words
 
 
 @pytest.mark.parametrize(

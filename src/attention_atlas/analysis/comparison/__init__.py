@@ -1,6 +1,6 @@
-"""Lay runs side by side, and compare two of them sample by sample; without torch.
+"""Compare runs, and two of them sample by sample. Never imports torch.
 
-`comparison.figure`, which needs matplotlib, is imported by itself.
+`comparison.figure`, which needs matplotlib, is a separate import.
 """
 
 from attention_atlas.analysis.comparison.compare_runs import (

@@ -1,4 +1,4 @@
-"""Lay runs side by side: runs that differ in their seed alone make a group, with intervals."""
+"""Compare runs: those that differ in the seed alone form a group, with confidence intervals."""
 
 import itertools
 import json
@@ -25,12 +25,12 @@ class Group:
     """Runs that differ in their seed alone.
 
     Attributes:
-        label: The mechanism, and what else tells it from other groups of its data.
-        task: Of all its runs.
-        data: Of all its runs.
-        runs: In the order given.
-        intervals: Mean and interval of each quantity, over the runs that have it, cut at the ends
-            of what the quantity can be.
+        label: The mechanism, and the options that distinguish it from other groups of its data.
+        task: Task of all its runs.
+        data: Data set of all its runs.
+        runs: The runs, in the order of the arguments.
+        intervals: Mean and interval of each quantity, over the runs that have it, clipped to the
+            range of the quantity.
     """
 
     label: str
@@ -41,7 +41,7 @@ class Group:
 
     @property
     def repeated(self) -> list[ComparedRun]:
-        """Runs of a seed that another run has already, which are counted no second time."""
+        """Runs with the seed of an earlier run, which do not count."""
         seeds = [run.seed for run in self.runs]
         return [
             run
@@ -51,25 +51,25 @@ class Group:
 
     @property
     def num_runs(self) -> int:
-        """How many runs count."""
+        """Number of runs with different seeds."""
         return len(self.runs) - len(self.repeated)
 
     def values(self, quantity: str) -> list[float]:
-        """Return a quantity of each seed that has it."""
+        """Return the values of a quantity, one for each seed that has it."""
         return _of_seeds(self.runs, quantity)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more of a quantity the second of two groups has, on the same task and data.
+    """Difference of a quantity between two groups on the same task and data.
 
     Attributes:
-        task: Of both.
-        data: Of both.
-        quantity: Its name.
-        first: Label of a group.
-        second: Label of a group.
-        interval: Second less first.
+        task: Task of both groups.
+        data: Data set of both groups.
+        quantity: Name of the quantity.
+        first: Label of the first group.
+        second: Label of the second group.
+        interval: Second minus first.
     """
 
     task: str
@@ -81,21 +81,21 @@ class Difference:
 
     @property
     def is_tie(self) -> bool:
-        """Whether the interval includes 0, so that the data do not tell the two apart."""
+        """Whether the interval includes 0, so that the data do not distinguish the two."""
         low, high = self.interval.low, self.interval.high
         return low is not None and high is not None and low <= 0 <= high
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side.
+    """Groups of runs and their differences.
 
     Attributes:
-        groups: In the order in which their first runs were given.
-        differences: Of each pair of groups on the same task and data, for each quantity that both
-            have with an interval. With m groups there are m (m - 1) / 2 pairs, and of every 20
-            intervals one misses the truth: they are not corrected for that.
-        notes: Sentences on what the numbers do not say.
+        groups: The groups, in the order of their first runs.
+        differences: Differences of each pair of groups on the same task and data, for each
+            quantity with an interval in both. With m groups there are m (m - 1) / 2 pairs, and one
+            in 20 intervals misses the true value: there is no correction for multiple comparisons.
+        notes: Sentences on what the numbers do not show.
     """
 
     groups: list[Group]
@@ -109,12 +109,12 @@ class Comparison:
 
     @property
     def quantities(self) -> list[str]:
-        """Names of all quantities that a run has, in the order of tables."""
+        """Names of all quantities of the runs, in the order of tables."""
         return list(dict.fromkeys(name for group in self.groups for name in group.intervals))
 
     @property
     def tasks(self) -> list[tuple[str, str]]:
-        """Task and data of the groups, each pair once."""
+        """The distinct pairs of task and data of the groups."""
         return list(dict.fromkeys((group.task, group.data) for group in self.groups))
 
     def of_task(self, task: str, data: str) -> list[Group]:
@@ -122,15 +122,15 @@ class Comparison:
         return [group for group in self.groups if (group.task, group.data) == (task, data)]
 
     def difference(self, first: Group, second: Group, quantity: str) -> Difference | None:
-        """Return second less first; None where it has no interval."""
+        """Return second minus first; None without an interval."""
         same = (first.task, first.data) == (second.task, second.data)
         return _difference(first, second, quantity) if same else None
 
     def best(self, task: str, data: str, quantity: str) -> list[str]:
-        """Return the label of the best group of a task and data, and of those that tie with it.
+        """Return the label of the best group of a task and data, then of those that tie with it.
 
-        The best comes first. Nobody is best where neither way is better, where there is one group
-        only, or where a difference to the best cannot be judged, for want of an interval.
+        There is none where neither direction is better, where there is only one group, or where a
+        difference to the best has no interval.
         """
         higher = describe_quantity(quantity).higher_is_better
         groups = [group for group in self.of_task(task, data) if quantity in group.intervals]
@@ -169,23 +169,23 @@ class Comparison:
 def compare_runs(
     runs: Sequence[Location], progress: Callable[[int, int], None] | None = None
 ) -> Comparison:
-    """Read runs and lay them side by side.
+    """Read runs and compare them.
 
-    Runs whose configs differ in the seed alone make a group; an option that is off is the same as
-    one that an older config lacks, and a seed that is repeated counts once. Of a group of two runs
-    or more, each quantity has its mean and the t interval over the runs; of one run, the accuracy
-    has Wilson's interval and faithfulness that of its bootstrap, both over samples. The difference
-    of two groups has Welch's interval where both have two runs or more, else one made of the
-    intervals of the two (see `intervals`). An interval that includes 0 is a tie. All intervals are
-    of 95 %, and cut at the ends of what their quantity can be. Runs of different tasks or data are
-    listed, and no differences are taken between them.
+    Runs whose configs differ in the seed alone form a group; an option that is off equals one that
+    an older config lacks, and a repeated seed counts once. In a group of two runs or more, each
+    quantity has its mean and the t interval over the runs; with one run, accuracy has Wilson's
+    interval and faithfulness its bootstrap interval, both over samples. The difference of two
+    groups has Welch's interval where both have two runs or more, else one made from the intervals
+    of the two (see `intervals`). A difference whose interval includes 0 is a tie. All intervals
+    are 95 % intervals, clipped to the range of their quantity. There are no differences between
+    runs of different tasks or data.
 
     Args:
-        runs: Their folders, paths or URLs, each once.
-        progress: Called with runs done, and all.
+        runs: Folders of the runs, paths or URLs, each once.
+        progress: Called with the number of runs read, and of all runs.
 
     Raises:
-        InputError: If no run is given, one is given twice, or one cannot be read.
+        InputError: There is no run, one is repeated, or one cannot be read.
     """
     _check(runs)
     found = []
@@ -208,14 +208,14 @@ def compare_runs(
 def _check(runs: Sequence[Location]) -> None:
     if not runs:
         raise InputError("There is no run to compare: give the folders of two or more.")
-    places = [_place(run) for run in runs]
-    for run, place in zip(runs, places, strict=True):
-        if places.count(place) > 1:
+    paths = [_absolute(run) for run in runs]
+    for run, path in zip(runs, paths, strict=True):
+        if paths.count(path) > 1:
             raise InputError(f"The run {str(run)!r} is given twice: give each run once.")
 
 
-def _place(run: Location) -> str:
-    """Where a run lies, written in one way."""
+def _absolute(run: Location) -> str:
+    """Return the absolute path or the URL of a run."""
     path = local_path(run)
     return str(run).rstrip("/") if path is None else str(path.resolve())
 
@@ -233,9 +233,9 @@ def _groups(runs: list[ComparedRun]) -> list[Group]:
 
 
 def _key(run: ComparedRun) -> str:
-    """What runs that differ in their seed alone have in common; a repeated seed stays one run."""
+    """Return a key that is the same for runs that differ in the seed alone."""
     if run.config is None:
-        return _place(run.run)
+        return _absolute(run.run)
     options = options_of(run.config)
     return json.dumps([run.task, run.data, run.split, options], sort_keys=True, default=str)
 
@@ -244,12 +244,12 @@ def _intervals(runs: list[ComparedRun]) -> dict[str, Interval]:
     intervals = {}
     for name in dict.fromkeys(name for run in runs for name in run.values):
         described = describe_quantity(name)
-        intervals[name] = _uncut(runs, name).within(described.least, described.most)
+        intervals[name] = _unclipped(runs, name).within(described.minimum, described.maximum)
     return intervals
 
 
-def _uncut(runs: list[ComparedRun], quantity: str) -> Interval:
-    """The interval of a quantity as it is computed, which may go beyond what there can be."""
+def _unclipped(runs: list[ComparedRun], quantity: str) -> Interval:
+    """Return the interval of a quantity before it is clipped to its range."""
     values = _of_seeds(runs, quantity)
     first = next(run for run in runs if quantity in run.values)
     if len(values) == 1 and quantity in first.intervals:
@@ -258,7 +258,7 @@ def _uncut(runs: list[ComparedRun], quantity: str) -> Interval:
 
 
 def _of_seeds(runs: list[ComparedRun], quantity: str) -> list[float]:
-    """A quantity of the first run of each seed: another of the same seed says nothing more."""
+    """Return the quantity of the first run of each seed."""
     having = [run for run in runs if quantity in run.values]
     seeds = [run.seed for run in having]
     return [
@@ -270,14 +270,14 @@ def _of_seeds(runs: list[ComparedRun], quantity: str) -> list[float]:
 
 def _difference(first: Group, second: Group, quantity: str) -> Difference | None:
     if quantity.startswith(f"{FAITHFULNESS}.") and len(_settings([first, second])) > 1:
-        return None  # measured in another way: their difference says nothing
+        return None  # measured with different options, so that the numbers are not comparable
     one, other = first.values(quantity), second.values(quantity)
     interval: Interval | None
     if len(one) > 1 and len(other) > 1:
         interval = difference_over_seeds(one, other)
     elif one and other:
         interval = difference_of_intervals(
-            _uncut(first.runs, quantity), _uncut(second.runs, quantity)
+            _unclipped(first.runs, quantity), _unclipped(second.runs, quantity)
         )
     else:
         interval = None
@@ -288,14 +288,14 @@ def _difference(first: Group, second: Group, quantity: str) -> Difference | None
 
 
 def _settings(groups: list[Group]) -> set[str]:
-    """In which ways faithfulness was measured."""
+    """Return the settings that faithfulness was measured with."""
     return {run.settings for group in groups for run in group.runs if run.settings is not None}
 
 
 def _run_to_json(run: ComparedRun) -> dict[str, Any]:
-    kept = asdict(run)
-    del kept["config"]
-    return {**kept, "run": str(run.run)}
+    values = asdict(run)
+    del values["config"]
+    return {**values, "run": str(run.run)}
 
 
 def _notes(groups: list[Group]) -> list[str]:
@@ -313,11 +313,12 @@ def _notes(groups: list[Group]) -> list[str]:
                 f"{repeated}: of the same seed and config as a run before, so it counts once."
             )
     for task, data in dict.fromkeys((group.task, group.data) for group in groups):
-        ways = _settings([g for g in groups if (g.task, g.data) == (task, data)])
-        if len(ways) > 1:
+        settings = _settings([g for g in groups if (g.task, g.data) == (task, data)])
+        if len(settings) > 1:
             notes.append(
-                f"Faithfulness on {data} was measured in different ways ({'; '.join(sorted(ways))}"
-                "), so it is not compared: measure the runs again with the same options."
+                f"Faithfulness on {data} was measured in different ways "
+                f"({'; '.join(sorted(settings))}), so it is not compared: measure the "
+                "runs again with the same options."
             )
     if any(group.num_runs == 1 for group in groups):
         notes.append(

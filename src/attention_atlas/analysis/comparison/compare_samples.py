@@ -1,4 +1,4 @@
-"""Compare two runs sample by sample: how far their maps differ, and where predictions changed."""
+"""Compare two runs sample by sample: divergence of their maps, and changed predictions."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -29,14 +29,14 @@ class SampleDifference:
     """One sample in two runs.
 
     Attributes:
-        sample_id: In both.
+        sample_id: Id of the sample in both runs.
         label: Name of the true class.
         first: Name of the class that the first run predicts.
         second: Name of the class that the second run predicts.
         change: `same` prediction; `fixed`: the first was wrong and the second is right; `broken`:
             the other way round; `changed`: from one wrong class to another.
-        readout: Divergence of the readout rows, mean of heads, in bits; None where one has none.
-        layers: Divergence of the maps of each layer, mean of heads; None without maps in both.
+        readout: Divergence of the readout rows, mean over heads, in bits; None if one lacks them.
+        layers: Divergence of the maps of each layer, mean over heads; None without maps in both.
     """
 
     sample_id: str
@@ -49,7 +49,7 @@ class SampleDifference:
 
     @property
     def divergence(self) -> float | None:
-        """That of the readout rows, or else of the maps, mean of layers; None without either."""
+        """Divergence of the readout rows, or else of the maps, mean over layers, in bits."""
         if self.readout is not None:
             return self.readout
         return float(np.mean(self.layers)) if self.layers else None
@@ -57,7 +57,7 @@ class SampleDifference:
 
 @dataclass(frozen=True)
 class HeadMatch:
-    """A head of the first run, the head of the second that is matched with it, and how far."""
+    """A head of the first run, its match in the second, and their divergence in bits."""
 
     first: int
     second: int
@@ -71,12 +71,12 @@ class SampleComparison:
     Attributes:
         first: Location of an atlas.
         second: Location of the other.
-        samples: Those in both, in the order of the first.
-        only_first: Samples that the second does not hold.
-        only_second: Samples that the first does not hold.
+        samples: Samples in both, in the order of the first.
+        only_first: Number of samples that the second lacks.
+        only_second: Number of samples that the first lacks.
         layers: Mean divergence of each layer; empty where maps could not be compared.
-        num_mapped: Samples that it is of.
-        matches: Of each layer, the heads that are matched with one another.
+        num_mapped: Number of samples whose maps were compared.
+        matches: Matched heads of each layer.
         notes: Sentences on what was not compared, and why.
     """
 
@@ -92,29 +92,29 @@ class SampleComparison:
 
     @property
     def readout(self) -> float | None:
-        """Mean divergence of the readout rows; None where there is none."""
+        """Mean divergence of the readout rows; None without readouts."""
         known = [sample.readout for sample in self.samples if sample.readout is not None]
         return float(np.mean(known)) if known else None
 
     @property
     def changes(self) -> dict[str, int]:
-        """How many samples have each of `CHANGES`."""
+        """Number of samples with each of `CHANGES`."""
         counts = Counter(sample.change for sample in self.samples)
         return {change: counts[change] for change in CHANGES}
 
     @property
     def p_value(self) -> float:
-        """Exact McNemar test: how likely so uneven a split of fixed and broken is by chance."""
+        """p-value of the exact McNemar test of fixed against broken predictions."""
         fixed, broken = self.changes["fixed"], self.changes["broken"]
         return float(binomtest(fixed, fixed + broken).pvalue) if fixed + broken else 1.0
 
     def changed(self, *changes: str) -> list[SampleDifference]:
-        """Return the samples of these changes, by default all but `same`."""
+        """Return the samples with these changes, by default all but `same`."""
         wanted = changes or CHANGES[1:]
         return [sample for sample in self.samples if sample.change in wanted]
 
     def most_different(self, count: int = 10) -> list[SampleDifference]:
-        """Return the samples whose readout rows differ most, or whose maps do without readouts."""
+        """Return the samples with the largest divergence."""
         known = [(each.divergence, each) for each in self.samples if each.divergence is not None]
         known.sort(key=lambda pair: (-pair[0], pair[1].sample_id))
         return [sample for _, sample in known[:count]]
@@ -126,7 +126,7 @@ class SampleComparison:
 
 
 def why_not_samples(first: Atlas, second: Atlas) -> str | None:
-    """Say why two atlases cannot be compared sample by sample; None where they can."""
+    """Return why two atlases cannot be compared sample by sample; None if they can."""
     for what in ("task", "data", "classes"):
         one, other = getattr(first, what), getattr(second, what)
         if one != other:
@@ -152,32 +152,32 @@ def compare_samples(
 ) -> SampleComparison:
     """Compare the last epochs of two atlases sample by sample, where ids agree.
 
-    Rows are compared by the Jensen-Shannon divergence in bits (0 alike, 1 no key shared), with the
-    share of a null key as a key of its own, and abs(A) / sum abs(A) of signed weights. Heads of two
-    runs do not correspond, so of a layer and of the readout the mean of the heads is compared; and
-    apart from that the heads of each layer are matched by the Hungarian method (Kuhn 1955), so that
-    the sum of the divergences of the pairs, mean over rows and samples, is least.
+    Rows are compared by the Jensen-Shannon divergence in bits (0: equal, 1: no key in common). The
+    weight of a null key is a key of its own, and signed weights become abs(A) / sum abs(A). Heads
+    of two runs do not correspond, so the mean over heads is compared for each layer and for the
+    readout. Separately, the heads of each layer are matched by the Hungarian method (Kuhn 1955),
+    which minimizes the sum of the divergences of the pairs, mean over rows and samples.
 
-    Where the two cut a sample into other tokens, both are spread over the pieces that the edges of
-    all tokens cut the input into (see `pieces`), and rows are those of queries that cover the same
-    place; so a weight that only moved from a word to its syllables is no difference. Texts that are
-    not the same in both, and images of another size, have no place in common and are left out.
+    Where the two runs cut a sample into different tokens, both are spread over the pieces between
+    the edges of all tokens (see `token_alignment`), and rows of queries that cover the same piece
+    are compared; so a weight that only moved from a word to its syllables is not a difference.
+    Texts that differ, and images of different sizes, are left out.
 
     Args:
         first: An atlas.
-        second: Of the same task, data and classes.
-        max_rows: Evenly spaced rows of each map that are compared, None for all.
-        progress: Called with samples done, and all.
+        second: An atlas of the same task, data and classes.
+        max_rows: Number of evenly spaced rows of each map to compare, None for all.
+        progress: Called with the number of samples compared, and of all.
 
     Raises:
-        InputError: If the two cannot be compared (the sentence of `why_not_samples`), or a sample
-            has another label in the two.
+        InputError: The two cannot be compared (the message of `why_not_samples`), or the labels of
+            a sample differ.
     """
     reason = why_not_samples(first, second)
     if reason is not None:
         raise InputError(reason)
     comparing = _Comparing(first, second, max_rows)
-    others = {sample.sample_id: _Kept.of(sample) for sample in second}
+    others = {sample.sample_id: _SecondSample.of(sample) for sample in second}
     samples = []
     for done, sample in enumerate(first, start=1):
         if sample.sample_id in others:
@@ -198,8 +198,8 @@ def compare_samples(
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """What is kept in memory of each sample of the second atlas, which may stand in any order."""
+class _SecondSample:
+    """A sample of the second atlas with what is needed of it, since the order may differ."""
 
     sample: Sample
     label: int
@@ -209,7 +209,7 @@ class _Kept:
     has_maps: bool
 
     @classmethod
-    def of(cls, sample: Sample) -> "_Kept":
+    def of(cls, sample: Sample) -> "_SecondSample":
         return cls(
             sample,
             sample.label,
@@ -221,7 +221,7 @@ class _Kept:
 
 
 class _Comparing:
-    """Goes through the samples of two atlases and sums up what it finds."""
+    """Sums over the samples of two atlases."""
 
     def __init__(self, first: Atlas, second: Atlas, max_rows: int | None) -> None:
         self.classes = first.classes
@@ -235,7 +235,7 @@ class _Comparing:
         self.total: npt.NDArray[np.float64] | None = None  # [L, H, H] over samples
         self.total_layers = np.zeros(self.depths[0])
 
-    def sample(self, sample: Sample, other: _Kept) -> SampleDifference:
+    def sample(self, sample: Sample, other: _SecondSample) -> SampleDifference:
         """Compare one sample."""
         if sample.label != other.label:
             raise InputError(
@@ -259,8 +259,8 @@ class _Comparing:
             layers,
         )
 
-    def _pieces(self, sample: Sample, other: _Kept) -> Pieces | None:
-        """How the two are compared; None where they have no place in common."""
+    def _pieces(self, sample: Sample, other: _SecondSample) -> Pieces | None:
+        """Return how to compare the two; None if their inputs differ."""
         boxes = sample.boxes
         if same_boxes(boxes, other.boxes):
             return Pieces(None, None)
@@ -314,7 +314,7 @@ class _Comparing:
         ]
 
     def notes(self) -> list[str]:
-        """What was not compared, and why."""
+        """Sentences on what was not compared, and why."""
         notes = []
         if self.num_cut_differently:
             notes.append(

@@ -1,4 +1,4 @@
-"""Draw a comparison of runs: a dot with its interval for each group and quantity."""
+"""Draw a comparison of runs: the mean and interval of each group and quantity."""
 
 import textwrap
 from collections.abc import Sequence
@@ -24,16 +24,15 @@ from attention_atlas.analysis.comparison.metrics import (
 from attention_atlas.errors import InputError
 
 PANEL_WIDTH = 2.0  # inches
-LETTER_WIDTH = 0.07  # of the label of a group
+CHARACTER_WIDTH = 0.07  # of the label of a group
 ROW_HEIGHT = 0.27  # of a group
 HEADING_HEIGHT = 0.35  # of a task
-AXIS_HEIGHT = 0.85  # numbers and words below a panel
+AXIS_HEIGHT = 0.85  # of tick labels and the axis label
 FOOT_LINE = 0.24  # of the legend
-SMALLEST_WIDTH = 5.5
-MOST_COLUMNS = 4  # so that letters can be read where the figure is as wide as a page
+MIN_WIDTH = 5.5
+MAX_COLUMNS = 4  # so that the text is legible where the figure is as wide as a page
 DEFAULT_METHODS = ("readout", "rollout", "gradient_rollout", "integrated_gradients")
-# Okabe and Ito's blue and vermilion, which colour-blind readers tell apart; best and others differ
-# in shape too.
+# Okabe and Ito's blue and vermilion are distinct to colour-blind readers; the shapes differ too.
 DOT, BEST_DOT = "#0072B2", "#D55E00"
 CHANCE: dict[str, Any] = {"color": "0.35", "linewidth": 0.9, "linestyle": (0, (4, 3))}
 TICK: dict[str, Any] = {"color": "0.45", "marker": "|", "linestyle": "", "markersize": 5}
@@ -42,9 +41,9 @@ TICK: dict[str, Any] = {"color": "0.45", "marker": "|", "linestyle": "", "marker
 def compare_figure(comparison: Comparison, quantities: Sequence[str] | None = None) -> Figure:
     """Return a figure with panels for each task and data, one for each quantity.
 
-    A panel has a line for each group: the mean, with its interval of 95 % where it has one, and a
-    tick for each of its runs below. The best group and those that tie with it are squares of
-    another colour. What is measured over random has a line at 0, which is chance.
+    A panel has a row for each group: the mean with its 95 % interval, if it has one, and below it a
+    tick for each run. The best group and those that tie with it are squares of another colour.
+    Metrics over random have a line at 0, which is chance.
 
     Args:
         comparison: From `compare_runs`.
@@ -52,7 +51,7 @@ def compare_figure(comparison: Comparison, quantities: Sequence[str] | None = No
             parameters, and of attributions those of `DEFAULT_METHODS`.
 
     Raises:
-        InputError: If no run has any of the quantities.
+        InputError: No run has any of the quantities.
     """
     left_out: list[str] = []
     if quantities is None:
@@ -61,14 +60,14 @@ def compare_figure(comparison: Comparison, quantities: Sequence[str] | None = No
     if not names:
         raise InputError(f"There is nothing to draw: {', '.join(quantities or ['the runs'])}.")
     tasks = comparison.tasks
-    rows = -(-len(names) // MOST_COLUMNS)
+    rows = -(-len(names) // MAX_COLUMNS)
     columns = -(-len(names) // rows)
     heights = [
         HEADING_HEIGHT + rows * (AXIS_HEIGHT + ROW_HEIGHT * len(comparison.of_task(*task)))
         for task in tasks
     ]
     longest = max(len(group.label) for group in comparison.groups)
-    width = max(0.3 + LETTER_WIDTH * longest + PANEL_WIDTH * columns, SMALLEST_WIDTH)
+    width = max(0.3 + CHARACTER_WIDTH * longest + PANEL_WIDTH * columns, MIN_WIDTH)
     foot = _foot(comparison, names, left_out, int(width / 0.072))
     across = 5 if width > 8.4 else 3 if width > 6.5 else 2
     foot_height = 0.1 + FOOT_LINE * -(-len(foot[0]) // across) + 0.18 * len(foot[1])
@@ -85,14 +84,14 @@ def compare_figure(comparison: Comparison, quantities: Sequence[str] | None = No
 
 
 def _default(comparison: Comparison) -> tuple[list[str], list[str]]:
-    """Return the quantities that are drawn where nobody chose, and the methods left out."""
+    """Return the quantities that are drawn by default, and the methods left out."""
     measured = {
         name: name.split(".")[1] if is_faithfulness(name) else ""
         for name in default_quantities(comparison)
         if name != "num_parameters"
     }
     methods = [method for method in measured.values() if method]
-    shown = [method for method in DEFAULT_METHODS if method in methods] or methods[:MOST_COLUMNS]
+    shown = [method for method in DEFAULT_METHODS if method in methods] or methods[:MAX_COLUMNS]
     names = [name for name, method in measured.items() if not method or method in shown]
     return names, [method for method in methods if method not in shown]
 
@@ -139,7 +138,7 @@ def _draw(axes: Axes, groups: list[Group], name: str, best: list[str]) -> None:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", fontsize=9)
         axes.set_xticks([])
     unit = f" ({described.unit})" if described.unit else ""
-    # So narrow that the words stay below their own panel.
+    # Wrapped, so that the label stays below its own panel.
     axes.set_xlabel(textwrap.fill(f"{described.title}{unit}", 21), fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(axis="x", color="0.9", linewidth=0.6)
@@ -152,13 +151,13 @@ def _is_over_random(name: str) -> bool:
 
 
 def _foot(
-    comparison: Comparison, names: list[str], left_out: list[str], letters: int
+    comparison: Comparison, names: list[str], left_out: list[str], width: int
 ) -> tuple[list[Line2D], list[str]]:
-    """Return handles of a legend of what is drawn, and lines on what is not."""
+    """Return the handles of the legend, and lines of text on what is not drawn."""
     marks = [Line2D([], [], color=DOT, marker="o", markersize=5, linestyle="", label="mean")]
     if any(comparison.best(*task, name) for task in comparison.tasks for name in names):
-        words = "the best, and what ties with it"
-        marks.append(Line2D([], [], color=BEST_DOT, marker="s", linestyle="", label=words))
+        label = "the best, and what ties with it"
+        marks.append(Line2D([], [], color=BEST_DOT, marker="s", linestyle="", label=label))
     intervals = [
         g.intervals[name] for g in comparison.groups for name in names if name in g.intervals
     ]
@@ -170,10 +169,10 @@ def _foot(
         marks.append(Line2D([], [], **CHANCE, label="chance: as random"))
     if not left_out:
         return marks, []
-    words = (
+    omitted = (
         f"Measured, and not drawn here: {metric_title(DEFAULT_METRIC)} of {', '.join(left_out)}."
     )
-    return marks, textwrap.wrap(words, letters)
+    return marks, textwrap.wrap(omitted, width)
 
 
 def _draw_foot(strip: FigureBase, marks: list[Line2D], lines: list[str], columns: int) -> None:

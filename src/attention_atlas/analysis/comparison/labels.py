@@ -1,4 +1,4 @@
-"""Name groups of runs: by their mechanism, and by what else tells their configs apart."""
+"""Labels of groups of runs: the mechanism, and the options that distinguish their configs."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,9 @@ from typing import Any
 
 from attention_atlas.analysis.comparison.runs import ComparedRun
 
-MOST_NAMED = 6  # options in a label
-PARTS = ("encoder", "trainer", "optimizer", "attention")  # whose options are named first
-# Options of attention that the words for a mechanism say already.
+MAX_OPTIONS = 6  # in a label
+PARTS = ("encoder", "trainer", "optimizer", "attention")  # whose options come first
+# Options of attention that the description of a mechanism contains already.
 IN_MECHANISM = {
     f"attention.{name}"
     for name in (
@@ -22,15 +22,15 @@ IN_MECHANISM = {
         "num_kv_heads",
     )
 }
-# What a part of a config is, so that the part alone names it: `encoder=small`, `optimizer=SGD`.
-WHAT_IT_IS = ("name", "_target_")
+# Keys that are left out of a label: `encoder=small` for `encoder.name`, `optimizer=SGD`.
+IMPLIED_KEYS = ("name", "_target_")
 
 
 def options_of(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the options of a config by their dotted names, without those that are off.
+    """Return the options of a config by dotted name, without those that are off.
 
-    An option that is false or null is as if it were not there, so that a config from before there
-    was such an option is the same as one that leaves it off.
+    An option that is false or null counts as missing, so that a config from before the option
+    existed equals one that leaves it off.
     """
     options: dict[str, Any] = {}
     for name, value in config.items():
@@ -42,10 +42,13 @@ def options_of(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def label_groups(runs: Sequence[ComparedRun]) -> list[str]:
-    """Return a label for each group, of which a run is given; no two of a data set are the same.
+    """Return a label for each group, unique within a data set.
 
-    A label is the mechanism, such as `cosine, rotary`, and in brackets the options that are not
-    the same in all groups of its task and data.
+    A label is the mechanism, such as `cosine, rotary`, and in brackets the options that differ
+    between the groups of its task and data.
+
+    Args:
+        runs: One run of each group.
     """
     words = [_what_differs(run, _beside(run, runs)) for run in runs]
     labels = [_label(run, each) for run, each in zip(runs, words, strict=True)]
@@ -65,7 +68,7 @@ def _beside(run: ComparedRun, runs: Sequence[ComparedRun]) -> list[ComparedRun]:
 
 
 def _what_differs(run: ComparedRun, beside: Sequence[ComparedRun]) -> list[str]:
-    """Name the options of a run that are not the same in all runs beside it."""
+    """Format the options of a run that are not the same in all runs beside it."""
     words = [run.split] if run.split != "test" and len(beside) > 1 else []
     if run.config is None:
         return words
@@ -74,27 +77,27 @@ def _what_differs(run: ComparedRun, beside: Sequence[ComparedRun]) -> list[str]:
     leaves = Counter(_leaf(name) for name in names)
     own = options_of(run.config)
     named = [
-        f"{_short(name, is_unique=leaves[_leaf(name)] == 1)}={_shown(name, own[name])}"
+        f"{_short(name, is_unique=leaves[_leaf(name)] == 1)}={_format_value(name, own[name])}"
         for name in _differing(names, configs)
         if name in own
     ]
-    if len(named) > MOST_NAMED:
-        named = [*named[:MOST_NAMED], f"and {len(named) - MOST_NAMED} more"]
+    if len(named) > MAX_OPTIONS:
+        named = [*named[:MAX_OPTIONS], f"and {len(named) - MAX_OPTIONS} more"]
     return [*named, *words]
 
 
 def _differing(names: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the options to name, the most telling parts first."""
+    """Return the names of options that differ, those of `PARTS` first."""
     values = {name: [str(config.get(name)) for config in configs] for name in names}
     differing = [n for n in names if len(set(values[n])) > 1 and n not in IN_MECHANISM]
-    # `data.augmentation.flip` takes its value from `augmentation.flip`: one of the two says it.
+    # `data.augmentation.flip` takes its value from `augmentation.flip`: one of the two is enough.
     copies = {
         name
         for name in differing
         for source in differing
         if name.endswith(f".{source}") and values[name] == values[source]
     }
-    parts = {part: place for place, part in enumerate(PARTS)}
+    parts = {part: index for index, part in enumerate(PARTS)}
     return sorted(
         (name for name in differing if name not in copies),
         key=lambda name: parts.get(name.split(".")[0], len(parts)),
@@ -107,12 +110,12 @@ def _leaf(name: str) -> str:
 
 def _short(name: str, is_unique: bool) -> str:
     part, _, leaf = name.rpartition(".")
-    if part and leaf in WHAT_IT_IS:
+    if part and leaf in IMPLIED_KEYS:
         return part
     return leaf if is_unique else name
 
 
-def _shown(name: str, value: Any) -> str:
+def _format_value(name: str, value: Any) -> str:
     if _leaf(name) == "_target_":
         return str(value).rpartition(".")[2]
     return "true" if value is True else str(value)

@@ -1,4 +1,4 @@
-"""Write a comparison as tables in Markdown."""
+"""Format a comparison as tables in Markdown."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ def comparison_markdown(comparison: Comparison, quantities: Sequence[str] | None
             comprehensiveness of each attribution method that was measured.
 
     Raises:
-        InputError: If no run has one of the quantities.
+        InputError: No run has one of the quantities.
     """
     known = comparison.quantities
     unknown = [name for name in quantities or () if name not in known]
@@ -61,7 +61,7 @@ def comparison_markdown(comparison: Comparison, quantities: Sequence[str] | None
 
 
 def default_quantities(comparison: Comparison) -> list[str]:
-    """Return the quantities that a table shows where nobody chose."""
+    """Return the quantities that a table shows by default."""
     measured = [
         name
         for name in comparison.quantities
@@ -71,19 +71,19 @@ def default_quantities(comparison: Comparison) -> list[str]:
     return [name for name in DEFAULT_QUANTITIES if name in known] + measured
 
 
-def interval_in_words(interval: Interval, quantity: Quantity) -> str:
-    """Return a mean with its interval, such as `98.20 [97.17, 98.86]`, without the unit."""
+def format_interval(interval: Interval, quantity: Quantity) -> str:
+    """Format a mean with its interval, such as `98.20 [97.17, 98.86]`, without the unit."""
     scale = 100 if quantity.unit == "%" else 1
     ends = [interval.low, interval.high] if quantity.varies else []
     numbers = [scale * value for value in (interval.mean, *ends) if value is not None]
     largest = max(abs(number) for number in numbers)
     digits = 0 if largest >= 1000 else {"%": 2, "s": 1}.get(quantity.unit, 3)
-    words = [f"{number:z,.{digits}f}" for number in numbers]  # z: never -0.000
-    return words[0] + (f" [{words[1]}, {words[2]}]" if len(words) == 3 else "")
+    texts = [f"{number:z,.{digits}f}" for number in numbers]  # z: never -0.000
+    return texts[0] + (f" [{texts[1]}, {texts[2]}]" if len(texts) == 3 else "")
 
 
 def _tables(comparison: Comparison, task: str, data: str, names: list[str]) -> list[str]:
-    """Return the table of a task and data, and those of its faithfulness, each with a heading."""
+    """Return the table of a task and data, and those of its faithfulness with their headings."""
     groups = comparison.of_task(task, data)
     by_metric: dict[str, list[Quantity]] = {}
     for name in names:
@@ -103,7 +103,7 @@ def _tables(comparison: Comparison, task: str, data: str, names: list[str]) -> l
 
 
 def is_faithfulness(name: str) -> bool:
-    """Say whether a quantity is one of an attribution."""
+    """Return whether a quantity is a metric of faithfulness."""
     return name.startswith(f"{FAITHFULNESS}.")
 
 
@@ -121,11 +121,11 @@ def _cell(group: Group, quantity: Quantity, best: list[str]) -> str:
     interval = group.intervals.get(quantity.name)
     if interval is None:
         return "-"
-    words = interval_in_words(interval, quantity)
+    text = format_interval(interval, quantity)
     if group.label not in best:
-        return words
-    words = f"**{words}**" if group.label == best[0] else words
-    return f"{words} (tie)" if len(best) > 1 else words
+        return text
+    text = f"**{text}**" if group.label == best[0] else text
+    return f"{text} (tie)" if len(best) > 1 else text
 
 
 def _line(cells: list[str]) -> str:

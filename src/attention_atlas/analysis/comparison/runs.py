@@ -1,4 +1,4 @@
-"""Read what a finished run says of itself: its result, its heads, its faithfulness."""
+"""Read the numbers of a finished run: its result, head statistics and faithfulness."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,8 +20,8 @@ from attention_atlas.errors import InputError
 from attention_atlas.run_folder import CONFIG, read_json, read_result, read_yaml
 from attention_atlas.run_folder import FAITHFULNESS as FAITHFULNESS_FILE
 
-# Where a run stands and what it keeps of itself; not what is trained, nor how. A recipe is where
-# options take their values from, which are compared themselves.
+# Keys of where a run lies and what it saves, not of what is trained and how. Options take their
+# values from a recipe, and are compared themselves.
 NOT_COMPARED = {
     "seed",
     "run_folder",
@@ -39,22 +39,21 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One run, as it is listed beside others.
+    """The numbers of one run.
 
     Attributes:
         run: Its folder, a path or a URL.
-        task: Such as `nlp`.
+        task: Name of the task, such as `nlp`.
         data: Name of the data set.
-        mechanism: In words, such as `cosine, rotary`.
-        encoder: Name of its size.
-        seed: None where the result does not say.
-        split: That the accuracy is of.
-        num_samples: Of that split.
-        values: By name of the quantity (see `Quantity`); what a run lacks is not there.
-        intervals: Those of them that have an interval of their own, over samples.
-        settings: How its faithfulness was measured, as far as that changes the numbers; None where
-            it was not.
-        config: What was trained and how, without seed and folders; None where the run kept none.
+        mechanism: Description of the attention mechanism, such as `cosine, rotary`.
+        encoder: Name of the size of the encoder.
+        seed: Seed of the training; None if unknown.
+        split: Split that the accuracy is measured on.
+        num_samples: Number of samples in that split.
+        values: Quantities of the run by name (see `Quantity`).
+        intervals: Intervals over samples, of the quantities that have one.
+        settings: Options that faithfulness was measured with; None if it was not measured.
+        config: Config without seed and folders; None if the run saved none.
         notes: Sentences on what is missing, and why.
     """
 
@@ -74,14 +73,14 @@ class ComparedRun:
 
 
 def read_run(run: Location, progress: Progress | None = None) -> ComparedRun:
-    """Return what a run folder says of its run.
+    """Read a run folder.
 
     Args:
-        run: Folder of a run, or of an evaluation of one: it holds `result.json`.
-        progress: Called with samples done, and all, while the atlas is read.
+        run: Folder of a run or of an evaluation, with a `result.json`.
+        progress: Called with the number of samples read, and of all, while the atlas is read.
 
     Raises:
-        InputError: If there is no such run, it has no result, or a file in it is damaged.
+        InputError: There is no such run, it has no result, or a file in it is damaged.
     """
     result = read_result(run)
     split = str(result.get("split", "test"))
@@ -120,10 +119,10 @@ def read_run(run: Location, progress: Progress | None = None) -> ComparedRun:
 
 
 def read_faithfulness(run: Location) -> Faithfulness | None:
-    """Return what `atlas faithfulness` left in a run folder; None where it was not measured.
+    """Return the result of `atlas faithfulness` in a run folder; None if it was not measured.
 
     Raises:
-        InputError: If the file is damaged or of a newer version; it names the file.
+        InputError: The file is damaged or of a newer version; it names the file.
     """
     content = read_json(run, FAITHFULNESS_FILE)
     if content is None:
@@ -135,7 +134,7 @@ def read_faithfulness(run: Location) -> Faithfulness | None:
 
 
 def _atlas_of(run: Location, notes: list[str]) -> Atlas | None:
-    """Return the atlas of a run; None, with the reason in the notes, where it has none."""
+    """Return the atlas of a run; None if it has none, with the reason added to the notes."""
     try:
         find_atlas(run)
     except InputError as error:
@@ -173,7 +172,7 @@ def _settings_of(faithfulness: Faithfulness) -> str:
 
 
 def _config_of(run: Location, atlas: Atlas | None) -> dict[str, Any] | None:
-    """Return the resolved config of a run, without what does not tell runs apart."""
+    """Return the resolved config of a run, without `NOT_COMPARED`."""
     if atlas is not None and atlas.config:
         return _comparable(atlas.config)
     found = read_yaml(run, CONFIG)
@@ -190,7 +189,7 @@ def _config_of(run: Location, atlas: Atlas | None) -> dict[str, Any] | None:
 
 
 def _comparable(config: Any) -> dict[str, Any]:
-    """Leave out of a config, at any depth, what does not tell runs apart."""
+    """Leave `NOT_COMPARED` out of a config, at any depth."""
     return {
         str(name): _comparable(value) if isinstance(value, dict) else value
         for name, value in config.items()

@@ -1,4 +1,4 @@
-"""`atlas compare`: runs side by side, and sample by sample."""
+"""`atlas compare`: compare runs, also sample by sample."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,9 +14,9 @@ from attention_atlas.errors import InputError
 if TYPE_CHECKING:
     from attention_atlas.analysis.comparison import Comparison, Group, SampleComparison
 
-FEW = 5  # samples that are shown
-LEAST_SHOWN = 0.001  # bits; less is 0 in the digits that are printed
-LONGEST_HEADING = 30  # letters of a label that heads a column in a terminal
+MAX_SAMPLES = 5  # in the table of the most different
+MIN_DIVERGENCE = 0.001  # bits, the smallest printed number above 0
+MAX_HEADING = 30  # characters of a label that heads a column
 SUFFIXES = (".png", ".pdf", ".svg", ".md")
 
 
@@ -80,7 +80,7 @@ def compare(
 
 
 def _compare_samples(runs: list[str]) -> "list[SampleComparison | str]":
-    """Compare the first run with each other one; a sentence where that cannot be done."""
+    """Compare the first run with each other one; a message where that is impossible."""
     from attention_atlas.analysis.comparison import compare_samples, why_not_samples
 
     first, *others = (open_run(run) for run in runs)
@@ -112,8 +112,8 @@ def _save(comparison: "Comparison", path: Path) -> None:
 def _print_groups(comparison: "Comparison") -> None:
     from attention_atlas.analysis.comparison.markdown import IN_BRACKETS
 
-    for number, (task, data) in enumerate(comparison.tasks):
-        print("\n" * bool(number) + f"{task}, {data}")
+    for index, (task, data) in enumerate(comparison.tasks):
+        print("\n" * bool(index) + f"{task}, {data}")
         _print_task(comparison, task, data)
     print()
     print_prose(
@@ -145,15 +145,15 @@ def _print_task(comparison: "Comparison", task: str, data: str) -> None:
     described = [describe_quantity(name) for name in of_runs]
     headings = [f"{q.title} ({q.unit})" if q.unit else q.title for q in described]
     rows = [
-        [group.label, str(group.num_runs), *(cells[name][place] for name in of_runs)]
-        for place, group in enumerate(groups)
+        [group.label, str(group.num_runs), *(cells[name][row] for name in of_runs)]
+        for row, group in enumerate(groups)
     ]
     print_table(["attention", "runs", *headings], rows, ("runs",), in_pieces=True)
     if of_methods:
         better = "higher" if describe_quantity(of_methods[0]).higher_is_better else "lower"
         print(f"\n{metric_title(DEFAULT_METRIC).capitalize()} ({better} is better):")
         columns = [group.label for group in groups]
-        if fixed_width() is not None and max(map(len, columns)) > LONGEST_HEADING:
+        if fixed_width() is not None and max(map(len, columns)) > MAX_HEADING:
             for number, label in enumerate(columns, start=1):
                 print_prose(f"({number}) {label}")
             columns = [f"({number})" for number, _ in enumerate(columns, start=1)]
@@ -162,14 +162,14 @@ def _print_task(comparison: "Comparison", task: str, data: str) -> None:
 
 
 def _cells(comparison: "Comparison", groups: "list[Group]", name: str) -> list[str]:
-    """Return a quantity of each group in words, marked where it is the best."""
+    """Format a quantity of each group, with a mark at the best."""
     from attention_atlas.analysis.comparison import describe_quantity
-    from attention_atlas.analysis.comparison.markdown import interval_in_words
+    from attention_atlas.analysis.comparison.markdown import format_interval
 
     best = comparison.best(groups[0].task, groups[0].data, name)
     quantity = describe_quantity(name)
     return [
-        interval_in_words(group.intervals[name], quantity) + " *" * (group.label in best)
+        format_interval(group.intervals[name], quantity) + " *" * (group.label in best)
         if name in group.intervals
         else "-"
         for group in groups
@@ -203,8 +203,8 @@ def _print_samples(first: str, second: str, result: "SampleComparison") -> None:
         name = f"divergence of layer {layer}"
         facts.append((name, f"{divergence:z.3f} bits (mean of {result.num_mapped} samples)"))
     print_facts(facts)
-    known = result.most_different(FEW)
-    most = [each for each in known if (each.divergence or 0) >= LEAST_SHOWN]
+    known = result.most_different(MAX_SAMPLES)
+    most = [each for each in known if (each.divergence or 0) >= MIN_DIVERGENCE]
     if most:
         print("\nMost different:")
         rows: list[list[Any]] = [
@@ -215,6 +215,6 @@ def _print_samples(first: str, second: str, result: "SampleComparison") -> None:
         print_table(headings, rows, ("divergence (bits)",))
     elif known:
         print()
-        print_prose(f"No sample differs by {LEAST_SHOWN} bits or more.")
+        print_prose(f"No sample differs by {MIN_DIVERGENCE} bits or more.")
     for note in result.notes:
         print_prose(f"- {note}")

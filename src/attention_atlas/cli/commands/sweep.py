@@ -1,4 +1,4 @@
-"""`atlas sweep`: the trials of a sweep, ranked, and what matters."""
+"""`atlas sweep`: rank the trials of a sweep, and show the importance of its parameters."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,7 @@ from attention_atlas.cli.options import AsJson, SaveFigure
 if TYPE_CHECKING:
     from attention_atlas.analysis.sweeps import Sweep
 
-SHOWN = 20  # trials
+MAX_ROWS = 20
 
 
 def sweep(
@@ -29,7 +29,7 @@ def sweep(
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows that a table shows at most.")] = SHOWN,
+    limit: Annotated[int, typer.Option(min=1, help="Rows that a table shows at most.")] = MAX_ROWS,
     save: SaveFigure = None,
     csv_path: Annotated[
         Path | None, typer.Option("--csv", help="Write all trials here too (.csv).")

@@ -1,4 +1,4 @@
-"""A sweep as a whole: what it was begun by, which of its jobs failed, and what it ends in."""
+"""The jobs of a sweep: their failures, their objective, and the report at the end."""
 
 import sys
 from collections.abc import Mapping
@@ -13,25 +13,25 @@ from attention_atlas.output_files import write_json
 from attention_atlas.run_folder import FAILURE, is_finished, read_json, read_result, runs_in
 
 
-def record_failure(job: Path, sentence: str) -> None:
-    """Keep why a job failed, and say so; the sweep goes on."""
+def record_failure(job: Path, message: str) -> None:
+    """Save and print why a job failed."""
     now = datetime.now().isoformat(timespec="seconds")
-    write_json(job / FAILURE, {"sentence": sentence, "time": now})
-    print(f"error: {job.name}: {sentence}", file=sys.stderr)
+    write_json(job / FAILURE, {"sentence": message, "time": now})
+    print(f"error: {job.name}: {message}", file=sys.stderr)
 
 
 def forget_failure(job: Path) -> None:
-    """Take back that a job failed: it is tried again."""
+    """Delete the record of a failure before the job is tried again."""
     (job / FAILURE).unlink(missing_ok=True)
 
 
 def unfinished_jobs(sweep: Path) -> dict[Path, str]:
-    """The jobs of a sweep that gave no result, each with the reason."""
+    """Return the jobs of a sweep without a result, each with the reason."""
     return {job: _reason(job) for job in runs_in(sweep) if not is_finished(job)}
 
 
 def failed_jobs(multirun: Path) -> dict[Path, str]:
-    """The jobs of any multirun that failed, each with the reason."""
+    """Return the failed jobs of any multirun, each with the reason."""
     return {path.parent: _reason(path.parent) for path in sorted(multirun.glob(f"*/{FAILURE}"))}
 
 
@@ -42,9 +42,9 @@ def _reason(job: Path) -> str:
 
 
 def objective_of(config: DictConfig, run: Path) -> float | None:
-    """What a sweep optimises, of a finished run: the metric that its best checkpoint was chosen by.
+    """Return the metric that a sweep optimizes, of a finished run; None if the run lacks it.
 
-    None where the run has none.
+    It is the one that the best checkpoint is chosen by.
     """
     value = None
     if "callbacks" in config:
@@ -53,7 +53,7 @@ def objective_of(config: DictConfig, run: Path) -> float | None:
 
 
 def end_sweep(sweep: Path) -> bool:
-    """Write and print what came of a sweep; tell whether all of its jobs gave a result."""
+    """Write and print the report of a sweep; return whether all of its jobs gave a result."""
     from attention_atlas.analysis.sweeps import print_sweep, write_sweep  # slow to import
 
     if any(is_finished(job) for job in runs_in(sweep)):
@@ -63,7 +63,7 @@ def end_sweep(sweep: Path) -> bool:
 
 
 def list_failures(failed: Mapping[Path, str]) -> bool:
-    """Print what failed; tell whether nothing did."""
+    """Print failed jobs; return whether there are none."""
     if failed:
         jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
         print(f"{jobs} gave no result; the same command tries again:", file=sys.stderr)

@@ -16,9 +16,9 @@ from attention_atlas.pipeline.distributed.cluster import check_not_launched
 from attention_atlas.pipeline.runs.cleanup import FolderSnapshot
 from attention_atlas.pipeline.runs.resume import begun_run
 from attention_atlas.pipeline.sweeps.resume import (
-    begun_sweep,
     check_no_sweep,
     sweep_record,
+    unfinished_sweep,
     write_record,
 )
 
@@ -91,7 +91,7 @@ def _plan_sweep(name: str, overrides: list[str], first: DictConfig, checker: Che
     jobs = one_per_job(swept + overrides)
     folder = _folder(first, "hydra.sweep.dir")
     record = sweep_record(overrides, without_hydra(compose_config(name, jobs[0])))
-    resumed = begun_sweep(folder, record) if first.sweep.resume else None
+    resumed = unfinished_sweep(folder, record) if first.sweep.resume else None
     if resumed is None:
         check_no_sweep(folder)
     else:

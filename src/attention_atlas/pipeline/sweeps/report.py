@@ -1,4 +1,4 @@
-"""What a sweep ends in: the evidence of each run, and a table and a figure of all."""
+"""Report of a sweep: the faithfulness of each run, and a table and a figure of all runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,16 +9,16 @@ from omegaconf import DictConfig
 
 
 class SweepReport(Callback):
-    """Writes `comparison.md`, `comparison.json` and `comparison.png` at the end of a sweep.
+    """Write `comparison.md`, `comparison.json` and `comparison.png` at the end of a sweep.
 
-    Before that it measures the faithfulness of each run that has none yet, so that a sweep which
-    was stopped can be reported later: `report_sweep` does the same for a folder of runs.
+    The faithfulness of each run is measured first, unless it is there already. `report_sweep` does
+    the same for any folder of runs, such as that of an interrupted sweep.
 
     Args:
-        methods: Attributions to measure; None takes all.
-        num_samples: Test samples of each run that they are measured on.
+        methods: Attribution methods to measure; None takes all.
+        num_samples: Number of test samples of each run.
         quantities: Columns of the table and panels of the figure, as `atlas compare` names them;
-            None takes its own choice.
+            None takes the default ones.
     """
 
     def __init__(
@@ -32,21 +32,21 @@ class SweepReport(Callback):
         self.quantities = quantities
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Import what all jobs need, so that the CPU seconds of the first do not count it."""
+        """Import the training first, so that the CPU seconds of the first job do not include it."""
         import attention_atlas.pipeline.train  # noqa: F401
         from attention_atlas.pipeline.process import reset_cpu_seconds
 
         reset_cpu_seconds()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Report the runs below the folder of the sweep."""
+        """Report the runs in the folder of the sweep."""
         folder = Path(config.hydra.sweep.dir)
         try:
             report_sweep(folder, self.methods, self.num_samples, self.quantities)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"the runs in {folder} are kept, and report_sweep(Path({str(folder)!r})) of "
-                "attention_atlas.pipeline.sweeps.report goes on with their evidence"
+                f"the runs in {folder} are saved, and report_sweep(Path({str(folder)!r})) of "
+                "attention_atlas.pipeline.sweeps.report measures the rest"
             ) from None
 
 
@@ -56,10 +56,10 @@ def report_sweep(
     num_samples: int = 100,
     quantities: Sequence[str] | None = None,
 ) -> None:
-    """Measure what is missing, and write the comparison of the finished runs of a folder.
+    """Measure missing faithfulness, and write the comparison of the finished runs of a folder.
 
     Raises:
-        InputError: No run in it is finished, or one cannot be read.
+        InputError: No run in the folder is finished, or one cannot be read.
     """
     from attention_atlas.analysis.comparison import compare_runs, comparison_markdown
     from attention_atlas.analysis.comparison.figure import compare_figure

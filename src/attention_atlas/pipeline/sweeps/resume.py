@@ -1,4 +1,4 @@
-"""Sweeps that the same command resumes."""
+"""Find the sweep that the same command started before."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,28 +11,33 @@ from attention_atlas.pipeline.runs.resume import _newest_first, _read, run_recor
 from attention_atlas.run_folder import SWEEP
 
 
-def begun_sweep(folder: Path, record: Mapping[str, Any]) -> Path | None:
-    """The sweep that this command goes on with; see `begun_run`.
+def unfinished_sweep(folder: Path, record: Mapping[str, Any]) -> Path | None:
+    """Return the sweep that this command resumes, None for a new one.
+
+    Args:
+        folder: Folder of a new sweep. If it exists it must hold this very sweep; else the newest
+            one beside it is taken.
+        record: The record of the command, see `sweep_record`.
 
     Raises:
-        InputError: The folder is there and holds another sweep.
+        InputError: The folder holds another sweep.
     """
     if _read(folder, SWEEP) is not None:
         if _read(folder, SWEEP) == record:
             return folder
         raise InputError(
             f"{folder} holds a sweep of another command: take another folder, or the command that "
-            "began it."
+            "started it."
         )
     sweeps = _newest_first(folder.parent)
     return next((sweep for sweep in sweeps if _read(sweep, SWEEP) == record), None)
 
 
 def check_no_sweep(folder: Path) -> None:
-    """Check that a new sweep is not mixed with one that is there.
+    """Check that a folder holds no other sweep.
 
     Raises:
-        InputError: The folder holds one.
+        InputError: It does.
     """
     if (folder / SWEEP).is_file():
         raise InputError(f"{folder} holds a sweep already: take another folder.")
@@ -46,16 +51,16 @@ HOW_TO_RUN = (
     "hydra.sweeper.n_trials=",
     "hydra.sweeper.n_jobs=",
 )
-"""Overrides that tell where and how a sweep is run, not what it is: they may change."""
+"""Overrides of where and how a sweep runs; they may change when it is resumed."""
 
 
 def sweep_record(overrides: Sequence[str], config: DictConfig) -> dict[str, Any]:
-    """What a sweep is known by: its command line, and what that composes to."""
+    """Return what identifies a sweep: its command line, and the config of its first job."""
     command = [line for line in overrides if not line.startswith(HOW_TO_RUN)]
     return {"overrides": command, "config": run_record(config)}
 
 
 def write_record(sweep: Path, record: dict[str, Any]) -> None:
-    """Keep what a sweep was begun by."""
+    """Save the record of a sweep in its folder."""
     sweep.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(OmegaConf.create(record), sweep / SWEEP)
