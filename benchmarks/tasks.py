@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 
 from attention_atlas.config.compose import compose_config, config_folder, without_hydra
 from attention_atlas.data.loader import Batch, BatchDataset
-from attention_atlas.pipeline.build import build_datamodule, build_task
+from attention_atlas.pipeline.build import build_task
+from attention_atlas.pipeline.build_model import build_datamodule
 from benchmarks.processes import in_fresh_process
 from benchmarks.shapes import Shape
 

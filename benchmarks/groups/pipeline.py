@@ -22,11 +22,11 @@ from attention_atlas.attention import Recording, record
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.pipeline.build import (
     build_callbacks,
-    build_datamodule,
     build_loggers,
     build_task,
     build_trainer,
 )
+from attention_atlas.pipeline.build_model import build_datamodule
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint
 from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.recording.describe import choose_samples

@@ -24,7 +24,7 @@ def files_of(task: str, pictures: Path, sounds: Path) -> list[Path]:
 @pytest.mark.parametrize("task", ["nlp", "vision", "speech"])
 def test_it_says_what_the_run_itself_says(task, trained_runs, tmp_path) -> None:
     """The test samples, given by hand, have the logits and maps that the run's atlas has."""
-    run, kept = load_run(trained_runs[task]), open_atlas(trained_runs[task])
+    run, kept = load_run(trained_runs[task], with_data=True), open_atlas(trained_runs[task])
     ids = run.datamodule.datasets["test"].sample_ids[:5]
     out = tmp_path / "given"
     if task == "nlp":
@@ -120,7 +120,7 @@ def test_a_method_is_the_attribution_of_that_name(trained_runs, tmp_path) -> Non
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     (said,) = json.loads(done.stdout)
-    run = load_run(trained_runs["nlp"], with_data=False)
+    run = load_run(trained_runs["nlp"])
     from attention_atlas.data.user_inputs import collect_inputs
 
     dataset = run.datamodule.make_dataset(collect_inputs("text", [SENTENCE], list))

@@ -14,10 +14,10 @@ from attention_atlas.encoder import TransformerEncoder
 from attention_atlas.encoder.tokens import Tokens
 from attention_atlas.pipeline.build import (
     build_callbacks,
-    build_datamodule,
     build_task,
     build_trainer,
 )
+from attention_atlas.pipeline.build_model import build_datamodule
 from tests.docs import costs, pages, two_processes
 
 PAGE = "scaling.md"

@@ -18,7 +18,8 @@ from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from attention_atlas.encoder import TransformerEncoder
 from attention_atlas.encoder.tokens import Tokens
 from attention_atlas.encoder.transformer import Block
-from attention_atlas.pipeline.build import build_datamodule, build_task, build_trainer
+from attention_atlas.pipeline.build import build_task, build_trainer
+from attention_atlas.pipeline.build_model import build_datamodule
 
 RANKS = 2
 

@@ -92,7 +92,7 @@ def test_the_version_is_that_of_the_wheel(atlas: Command, wheel: Path) -> None:
 def test_each_task_trains(atlas: Command, here: Path, task: str) -> None:
     printed = atlas("train", f"task={task}", "debug=fast")
     (run,) = (here / "outputs" / task).iterdir()
-    assert f"atlas evaluate run={run.relative_to(here)}" in printed
+    assert f"atlas evaluate run={run}" in printed
     assert (run / "atlas.zarr").is_dir()
     assert (run / "train.log").is_file()
 

@@ -7,7 +7,7 @@ import pytest
 
 from attention_atlas.pipeline.baseline import run_baseline
 from attention_atlas.pipeline.baseline_cache import known_baseline
-from attention_atlas.pipeline.build import build_datamodule
+from attention_atlas.pipeline.build_model import build_datamodule
 
 
 @pytest.fixture

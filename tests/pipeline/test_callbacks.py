@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.build import build_datamodule
+from attention_atlas.pipeline.build_model import build_datamodule
 from attention_atlas.pipeline.callbacks import AveragedWeights
 from attention_atlas.pipeline.callbacks.signals import SIGNALS
 from tests.pipeline.conftest import losses

@@ -12,7 +12,8 @@ from attention_atlas.atlas import open_atlas
 from attention_atlas.attention import record
 from attention_atlas.config.validation import check_config
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.build import build_datamodule, build_task
+from attention_atlas.pipeline.build import build_task
+from attention_atlas.pipeline.build_model import build_datamodule
 from attention_atlas.pipeline.load_run import load_weights
 from attention_atlas.pipeline.recording.batch_recorder import BatchRecorder, _first_valid
 from attention_atlas.pipeline.recording.describe import choose_samples
@@ -30,7 +31,7 @@ def run(request, tiny, run_training, compose_train, tmp_path_factory):
     config = compose_train(overrides, folder)
     datamodule = build_datamodule(config)
     task = build_task(config, datamodule).eval()
-    load_weights(task, folder / "checkpoints" / "best.ckpt")
+    load_weights(task.model, folder / "checkpoints" / "best.ckpt")
     return folder, result, datamodule, task
 
 
@@ -145,7 +146,7 @@ def recorded_again(overrides, folder: Path, compose_train) -> dict[str, dict[str
     config = compose_train(overrides, folder)
     datamodule = build_datamodule(config)
     task = build_task(config, datamodule).eval()
-    load_weights(task, folder / "checkpoints" / "best.ckpt")
+    load_weights(task.model, folder / "checkpoints" / "best.ckpt")
     statistics = ("entropy", "null_share")
     found = {}
     for raw in datamodule.loader("test", 1):
@@ -256,7 +257,7 @@ def test_epochs_are_recorded_with_the_weights_that_validation_used(followed, com
     assert np.mean(hits) == pytest.approx(result["test/accuracy"])
     layer, readout = "encoder.layers.0.attention", "readout.attention"
     for epoch in (1, 3):
-        load_weights(task, folder / "all" / f"{epoch}.ckpt")
+        load_weights(task.model, folder / "all" / f"{epoch}.ckpt")
         found = {sample.sample_id: sample for sample in atlas.samples(epoch)}
         assert set(found) == choose_samples(datamodule.datasets["val"], 6)
         for raw in datamodule.loader("val", datamodule.eval_batch_size):

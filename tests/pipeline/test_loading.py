@@ -14,7 +14,7 @@ from attention_atlas.pipeline.load_run import load_run
 def test_a_fresh_model_has_nothing_of_what_the_run_started_from(
     task: str, trained_runs: dict[str, Path]
 ) -> None:
-    run = load_run(trained_runs[task])
+    run = load_run(trained_runs[task], with_data=True)
     fresh = dict(run.fresh_model(run.config.seed).named_parameters())
     torch.manual_seed(run.config.seed)
     start = dict(build_task(run.config, run.datamodule).model.named_parameters())
@@ -33,7 +33,7 @@ def test_a_fresh_model_has_nothing_of_what_the_run_started_from(
 
 
 def test_batches_hold_the_samples_that_were_asked_for(trained_runs: dict[str, Path]) -> None:
-    run = load_run(trained_runs["nlp"])
+    run = load_run(trained_runs["nlp"], with_data=True)
     wanted = run.datamodule.datasets["test"].sample_ids[:5]
     batches = list(run.batches(wanted, 2))
     assert sorted(name for batch in batches for name in batch["sample_id"]) == sorted(wanted)
@@ -43,6 +43,6 @@ def test_batches_hold_the_samples_that_were_asked_for(trained_runs: dict[str, Pa
 
 
 def test_an_unknown_sample_is_told(trained_runs: dict[str, Path]) -> None:
-    run = load_run(trained_runs["vision"])
+    run = load_run(trained_runs["vision"], with_data=True)
     with pytest.raises(InputError, match="no sample 'nobody'"):
         next(run.batches(["nobody"], 1))

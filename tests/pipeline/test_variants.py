@@ -17,7 +17,8 @@ from attention_atlas.attention import Recording, record
 from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.config.validation import check_config
 from attention_atlas.data.base import AtlasDataModule
-from attention_atlas.pipeline.build import build_datamodule, build_task
+from attention_atlas.pipeline.build import build_task
+from attention_atlas.pipeline.build_model import build_datamodule
 from attention_atlas.tasks import ClassificationTask
 from attention_atlas.tasks.optimization import parameter_groups
 

@@ -86,7 +86,7 @@ def test_a_run_is_rebuilt_without_the_folder_of_its_encoder(
     folder = tmp_path / "run"
     run_training([*here, "trainer.max_epochs=1"], folder)
     shutil.rmtree(moved)
-    run = load_run(folder)
+    run = load_run(folder, with_data=True)
     with torch.no_grad():
         logits = run.model(batch_of(run))
     kept = open_atlas(folder)
@@ -96,7 +96,7 @@ def test_a_run_is_rebuilt_without_the_folder_of_its_encoder(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_atlas_holds_the_maps_of_the_eager_model(kind, runs) -> None:
-    run = load_run(runs(kind))
+    run = load_run(runs(kind), with_data=True)
     batch = batch_of(run)
     backbone = run.model.encoder.backbone
     backbone.model.set_attn_implementation("eager")
@@ -124,7 +124,8 @@ def test_the_atlas_holds_the_maps_of_the_eager_model(kind, runs) -> None:
     ],
 )
 def test_every_attribution_explains_it(kind, readout, overrides, compose_train, tmp_path) -> None:
-    from attention_atlas.pipeline.build import build_datamodule, build_task
+    from attention_atlas.pipeline.build import build_task
+    from attention_atlas.pipeline.build_model import build_datamodule
 
     torch.manual_seed(0)
     config = compose_train([*overrides[kind], f"encoder.readout={readout}"], tmp_path)
@@ -150,7 +151,8 @@ def test_value_norms_take_the_output_projection_of_the_model(
     tiny_bert, reviews, compose_train, tmp_path
 ) -> None:
     """Of the CLS token in the last layer, written out."""
-    from attention_atlas.pipeline.build import build_datamodule, build_task
+    from attention_atlas.pipeline.build import build_task
+    from attention_atlas.pipeline.build_model import build_datamodule
 
     chosen = ["task=nlp", "data=csv", f"data.path={reviews}", "encoder=pretrained"]
     config = compose_train([*chosen, f"encoder.name={tiny_bert}", "encoder.readout=cls"], tmp_path)
@@ -180,7 +182,7 @@ def test_faithfulness_and_heads_are_measured(kind, runs) -> None:
 
 
 def test_special_tokens_stand_around_the_text(runs) -> None:
-    run = load_run(runs("bert"))
+    run = load_run(runs("bert"), with_data=True)
     batch = batch_of(run)
     layout = run.model.token_layout(batch)
     for ids, boxes, length, text in zip(
@@ -197,7 +199,7 @@ def test_special_tokens_stand_around_the_text(runs) -> None:
 
 
 def test_images_are_what_the_models_own_processor_makes(runs, tiny_vit, pictures) -> None:
-    run = load_run(runs("vit"))
+    run = load_run(runs("vit"), with_data=True)
     dataset = run.datamodule.datasets["test"]
     images = dataset.pixels([0, 1])
     processor = transformers.AutoImageProcessor.from_pretrained(tiny_vit)
@@ -213,7 +215,7 @@ def test_images_are_what_the_models_own_processor_makes(runs, tiny_vit, pictures
 
 @pytest.mark.parametrize(("kind", "seconds"), [("wav2vec2", 1.0), ("ast", 1.0)])
 def test_tokens_of_sound_lie_in_time_and_frequency(kind, seconds, runs) -> None:
-    run = load_run(runs(kind))
+    run = load_run(runs(kind), with_data=True)
     batch = batch_of(run)
     boxes = run.model.token_layout(batch).boxes[0]
     boxes = boxes[~boxes.isnan().any(-1)]
@@ -232,7 +234,7 @@ def test_tokens_of_sound_lie_in_time_and_frequency(kind, seconds, runs) -> None:
 
 def test_a_token_is_placed_where_the_model_hears_it(runs) -> None:
     """A click moves the features of the token in whose box it is, more than any other."""
-    run = load_run(runs("wav2vec2"))
+    run = load_run(runs("wav2vec2"), with_data=True)
     model = run.model.encoder.backbone.model
     boxes = run.model.encoder.inputs.boxes
     for place in (3, 10, 20):
@@ -255,7 +257,7 @@ def test_what_is_frozen_stays_and_the_rest_is_trained(
     extra = [f"encoder.freeze={freeze}", "trainer.max_epochs=1", "callbacks.ema=null"]
     run_training([*overrides["bert"], *extra], tmp_path / "run")
     before = transformers.AutoModel.from_pretrained(tiny_bert).state_dict()
-    after = load_run(tmp_path / "run").model.encoder.backbone.model.state_dict()
+    after = load_run(tmp_path / "run", with_data=True).model.encoder.backbone.model.state_dict()
     changed = set()
     for name, values in before.items():
         part = "embeddings" if name.startswith("embeddings") else None
@@ -267,7 +269,8 @@ def test_what_is_frozen_stays_and_the_rest_is_trained(
 
 
 def test_lower_layers_learn_more_slowly(overrides, compose_train, tmp_path) -> None:
-    from attention_atlas.pipeline.build import build_datamodule, build_task
+    from attention_atlas.pipeline.build import build_task
+    from attention_atlas.pipeline.build_model import build_datamodule
 
     chosen = ["encoder.lr=1e-3", "encoder.layer_decay=0.5", "optimizer.lr=2e-3"]
     config = compose_train([*overrides["bert"], *chosen], tmp_path)
@@ -288,7 +291,7 @@ def test_lora_trains_small_matrices_alone(overrides, run_training, tiny_bert, tm
     chosen = [*overrides["bert"], lora, "trainer.max_epochs=1", "callbacks.ema=null"]
     run_training(chosen, tmp_path / "run")
     before = transformers.AutoModel.from_pretrained(tiny_bert).state_dict()
-    run = load_run(tmp_path / "run")
+    run = load_run(tmp_path / "run", with_data=True)
     after = run.model.encoder.backbone.model.state_dict()
     for name, values in before.items():
         stem, _, last = name.rpartition(".")
@@ -349,7 +352,8 @@ def test_two_processes_train_it(overrides, tmp_path) -> None:
 
 
 def test_cls_is_refused_where_there_is_no_such_token(overrides, compose_train, tmp_path) -> None:
-    from attention_atlas.pipeline.build import build_datamodule, build_task
+    from attention_atlas.pipeline.build import build_task
+    from attention_atlas.pipeline.build_model import build_datamodule
 
     config = compose_train([*overrides["wav2vec2"], "encoder.readout=cls"], tmp_path)
     with pytest.raises(InputError, match="readout=cls needs a first token"):

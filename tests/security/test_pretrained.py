@@ -93,11 +93,11 @@ def test_options_of_lora_that_name_code_or_files_are_refused(run: Path) -> None:
     config.encoder.lora = {"r": 2, "target_modules": "all-linear", "megatron_core": "os"}
     OmegaConf.save(config, path)
     with pytest.raises(InputError, match=r"encoder\.lora\.megatron_core is not possible"):
-        load_run(run)
+        load_run(run, with_data=True)
 
 
 def test_a_run_is_not_asked_for_what_its_config_names(run: Path, model: Path) -> None:
-    load_run(run)
+    load_run(run, with_data=True)
     shutil.rmtree(run / "pretrained")
     with pytest.raises(InputError, match="does not tell of the pretrained encoder"):
-        load_run(run)
+        load_run(run, with_data=True)

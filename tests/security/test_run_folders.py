@@ -292,7 +292,7 @@ def test_a_pickle_in_place_of_a_checkpoint_is_not_opened(
     best = run / "checkpoints" / "best.ckpt"
     best.write_bytes(pickle.dumps(Payload(marker)))
     with pytest.raises(InputError, match="best"):
-        load_run(run)
+        load_run(run, with_data=True)
     with pytest.raises(InputError, match="not a checkpoint"):
         evaluate(repository, run, tmp_path / "out")
     assert not marker.exists()
@@ -310,7 +310,7 @@ def test_a_pickle_inside_a_checkpoint_is_not_opened(
     torch.save(checkpoint | {key: Payload(marker)}, best)
     assert zipfile.is_zipfile(best)
     with pytest.raises(InputError, match="cannot be read as a checkpoint"):
-        load_run(run)
+        load_run(run, with_data=True)
     assert not marker.exists()
     torch.load(best, weights_only=False)
     assert marker.exists()
@@ -327,7 +327,7 @@ def test_a_checkpoint_that_blows_up_is_not_unpacked(copied: Callable[[str], Path
             archive.writestr(name, values)
     assert best.stat().st_size < 2**23
     with pytest.raises(InputError, match="more than it has"):
-        load_run(best.parent.parent)
+        load_run(best.parent.parent, with_data=True)
     assert torch.load(best, weights_only=True)["state_dict"]["weight"].numel() == 2**27
 
 
@@ -353,7 +353,7 @@ def test_pickled_pairs_of_tokens_are_not_opened(
     path = run / "token_pairs.npy"
     np.save(path, np.array([Payload(marker)], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match=r"token_pairs\.npy holds no pairs"):
-        load_run(run)
+        load_run(run, with_data=True)
     assert not marker.exists()
     np.load(path, allow_pickle=True)
     assert marker.exists()
@@ -392,7 +392,7 @@ def test_an_odd_file_ends_in_a_sentence(
     run = copied(task)
     (run / name).write_bytes(written)
     with pytest.raises(InputError, match=name):
-        load_run(run)
+        load_run(run, with_data=True)
 
 
 def test_a_link_to_a_secret_file_shows_nothing_of_it(
@@ -405,7 +405,7 @@ def test_a_link_to_a_secret_file_shows_nothing_of_it(
         (run / name).unlink()
         (run / name).symlink_to(secret)
         with pytest.raises(InputError) as error:
-            load_run(run)
+            load_run(run, with_data=True)
         assert "hunter2" not in str(error.value)
         shutil.rmtree(run)
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 
 from attention_atlas.data.loader import (
     Batch,
@@ -25,7 +24,7 @@ PRETRAINED_FOLDER = "pretrained"
 """Subfolder of a run for config and preprocessing of its pretrained encoder, without weights."""
 
 
-class AtlasDataModule(LightningDataModule):
+class AtlasDataModule:
     """Labelled data of one modality in the splits `train`, `val` and `test`.
 
     A batch is a dict with `inputs`, `label` [B], `sample_id` (list of str); with `lengths` [B] if
@@ -64,7 +63,7 @@ class AtlasDataModule(LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        self.trainer: Any = None  # set by Lightning
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or 2 * batch_size
         self.num_workers = num_workers
@@ -170,7 +169,7 @@ class AtlasDataModule(LightningDataModule):
 
         With `overfit_batches` the order stays the same.
         """
-        overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
+        overfit = self.trainer is not None and self.trainer.overfit_batches > 0
         self._train_loader = self.loader("train", self.batch_size, shuffle=not overfit)
         if self._resume_state is not None:
             self._train_loader.load_state_dict(self._resume_state)

@@ -4,11 +4,31 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
-from torchvision.ops import StochasticDepth
+from torch import Tensor, nn
 
 from attention_atlas.attention import Attention
 from attention_atlas.encoder.tokens import Tokens
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang 2016, arXiv 1603.09382): in training, drop whole samples of a branch.
+
+    As `torchvision.ops.StochasticDepth(p, "row")`, whose import takes as long as that of torch.
+
+    Args:
+        p: Probability that a sample is dropped; the others are scaled by 1 / (1 - p).
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """[B, ...] to [B, ...]."""
+        if not self.training or self.p == 0:
+            return branch
+        kept = branch.new_empty(len(branch), *[1] * (branch.ndim - 1)).bernoulli_(1 - self.p)
+        return branch * (kept / (1 - self.p))
 
 
 class Block(nn.Module):
@@ -41,7 +61,7 @@ class Block(nn.Module):
             nn.Linear(embed_dim, hidden), nn.GELU(), nn.Linear(hidden, embed_dim)
         )
         self.dropout = nn.Dropout(dropout)
-        self.drop_path = StochasticDepth(drop_path, mode="row")
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Encode tokens: [B, K, D] to [B, K, D]."""

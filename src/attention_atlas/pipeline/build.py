@@ -14,10 +14,11 @@ from omegaconf import DictConfig
 
 from attention_atlas.config.env_vars import kept_config
 from attention_atlas.config.instantiate import instantiate, plain
-from attention_atlas.config.validation import is_pretrained
-from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule
+from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.devices import precision_of
+from attention_atlas.encoder import Classifier
 from attention_atlas.errors import InputError
+from attention_atlas.pipeline.build_model import build_model
 from attention_atlas.pipeline.callbacks import (
     BestCheckpoint,
     EpochLogger,
@@ -31,64 +32,38 @@ from attention_atlas.pipeline.distributed.cluster import launched
 from attention_atlas.pipeline.distributed.fsdp import ShardedStrategy
 from attention_atlas.pipeline.distributed.rank import is_first
 from attention_atlas.pipeline.process import quiet_libraries
-from attention_atlas.pipeline.runs.checkpoints import AtomicCheckpoints
+from attention_atlas.pipeline.runs.atomic_checkpoints import AtomicCheckpoints
 from attention_atlas.run_folder import CHECKPOINTS
 from attention_atlas.tasks import ClassificationTask
 
 
-def build_datamodule(
-    config: DictConfig,
-    run_folder: Path | None = None,
-    read: bool = True,
-    init: Path | None = None,
-) -> AtlasDataModule:
-    """The data module of `data`, set up: read, checked and split.
-
-    Args:
-        config: As composed and checked.
-        run_folder: An earlier run, whose data module kept there what it learned from its data.
-        read: Whether to read the data; without it the module prepares what it is given.
-        init: A run whose weights will be taken, though not its classes.
-    """
-    datamodule: AtlasDataModule = instantiate(config.data)
-    if is_pretrained(config):
-        datamodule.use_pretrained(name_of(config, run_folder or init))
-    if run_folder is not None:
-        datamodule.restore(run_folder)
-    if init is not None:
-        datamodule.restore_vocabulary(init)
-    if read:
-        datamodule.setup()
-    return datamodule
-
-
 def build_task(
-    config: DictConfig, datamodule: AtlasDataModule, with_weights: bool = True
+    config: DictConfig,
+    datamodule: AtlasDataModule,
+    model: Classifier | None = None,
+    with_weights: bool = True,
 ) -> ClassificationTask:
-    """The task with a new model that fits the data.
+    """Return the task of a config.
 
     Args:
         config: As composed and checked.
         datamodule: Set up.
-        with_weights: Whether a pretrained encoder gets its weights; a checkpoint brings its own.
+        model: For a test; without it a new model for training, by `build_model`.
+        with_weights: As for `build_model`.
     """
-    encoder, attention = plain(config.encoder), plain(config.attention)
-    if is_pretrained(config):
-        classifier, rates = build_classifier(encoder, attention, datamodule, with_weights)
-        model: dict[str, Any] = {"pretrained": classifier, "rates": rates}
-    else:
-        encoder.pop("name")
-        embedding = plain(config.embedding)
-        model = {"embedding": embedding, "encoder": encoder, "attention": attention}
+    rates: dict[str, float] = {}
+    if model is None:
+        model, rates = build_model(config, datamodule, with_weights)
     task = plain(config.task)
     task_class = DictConfig({"_target_": task["_target_"], "_partial_": True})
     built: ClassificationTask = instantiate(task_class)(
-        datamodule=datamodule,
+        model=model,
+        classes=datamodule.classes,
+        rates=rates,
         optimizer=_build_optimizer(config),
         schedule=instantiate(config.schedule),
         weight_decay=config.optimizer.weight_decay,
         label_smoothing=task["label_smoothing"],
-        **model,
     )
     return built
 
@@ -164,71 +139,3 @@ def build_trainer(
         plugins=[AtomicCheckpoints(), LightningEnvironment()],
     )
     return trainer
-
-
-def name_of(config: DictConfig, run_folder: Path | None = None) -> str:
-    """Where the encoder comes from: a finished run keeps all but the weights.
-
-    Raises:
-        InputError: The run does not. It is looked for nowhere else: a run may be someone else's.
-    """
-    if run_folder is None:
-        return str(config.encoder.name)
-    kept = run_folder / PRETRAINED_FOLDER
-    if not (kept / "config.json").is_file():
-        raise InputError(f"{kept} does not tell of the pretrained encoder of the run.")
-    return str(kept)
-
-
-def build_classifier(
-    options: dict[str, Any],
-    attention: dict[str, Any],
-    datamodule: AtlasDataModule,
-    with_weights: bool,
-) -> tuple[Any, dict[str, float]]:
-    """A classifier around the pretrained encoder, and the learning rates of its parameters.
-
-    Args:
-        options: The encoder of the config.
-        attention: Of the readout.
-        datamodule: Set up, with the inputs of the encoder.
-        with_weights: Whether to load the pretrained weights; a checkpoint brings its own.
-
-    Raises:
-        InputError: The encoder cannot be loaded, or does not fit the task.
-    """
-    # Loading transformers takes a while, which other encoders need not wait for.
-    from attention_atlas.encoder.pretrained import PretrainedClassifier, PretrainedEncoder
-    from attention_atlas.encoder.pretrained_inputs import build_inputs, has_cls
-    from attention_atlas.encoder.readout import make_readout
-    from attention_atlas.pretrained.source import load_model
-
-    name = datamodule.pretrained_name
-    assert name is not None
-    model = load_model(name, datamodule.modality, with_weights)
-    example = datamodule.prepare(datamodule.dummy_batch(), training=False)
-    seconds = datamodule.clip_seconds
-    backbone, inputs = build_inputs(model, datamodule.modality, example, seconds)
-    if options["readout"] == "cls" and not has_cls(backbone, inputs, example):
-        raise InputError(
-            f"encoder.readout=cls needs a first token that stands for the whole input, and "
-            f"{type(model).__name__} has none. Take encoder.readout=attention or mean."
-        )
-    if options["readout"] == "attention" and backbone.width % options["num_heads"]:
-        fitting = [str(heads) for heads in range(1, 17) if backbone.width % heads == 0]
-        raise InputError(
-            f"encoder.num_heads={options['num_heads']} of the readout does not fit the encoder's "
-            f"width of {backbone.width}: take one of {', '.join(fitting)}."
-        )
-    encoder = PretrainedEncoder(backbone, inputs, options["freeze"], options["lora"])
-    try:
-        readout = make_readout(
-            options["readout"], backbone.width, options["num_heads"], attention, has_cls=True
-        )
-    except ValueError as error:
-        raise InputError(f"The readout does not fit the encoder's width: {error}") from error
-    classifier = PretrainedClassifier(
-        encoder, readout, len(datamodule.classes), options["head_dropout"]
-    )
-    rates = encoder.learning_rates(options["lr"], options["layer_decay"])
-    return classifier, {f"encoder.{name}": rate for name, rate in rates.items()}

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from attention_atlas.config.untrusted import read_run
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.output_files import write_json
-from attention_atlas.pipeline.build import build_trainer
+from attention_atlas.pipeline.build import build_task, build_trainer
 from attention_atlas.pipeline.callbacks import SignalHandler
 from attention_atlas.pipeline.evaluation_config import evaluation_config
 from attention_atlas.pipeline.load_run import load_run, load_weights
@@ -50,13 +50,13 @@ def evaluate_checkpoint(
     Raises:
         InputError: The checkpoint does not fit the model of the config.
     """
-    load_weights(task, checkpoint)
+    load_weights(task.model, checkpoint)
     path = folder / ATLAS_FOLDER
     capture = build_capture(config, checkpoint, path, task, datamodule, split, epochs_trained)
     callbacks = [SignalHandler(folder / CHECKPOINTS), *capture]
     trainer = build_trainer(config, folder, callbacks, loggers)
     datamodule.test_split = split
-    trainer.test(task, datamodule=datamodule, verbose=False)
+    trainer.test(task, datamodule=datamodule, verbose=False)  # type: ignore[arg-type]
     logged = {name: float(value) for name, value in sorted(trainer.logged_metrics.items())}
     return {
         **logged,
@@ -84,8 +84,9 @@ def evaluate_run(
     run_folder, split = Path(config.run), str(config.split)
     run = evaluation_config(read_run(run_folder), config, choices)
     run.run_folder = str(folder)
-    loaded = load_run(run_folder, run)
-    task, datamodule = loaded.task, loaded.datamodule
+    loaded = load_run(run_folder, run, with_data=True)
+    datamodule = loaded.datamodule
+    task = build_task(run, datamodule, loaded.model)
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     checkpoint = best_checkpoint(run_folder)
     metrics = evaluate_checkpoint(run, checkpoint, task, datamodule, folder, loggers, split)

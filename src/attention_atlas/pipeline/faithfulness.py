@@ -52,7 +52,7 @@ def measure_run(
     """
     if num_samples < 1:
         raise InputError(f"num_samples={num_samples} is not possible: take 1 or more.")
-    run = load_run(folder)
+    run = load_run(folder, with_data=True)
     chosen = _chosen(run, num_samples)
     measured = measure(
         run.model,
@@ -90,7 +90,7 @@ def attribute_sample(
     Raises:
         InputError: The run, the sample or a method cannot be used.
     """
-    run = load_run(folder)
+    run = load_run(folder, with_data=True)
     batch = next(run.batches([sample_id], 1, split))
     layout = run.model.token_layout(batch)
     reference = build_removal(run.datamodule).all(batch, layout)
@@ -107,7 +107,7 @@ def head_importance_of(
     Raises:
         InputError: The run cannot be used.
     """
-    run = load_run(folder)
+    run = load_run(folder, with_data=True)
     batches = run.batches(_chosen(run, num_samples), BATCH_SIZE)
     return head_importance(run.model, batches, progress=progress)
 

@@ -7,20 +7,22 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
+from attention_atlas.atlas import Atlas, open_atlas
 from attention_atlas.config.untrusted import read_run
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import Batch
 from attention_atlas.data.splits import stable_hash
+from attention_atlas.data.user_inputs import collect_inputs
 from attention_atlas.encoder import Classifier, TextEmbedding
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.build import build_datamodule, build_task
+from attention_atlas.pipeline.build_model import build_datamodule, build_model
 from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.runs.checkpoints import read_checkpoint
-from attention_atlas.run_folder import best_checkpoint, is_finished, read_classes
-from attention_atlas.tasks import ClassificationTask
+from attention_atlas.run_folder import best_checkpoint, find_run, is_finished, read_classes
 
-HEAD = "model.head."
-"""Where the names of the head's weights begin."""
+MODEL = "model."
+HEAD = f"{MODEL}head."
+"""Prefixes of the names of weights in a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,54 @@ class LoadedRun:
     Attributes:
         folder: The run folder.
         config: As the run was composed, or as an evaluation changed it.
-        datamodule: Set up, with what it learned from the training data of the run.
-        task: With the weights that were best on the validation split, in evaluation mode.
+        datamodule: Prepares inputs, with what it learned from the training data of the run.
+        model: With the weights that were best on the validation split, in evaluation mode.
     """
 
     folder: Path
     config: DictConfig
     datamodule: AtlasDataModule
-    task: ClassificationTask
+    model: Classifier
 
     @property
-    def model(self) -> Classifier:
-        """The classifier of the task."""
-        return self.task.model
+    def classes(self) -> list[str]:
+        """Names of the classes, in the order of the logits."""
+        return self.datamodule.classes
+
+    @property
+    def atlas(self) -> Atlas:
+        """The recorded maps of the run.
+
+        Raises:
+            InputError: The run has no atlas.
+        """
+        return open_atlas(self.folder)
+
+    def prepare(self, *inputs: str | Path) -> Batch:
+        """Return a batch that `model` takes.
+
+        Args:
+            inputs: Sentences, or files and folders of what the model was trained on.
+
+        Raises:
+            InputError: An input cannot be read, or there is none.
+        """
+        found = collect_inputs(self.datamodule.modality, [str(each) for each in inputs], list)
+        raw = self.datamodule.make_dataset(found).__getitems__(list(range(len(found))))
+        return self.datamodule.prepare(raw, training=False)
+
+    def predict(self, *inputs: str | Path) -> list[dict[str, float]]:
+        """Return the probability of each class, for each input.
+
+        Args:
+            inputs: As for `prepare`.
+
+        Raises:
+            InputError: An input cannot be read, or there is none.
+        """
+        with torch.no_grad():
+            probabilities = self.model(self.prepare(*inputs)).softmax(-1).tolist()
+        return [dict(zip(self.classes, each, strict=True)) for each in probabilities]
 
     def batches(
         self, sample_ids: Sequence[str], batch_size: int, split: str = "test"
@@ -72,24 +109,27 @@ class LoadedRun:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_hash("fresh model", seed))
-            model = build_task(self.config, self.datamodule, with_weights=False).eval().model
+            model, _ = build_model(self.config, self.datamodule, with_weights=False)
             if isinstance(model.embedding, TextEmbedding):
                 vectors = model.embedding.token.weight.data
                 vectors[1:] = vectors[1:][torch.randperm(len(vectors) - 1)]
-        return model
+        return model.eval()
 
 
-def load_run(folder: Path, config: DictConfig | None = None, with_data: bool = True) -> LoadedRun:
-    """Rebuild a run from its folder.
+def load_run(
+    run: str | Path, config: DictConfig | None = None, with_data: bool = False
+) -> LoadedRun:
+    """Rebuild a finished run from its folder.
 
     Args:
-        folder: The run folder.
-        config: That of the run with other data or devices; by default the run's own.
-        with_data: Whether to read the data; without it the model sees what it is given.
+        run: The run folder; `last` or `last:<task>` is the newest finished one.
+        config: Config of the run with other data or devices; by default the run's own.
+        with_data: Whether to read the data, which `LoadedRun.batches` needs.
 
     Raises:
         InputError: The folder, its checkpoint or its data cannot be used.
     """
+    folder = Path(find_run(str(run)))
     config = read_run(folder) if config is None else config
     prepare_process(config)
     content = read_checkpoint(best_checkpoint(folder))
@@ -103,16 +143,16 @@ def load_run(folder: Path, config: DictConfig | None = None, with_data: bool = T
             config.embedding.init = "random"
     # What inputs are normalised by belongs to the model, also where the data is other data.
     datamodule.load_state_dict(content.get(type(datamodule).__qualname__, {}))
-    task = build_task(config, datamodule, with_weights=False)
-    load_weights(task, best_checkpoint(folder))
-    return LoadedRun(folder, config, datamodule, task.eval())
+    model, _ = build_model(config, datamodule, with_weights=False)
+    load_weights(model, best_checkpoint(folder))
+    return LoadedRun(folder, config, datamodule, model.eval())
 
 
-def load_weights(task: ClassificationTask, checkpoint: Path, with_head: bool = True) -> None:
-    """Put the weights of a checkpoint into a task.
+def load_weights(model: Classifier, checkpoint: Path, with_head: bool = True) -> None:
+    """Put the weights of a checkpoint into a model.
 
     Args:
-        task: Gets them.
+        model: Gets them.
         checkpoint: A checkpoint of a training run.
         with_head: Whether to take the head too, which knows the classes.
 
@@ -120,7 +160,7 @@ def load_weights(task: ClassificationTask, checkpoint: Path, with_head: bool = T
         InputError: The file is no checkpoint, or its weights do not fit the model.
     """
     weights = read_checkpoint(checkpoint)["state_dict"]
-    own = task.state_dict()
+    own = {f"{MODEL}{name}": value for name, value in model.state_dict().items()}
     if not with_head:
         weights |= {name: value for name, value in own.items() if name.startswith(HEAD)}
     for name in sorted(own.keys() | weights.keys()):
@@ -130,7 +170,7 @@ def load_weights(task: ClassificationTask, checkpoint: Path, with_head: bool = T
                 f"the checkpoint and {_shape(own.get(name))} in the model. "
                 "Take the data, embedding, encoder and attention that it was trained with."
             )
-    task.load_state_dict(weights)
+    model.load_state_dict({name.removeprefix(MODEL): value for name, value in weights.items()})
 
 
 def _check_classes(datamodule: AtlasDataModule, run_folder: Path) -> None:

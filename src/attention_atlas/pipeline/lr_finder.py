@@ -24,7 +24,7 @@ def find_learning_rate(
     endless = OmegaConf.merge(config, {"trainer": {"max_epochs": -1}})  # as many steps as it needs
     assert isinstance(endless, DictConfig)
     tuner = Tuner(build_trainer(endless, folder, [], []))
-    finder = tuner.lr_find(task, datamodule=datamodule, update_attr=False)
+    finder = tuner.lr_find(task, datamodule=datamodule, update_attr=False)  # type: ignore[arg-type]
     found = None if finder is None else finder.suggestion()
     if found is None:
         raise InputError(

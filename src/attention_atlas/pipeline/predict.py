@@ -6,11 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from lightning.fabric.utilities import move_data_to_device
 from torch import nn
 
-from attention_atlas.analysis.attributions import attribute
-from attention_atlas.analysis.faithfulness.removal import build_removal
 from attention_atlas.atlas import AtlasAttributes, AtlasWriter
 from attention_atlas.atlas.captured_batch import CapturedBatch
 from attention_atlas.data.base import AtlasDataModule
@@ -68,11 +65,11 @@ def reader_of_run(folder: Path) -> Reader:
     Raises:
         InputError: The run cannot be used.
     """
-    run = load_run(folder, with_data=False)
+    run = load_run(folder)
     run.config.run_folder = str(folder)  # which Hydra knew
     digest = hashlib.sha256(best_checkpoint(folder).read_bytes()).hexdigest()
-    attributes = describe_atlas(run.config, run.task, run.datamodule, digest)
-    return Reader(run.model, run.datamodule, attributes, most_tokens(run.task, run.datamodule))
+    attributes = describe_atlas(run.config, run.model, run.datamodule, digest)
+    return Reader(run.model, run.datamodule, attributes, most_tokens(run.model, run.datamodule))
 
 
 def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Reader:
@@ -206,8 +203,12 @@ def _batches(
         dataset = reader.datamodule.make_dataset(inputs[first : first + READ_AT_ONCE])
         for start in range(0, len(dataset), batch_size):
             places = list(range(start, min(start + batch_size, len(dataset))))
-            raw = move_data_to_device(dataset.__getitems__(places), device)
+            raw = _moved(dataset.__getitems__(places), device)
             yield reader.datamodule.prepare(raw, training=False)
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    return {key: x.to(device) if torch.is_tensor(x) else x for key, x in batch.items()}
 
 
 @torch.no_grad()
@@ -228,6 +229,9 @@ def _attribute(
 ) -> dict[str, dict[str, list[float]]]:
     if not isinstance(reader.model, Classifier):
         raise InputError("Attributions need the model of a training run; leave --method out.")
+    from attention_atlas.analysis.attributions import attribute  # captum and torchvision are slow
+    from attention_atlas.analysis.faithfulness.removal import build_removal
+
     removal = build_removal(reader.datamodule, "silence" if reader.modality == "audio" else None)
     layout = reader.model.token_layout(batch)
     found = attribute(reader.model, batch, methods, reference=removal.all(batch, layout))

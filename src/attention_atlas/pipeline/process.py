@@ -4,10 +4,11 @@ import ctypes
 import logging
 import os
 import platform
+import random
 import warnings
 
+import numpy as np
 import torch
-from lightning.pytorch import seed_everything
 from omegaconf import DictConfig
 
 M_TRIM_THRESHOLD = -1  # names and numbers of mallopt(3)
@@ -19,7 +20,14 @@ def prepare_process(config: DictConfig) -> None:
     """Take `seed` and `num_threads` from the config of a run; to be called before all else."""
     keep_freed_memory()
     torch.set_num_threads(config.num_threads)
-    seed_everything(config.seed, workers=True, verbose=False)
+    seed(config.seed)
+
+
+def seed(number: int) -> None:
+    """Seed every generator, as Lightning's `seed_everything` does, whose import takes seconds."""
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
 
 
 def keep_freed_memory() -> None:

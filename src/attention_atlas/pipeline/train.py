@@ -16,12 +16,12 @@ from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.baseline_cache import known_baseline
 from attention_atlas.pipeline.build import (
     build_callbacks,
-    build_datamodule,
     build_loggers,
     build_task,
     build_trainer,
     close_loggers,
 )
+from attention_atlas.pipeline.build_model import build_datamodule
 from attention_atlas.pipeline.callbacks import MedianPruning, Timing
 from attention_atlas.pipeline.distributed.launcher import other_ranks
 from attention_atlas.pipeline.distributed.rank import is_first, rank

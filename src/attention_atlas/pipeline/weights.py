@@ -44,10 +44,10 @@ class Weights:
         if self.checkpoint is not None:
             if self.run is not None:
                 self._check_same_data(datamodule)
-            load_weights(task, self.checkpoint)
+            load_weights(task.model, self.checkpoint)
         elif self.run is not None:
             same_classes = datamodule.classes == read_classes(self.run)
-            load_weights(task, best_checkpoint(self.run), with_head=same_classes)
+            load_weights(task.model, best_checkpoint(self.run), with_head=same_classes)
 
     def _check_same_data(self, datamodule: AtlasDataModule) -> None:
         assert self.checkpoint is not None

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 import torch.distributed as distributed
@@ -21,27 +20,9 @@ from torchmetrics.classification import (
     MulticlassF1Score,
 )
 
-from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import Batch
-from attention_atlas.encoder import (
-    Classifier,
-    Embedding,
-    PatchEmbedding,
-    SpectrogramEmbedding,
-    TextEmbedding,
-    TransformerEncoder,
-    make_readout,
-)
+from attention_atlas.encoder import Classifier
 from attention_atlas.tasks.optimization import decayed_names, parameter_groups
-
-Options = dict[str, Any]
-
-EMBEDDINGS: dict[str, Callable[..., Embedding]] = {
-    "text": TextEmbedding,
-    "image": PatchEmbedding,
-    "audio": SpectrogramEmbedding,
-}
-"""The embedding of each modality."""
 
 
 class ClassificationTask(LightningModule):
@@ -51,38 +32,29 @@ class ClassificationTask(LightningModule):
     run.
 
     Args:
-        datamodule: Set up already; determines the classes and the sizes of the embedding.
-        embedding: Options of the modality's embedding besides those that follow from the data.
-        encoder: `embed_dim`, `num_heads`, `depth`, `readout`, `head_dropout` and the options of
-            `TransformerEncoder`.
-        attention: Options of `Attention` besides its sizes.
+        model: Returns logits [B, C].
+        classes: Names of the C classes.
         optimizer: Returns an optimizer for parameter groups.
         schedule: Returns a schedule for an optimizer and a number of steps.
         weight_decay: Weight decay of all parameters but those of `decayed_names`.
         label_smoothing: Fraction of the target spread over all classes (Szegedy 2016).
-        pretrained: A model in place of a new one.
         rates: Learning rates, by parameter name, that differ from that of the optimizer.
     """
 
     def __init__(
         self,
-        datamodule: AtlasDataModule,
+        model: Classifier,
+        classes: list[str],
         optimizer: Callable[..., Optimizer],
         schedule: Callable[..., LRScheduler],
-        embedding: Options | None = None,
-        encoder: Options | None = None,
-        attention: Options | None = None,
         weight_decay: float = 0.0,
         label_smoothing: float = 0.0,
-        pretrained: Classifier | None = None,
         rates: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        num_classes = len(datamodule.classes)
-        self.model = pretrained or self._make_model(
-            datamodule, embedding or {}, encoder or {}, attention or {}
-        )
-        self.classes = datamodule.classes
+        num_classes = len(classes)
+        self.model = model
+        self.classes = classes
         self.make_optimizer = optimizer
         self.make_schedule = schedule
         self.weight_decay = weight_decay
@@ -96,24 +68,6 @@ class ClassificationTask(LightningModule):
         self.test_metrics = _metrics(num_classes, "test/")
         self.confusion = MulticlassConfusionMatrix(num_classes)
         self.group_counts: dict[str, list[int]] = {}
-
-    def _make_model(
-        self, datamodule: AtlasDataModule, embedding: Options, encoder: Options, attention: Options
-    ) -> Classifier:
-        """Make a new model that fits the data."""
-        sizes = dict(encoder)
-        embed_dim, num_heads = sizes["embed_dim"], sizes["num_heads"]
-        readout, head_dropout = sizes.pop("readout"), sizes.pop("head_dropout")
-        return Classifier(
-            EMBEDDINGS[datamodule.modality](
-                embed_dim=embed_dim, **datamodule.embedding_options(embed_dim, embedding)
-            ),
-            TransformerEncoder(**sizes, attention=attention),
-            make_readout(readout, embed_dim, num_heads, attention),
-            embed_dim,
-            len(datamodule.classes),
-            head_dropout,
-        )
 
     def forward(self, batch: Batch) -> Tensor:
         """Return logits [B, C] of a prepared batch."""

@@ -80,7 +80,7 @@ def run(
     (folder / "run" / ".hydra").mkdir(exist_ok=True)
     config = OmegaConf.to_yaml(compose_train(chosen, folder / "run"))
     (folder / "run" / ".hydra" / "config.yaml").write_text(config, encoding="utf-8")
-    return load_run(folder / "run")
+    return load_run(folder / "run", with_data=True)
 
 
 def with_signal(run: LoadedRun) -> list[str]:

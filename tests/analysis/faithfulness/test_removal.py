@@ -21,7 +21,7 @@ ALL = [(task, name) for task, modality in TASKS.items() for name in REMOVALS[mod
 
 @pytest.fixture(scope="module")
 def runs(trained_runs: dict[str, Path]) -> dict[str, LoadedRun]:
-    return {task: load_run(folder) for task, folder in trained_runs.items()}
+    return {task: load_run(folder, with_data=True) for task, folder in trained_runs.items()}
 
 
 def batch_of(run: LoadedRun, count: int = 5) -> tuple[dict[str, Any], TokenLayout]:

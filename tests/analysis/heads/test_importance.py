@@ -144,7 +144,7 @@ def test_training_mode_and_no_batches_are_refused() -> None:
 
 @pytest.mark.parametrize("task", ["nlp", "vision", "speech"])
 def test_importance_of_a_trained_run(task: str, trained_runs: dict[str, Path]) -> None:
-    run = load_run(trained_runs[task])
+    run = load_run(trained_runs[task], with_data=True)
     sample_ids = open_atlas(run.folder).sample_ids
     found = head_importance(run.model, run.batches(sample_ids, 8))
     assert found.num_samples == len(sample_ids)

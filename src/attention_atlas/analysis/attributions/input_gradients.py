@@ -1,7 +1,6 @@
 """Gradients by the tokens that the embedding gives, by captum."""
 
 import torch
-from captum.attr import InputXGradient, IntegratedGradients
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,6 +26,8 @@ def input_gradient(recorded: Recorded) -> Tensor:
     a_j = sum_d x_jd dy/dx_jd, where x [B, K, D] is what the embedding gives, positions included,
     and y the target logit. The sign is kept. A CLS token is no part of the input and has 0.
     """
+    from captum.attr import InputXGradient  # slow to import, as below
+
     method = InputXGradient(_Logits(recorded))
     values = recorded.question.tokens.values.detach().requires_grad_()
     with torch.enable_grad():
@@ -49,6 +50,8 @@ def integrated_gradients(recorded: Recorded, num_steps: int | None = None) -> Te
     if num_steps is None:
         num_steps = NUM_STEPS_FROM_ZEROS if baseline is None else NUM_STEPS
     batch, num_tokens = values.shape[:2]
+    from captum.attr import IntegratedGradients
+
     method = IntegratedGradients(_Logits(recorded))
     with torch.enable_grad():
         products = method.attribute(

@@ -68,11 +68,14 @@ def predict(
             place = Path(stack.enter_context(tempfile.TemporaryDirectory())) / ATLAS_FOLDER
         else:
             place = stack.enter_context(new_atlas(out))
-        from attention_atlas.analysis.attributions import find_method
         from attention_atlas.atlas import open_atlas
         from attention_atlas.pipeline.predict import reader_of_run, record_inputs
 
-        methods = [] if method is None else [find_method(method).name]
+        methods = []
+        if method is not None:
+            from attention_atlas.analysis.attributions import find_method
+
+            methods = [find_method(method).name]
         reader = reader_of_run(folder)
         needs_maps = out is not None or (method is None and reader.readout_layer is None)
         with progress_bar("inputs") as progress:

@@ -3,7 +3,6 @@ co-occurrence."""
 
 import numpy as np
 import scipy.sparse as sparse
-from sklearn.utils.extmath import randomized_svd
 
 from attention_atlas.data.text.tokenizer import MASK, EncodedTexts
 
@@ -23,6 +22,8 @@ def cooccurrence_vectors(encoded: EncodedTexts, vocab_size: int, dim: int) -> np
         float32 [vocab_size, dim]. Vectors of tokens that occur have a root mean square of 0.3,
         which outweighs positions and still leaves the vectors trainable; others are zero.
     """
+    from sklearn.utils.extmath import randomized_svd  # slow to import
+
     counts = _count(encoded, vocab_size)
     information = _positive_information(counts)
     rank = min(dim, vocab_size - 1)

@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy
-import sklearn
 import tokenizers
 import torch
 from tokenizers import Tokenizer
@@ -303,7 +303,7 @@ class TextDataModule(AtlasDataModule):
             "vocab_size": self.vocab_size,
             **options,
             "scipy": scipy.__version__,
-            "sklearn": sklearn.__version__,
+            "sklearn": version("scikit-learn"),
             "format": 2,
         }
 

@@ -237,7 +237,7 @@ def _options(
     digest: str | None = None,
 ) -> dict[str, Any]:
     """What the capture of a test and that of a training have in common."""
-    attributes = describe_atlas(config, task, datamodule, digest)
+    attributes = describe_atlas(config, task.model, datamodule, digest)
     chosen = choose_samples(datamodule.datasets[split], config.capture.num_samples)
     queries = config.capture.get("entropy_queries")  # a run of before has none
     dtype = config.capture.dtype
@@ -246,7 +246,7 @@ def _options(
         "attributes": attributes,
         "recorder": BatchRecorder(chosen, keep_others, attributes.has_null_key, queries, dtype),
         "dtype": dtype,
-        "max_tokens": most_tokens(task, datamodule),
+        "max_tokens": most_tokens(task.model, datamodule),
         "split": split,
         "digests": bool(config.capture.get("digests", False)),
     }

@@ -13,9 +13,8 @@ from attention_atlas.config.env_vars import kept_config
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import BatchDataset
 from attention_atlas.data.splits import stable_hash
-from attention_atlas.encoder import ClsReadout
+from attention_atlas.encoder import Classifier, ClsReadout
 from attention_atlas.pipeline.recording.batch_recorder import Recordable
-from attention_atlas.tasks import ClassificationTask
 
 
 def choose_samples(dataset: BatchDataset, num_samples: int | None) -> set[str]:
@@ -38,11 +37,11 @@ def choose_samples(dataset: BatchDataset, num_samples: int | None) -> set[str]:
     return {sample_id for _, _, sample_id in sorted(turns)[:num_samples]}
 
 
-def most_tokens(task: ClassificationTask, datamodule: AtlasDataModule) -> int | None:
+def most_tokens(model: Classifier, datamodule: AtlasDataModule) -> int | None:
     """Most tokens that a sample can have; None where texts are never cut."""
-    grid = getattr(task.model.embedding, "grid", None)  # of what has one size
+    grid = getattr(model.embedding, "grid", None)  # of what has one size
     most = math.prod(grid) if grid else getattr(datamodule, "max_tokens", None)
-    return None if most is None else most + isinstance(task.model.readout, ClsReadout)
+    return None if most is None else most + isinstance(model.readout, ClsReadout)
 
 
 def describe_spectrogram(datamodule: AtlasDataModule) -> dict[str, Any]:
@@ -65,7 +64,7 @@ def edge_tokens(model: Recordable, datamodule: AtlasDataModule) -> dict[str, Any
 
 
 def describe_atlas(
-    config: DictConfig, task: ClassificationTask, datamodule: AtlasDataModule, digest: str | None
+    config: DictConfig, model: Classifier, datamodule: AtlasDataModule, digest: str | None
 ) -> AtlasAttributes:
     """What an atlas says of the run whose samples it holds."""
     plain = kept_config(config)
@@ -73,12 +72,12 @@ def describe_atlas(
         task=config.task.name,
         data=config.data.name,
         classes=datamodule.classes,
-        token_layout=task.model.embedding.layout_kind,
-        layers=task.model.attention_layers,
-        **edge_tokens(task.model, datamodule),
+        token_layout=model.embedding.layout_kind,
+        layers=model.attention_layers,
+        **edge_tokens(model, datamodule),
         mechanism=plain["attention"],
         config=plain,
         checkpoint_digest=digest,
-        signed=any(isinstance(part, Attention) and part.is_signed for part in task.modules()),
+        signed=any(isinstance(part, Attention) and part.is_signed for part in model.modules()),
         **describe_spectrogram(datamodule),
     )

@@ -1,0 +1,150 @@
+"""The data module and the model of a config; neither imports Lightning, which takes seconds."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from attention_atlas.config.instantiate import instantiate, plain
+from attention_atlas.config.validation import is_pretrained
+from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule
+from attention_atlas.encoder import (
+    Classifier,
+    PatchEmbedding,
+    SpectrogramEmbedding,
+    TextEmbedding,
+    TransformerEncoder,
+    make_readout,
+)
+from attention_atlas.errors import InputError
+
+EMBEDDINGS = {"text": TextEmbedding, "image": PatchEmbedding, "audio": SpectrogramEmbedding}
+"""The embedding of each modality."""
+
+
+def build_datamodule(
+    config: DictConfig,
+    run_folder: Path | None = None,
+    read: bool = True,
+    init: Path | None = None,
+) -> AtlasDataModule:
+    """Return the data module of `data`, set up: read, checked and split.
+
+    Args:
+        config: As composed and checked.
+        run_folder: An earlier run, whose data module kept there what it learned from its data.
+        read: Whether to read the data, for which the module can be used by Lightning's trainer;
+            otherwise it prepares user input only, without importing Lightning.
+        init: A run whose weights will be taken, though not its classes.
+    """
+    datamodule: AtlasDataModule = instantiate(config.data)
+    if is_pretrained(config):
+        datamodule.use_pretrained(_encoder_name(config, run_folder or init))
+    if run_folder is not None:
+        datamodule.restore(run_folder)
+    if init is not None:
+        datamodule.restore_vocabulary(init)
+    if read:
+        from attention_atlas.pipeline.lightning_data import for_trainer
+
+        for_trainer(datamodule)
+        datamodule.setup()
+    return datamodule
+
+
+def build_model(
+    config: DictConfig, datamodule: AtlasDataModule, with_weights: bool = True
+) -> tuple[Classifier, dict[str, float]]:
+    """Return a new model that fits the data, and the learning rates of single parameters by name.
+
+    Args:
+        config: As composed and checked.
+        datamodule: Set up; tells the classes and what the embedding must know.
+        with_weights: Whether a pretrained encoder gets its weights; a checkpoint brings its own.
+
+    Raises:
+        InputError: The pretrained encoder cannot be loaded, or does not fit the task.
+    """
+    encoder, attention = plain(config.encoder), plain(config.attention)
+    if is_pretrained(config):
+        return _build_pretrained(encoder, attention, datamodule, with_weights)
+    del encoder["name"]
+    embed_dim, num_heads = encoder["embed_dim"], encoder["num_heads"]
+    readout, head_dropout = encoder.pop("readout"), encoder.pop("head_dropout")
+    embedding = datamodule.embedding_options(embed_dim, plain(config.embedding))
+    model = Classifier(
+        EMBEDDINGS[datamodule.modality](embed_dim=embed_dim, **embedding),
+        TransformerEncoder(**encoder, attention=attention),
+        make_readout(readout, embed_dim, num_heads, attention),
+        embed_dim,
+        len(datamodule.classes),
+        head_dropout,
+    )
+    return model, {}
+
+
+def _encoder_name(config: DictConfig, run_folder: Path | None = None) -> str:
+    """Where the encoder comes from: a finished run keeps all but the weights.
+
+    Raises:
+        InputError: The run does not. It is looked for nowhere else: a run may be someone else's.
+    """
+    if run_folder is None:
+        return str(config.encoder.name)
+    kept = run_folder / PRETRAINED_FOLDER
+    if not (kept / "config.json").is_file():
+        raise InputError(f"{kept} does not tell of the pretrained encoder of the run.")
+    return str(kept)
+
+
+def _build_pretrained(
+    options: dict[str, Any],
+    attention: dict[str, Any],
+    datamodule: AtlasDataModule,
+    with_weights: bool,
+) -> tuple[Classifier, dict[str, float]]:
+    """Return a classifier around the pretrained encoder, and the learning rates of its parameters.
+
+    Args:
+        options: The encoder of the config.
+        attention: Of the readout.
+        datamodule: Set up, with the inputs of the encoder.
+        with_weights: Whether to load the pretrained weights; a checkpoint brings its own.
+
+    Raises:
+        InputError: The encoder cannot be loaded, or does not fit the task.
+    """
+    # Loading transformers takes a while, which other encoders need not wait for.
+    from attention_atlas.encoder.pretrained import PretrainedClassifier, PretrainedEncoder
+    from attention_atlas.encoder.pretrained_inputs import build_inputs, has_cls
+    from attention_atlas.pretrained.source import load_model
+
+    name = datamodule.pretrained_name
+    assert name is not None
+    model = load_model(name, datamodule.modality, with_weights)
+    example = datamodule.prepare(datamodule.dummy_batch(), training=False)
+    seconds = datamodule.clip_seconds
+    backbone, inputs = build_inputs(model, datamodule.modality, example, seconds)
+    if options["readout"] == "cls" and not has_cls(backbone, inputs, example):
+        raise InputError(
+            f"encoder.readout=cls needs a first token that stands for the whole input, and "
+            f"{type(model).__name__} has none. Take encoder.readout=attention or mean."
+        )
+    if options["readout"] == "attention" and backbone.width % options["num_heads"]:
+        fitting = [str(heads) for heads in range(1, 17) if backbone.width % heads == 0]
+        raise InputError(
+            f"encoder.num_heads={options['num_heads']} of the readout does not fit the encoder's "
+            f"width of {backbone.width}: take one of {', '.join(fitting)}."
+        )
+    encoder = PretrainedEncoder(backbone, inputs, options["freeze"], options["lora"])
+    try:
+        readout = make_readout(
+            options["readout"], backbone.width, options["num_heads"], attention, has_cls=True
+        )
+    except ValueError as error:
+        raise InputError(f"The readout does not fit the encoder's width: {error}") from error
+    classifier = PretrainedClassifier(
+        encoder, readout, len(datamodule.classes), options["head_dropout"]
+    )
+    rates = encoder.learning_rates(options["lr"], options["layer_decay"])
+    return classifier, {f"encoder.{name}": rate for name, rate in rates.items()}
