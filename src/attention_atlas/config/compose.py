@@ -6,8 +6,11 @@ from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -21,6 +24,22 @@ def config_folder(conf: Path) -> Iterator[None]:
     """Compose configs from this folder within the context."""
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
         yield
+
+
+def add_config_folder(folder: Path) -> None:
+    """Compose from one more folder from now on, as Hydra does for `--config-dir`.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"--config-dir {folder} is not possible: there is no such folder.")
+
+    class ConfigFolder(SearchPathPlugin):
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            search_path.append("command-line", f"file://{folder.resolve()}")
+
+    Plugins.instance().register(ConfigFolder)
 
 
 def compose_config(name: str, overrides: list[str]) -> DictConfig:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from attention_atlas.config.checker import Check, Checker
 from attention_atlas.config.compose import (
+    add_config_folder,
     compose_config,
     config_folder,
     group_options,
@@ -55,15 +56,21 @@ def run_command(
                 "--experimental-rerun opens a pickle, which runs any code in it: evaluate a run by "
                 "atlas evaluate run=FOLDER, or train by the overrides in its .hydra folder."
             )
+        if arguments.config_path:
+            raise InputError(
+                "--config-path replaces all configs of this package: take --config-dir FOLDER, "
+                "which adds those of a folder to them."
+            )
+        if arguments.config_dir:
+            add_config_folder(Path(arguments.config_dir))
         if arguments.help:
             print(_help(description or "", name, conf, arguments.overrides))
             return
         if not arguments.shows_only:
             _join_cluster()
-            if not (arguments.config_path or arguments.config_dir):
-                with config_folder(conf):
-                    plan = plan_command(name, arguments.overrides, arguments.multirun, checker)
-                _add_overrides(arguments.overrides, plan.overrides)
+            with config_folder(conf):
+                plan = plan_command(name, arguments.overrides, arguments.multirun, checker)
+            _add_overrides(arguments.overrides, plan.overrides)
     application = hydra.main(version_base="1.3", config_path=str(conf), config_name=name)
     _run(application(hydra_job(job, plan, checker)), plan)
 

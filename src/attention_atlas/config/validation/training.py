@@ -83,7 +83,7 @@ def check_logger(config: DictConfig) -> None:
         if importlib.util.find_spec(package) is None:
             raise InputError(
                 f"logger={extra} needs the package {package}: "
-                f"pip install 'attention-atlas[{extra}]'"
+                f'pip install "attention-atlas[{extra}]"'
             )
 
 
