@@ -27,6 +27,7 @@ from optuna.distributions import (
 from optuna.samplers import RandomSampler
 
 from attention_atlas.config.compose import compose_config, config_folder
+from attention_atlas.config.validation.training import check_sweeper
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.runs.lock import locked
 from attention_atlas.pipeline.sweeps.job_name import job_name
@@ -418,6 +419,12 @@ def test_launchers_run_the_jobs_in_processes_of_their_own(launcher, tiny, tmp_pa
     before = when_written(sweep)
     assert run_script(command, tmp_path).returncode == 1
     assert when_written(sweep) == before
+
+
+def test_a_search_without_optuna_says_how_to_install_it(monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r'=grid needs: pip install "attention-atlas\[sweep\]"'):
+        check_sweeper(OmegaConf.create(), {"hydra/sweeper": "grid"})
 
 
 def test_a_launcher_that_is_not_installed_is_named(repository, monkeypatch) -> None:

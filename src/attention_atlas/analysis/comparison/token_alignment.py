@@ -31,19 +31,21 @@ class Pieces:
     first: Floats | None
     second: Floats | None
 
-    def queries(self, length: int, most: int | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return evenly spaced queries of the two that stand for the same place, at most so many.
+    def queries(
+        self, length: int, max_count: int | None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return evenly spaced pairs of queries that cover the same piece.
 
         Args:
-            length: Of the first set of tokens.
-            most: None for all.
+            length: Number of tokens of the first set.
+            max_count: Maximum number of pairs, None for all.
         """
         if self.first is None or self.second is None:
-            same = evenly_spaced(length, most)
+            same = evenly_spaced(length, max_count)
             return same, same
         covers_1, covers_2 = self.first[:, :-1] > 0, self.second[:, :-1] > 0
         shared = np.flatnonzero(covers_1.any(axis=0) & covers_2.any(axis=0))
-        shared = shared[evenly_spaced(len(shared), most)]
+        shared = shared[evenly_spaced(len(shared), max_count)]
         return covers_1[:, shared].argmax(axis=0), covers_2[:, shared].argmax(axis=0)
 
 

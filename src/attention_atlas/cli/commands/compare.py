@@ -204,12 +204,12 @@ def _print_samples(first: str, second: str, result: "SampleComparison") -> None:
         facts.append((name, f"{divergence:z.3f} bits (mean of {result.num_mapped} samples)"))
     print_facts(facts)
     known = result.most_different(MAX_SAMPLES)
-    most = [each for each in known if (each.divergence or 0) >= MIN_DIVERGENCE]
-    if most:
+    different = [each for each in known if (each.divergence or 0) >= MIN_DIVERGENCE]
+    if different:
         print("\nMost different:")
         rows: list[list[Any]] = [
             [each.sample_id, each.label, each.first, each.second, f"{each.divergence:.3f}"]
-            for each in most
+            for each in different
         ]
         headings = ["sample", "label", "first", "second", "divergence (bits)"]
         print_table(headings, rows, ("divergence (bits)",))
