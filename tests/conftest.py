@@ -3,13 +3,14 @@
 import csv
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 # Tests run side by side: a second thread in each would only get in the way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import jaxtyping
 import numpy as np
 import pytest
 import soundfile
@@ -21,6 +22,16 @@ from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# Arguments and results are checked against the shapes in the signatures, in the process of the
+# tests. Not the kernels that torch.compile compiles, which would compile the checks.
+CHECKED = [
+    f"attention_atlas.{package.replace('/', '.')}.{file.stem}"
+    for package in ("attention", "analysis/attributions")
+    for file in (REPOSITORY / "src/attention_atlas" / package).glob("*.py")
+    if file.stem != "compiled_additive"
+]
+jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what is marked `gpu` where there is none."""
@@ -29,6 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu") is not None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """Let wrong arguments reach the code's own checks, and torch.compile the code alone."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -441,6 +441,7 @@ def test_bad_sizes_are_told_plainly(arguments: dict[str, Any], sentence: str) ->
         ),
     ],
 )
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_bad_inputs_are_told_plainly(arguments: dict[str, Tensor], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Attention(8, 2)(**arguments)

@@ -258,6 +258,7 @@ def test_layers_by_name_index_and_pattern() -> None:
             assert recording.names == names
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_what_does_not_exist_is_told_plainly() -> None:
     model = Model()
     x, padding = batch()

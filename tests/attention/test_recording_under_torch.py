@@ -31,6 +31,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_a_compiled_model() -> None:
     """It gives the same bits with and without a recording, and is not compiled for each."""
     torch._dynamo.reset()

@@ -146,6 +146,7 @@ def test_narrow_models_have_statistics_in_float32(dtype: torch.dtype) -> None:
     torch.testing.assert_close(entropy.double(), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_distances_in_other_units_and_of_tokens_without_a_place() -> None:
     attention = make()
     x = torch.randn(BATCH, 5, WIDTH, dtype=torch.float64)
@@ -172,6 +173,7 @@ def test_distances_in_other_units_and_of_tokens_without_a_place() -> None:
         _ = recording.statistics["distance"]["attention"]
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_sink_share_of_chosen_keys() -> None:
     attention = make()
     x = torch.randn(BATCH, 6, WIDTH, dtype=torch.float64)
@@ -244,6 +246,7 @@ def test_rollout_of_a_mean() -> None:
     torch.testing.assert_close(recording.statistics["rollout"]["layers.0"], product.mean(1))
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_rollout_is_refused_where_it_means_nothing() -> None:
     signed = Model(readout=True, differential=True)
     with (

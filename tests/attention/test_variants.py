@@ -289,6 +289,7 @@ def test_half_precision(name: str, dtype: torch.dtype) -> None:
     torch.testing.assert_close(output.double(), wide, rtol=0.1, atol=0.15)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_what_does_not_go_together_is_refused() -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"linear": True, "window": 2}, "linear does not go with window"),

@@ -1,4 +1,4 @@
-"""The shared attention module. It needs torch and nothing else."""
+"""The shared attention module. It needs torch and jaxtyping only."""
 
 from attention_atlas.attention.functional import attend, attention_map
 from attention_atlas.attention.linear import Hedgehog

@@ -8,11 +8,13 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from attention_atlas.attention.kernels import not_compiled, repeat_heads, widen
 from attention_atlas.attention.masks import Mask, hide, masked_softmax, part_of
+from attention_atlas.attention.shapes import Keys, Outputs, Queries, Values
 
 QUERIES_PER_CHUNK = 16
 # On a CPU a chunk should stay in the cache: 2**20 numbers are 4 MiB in float32.
@@ -22,12 +24,16 @@ NUMBERS_PER_CHUNK = 2**25
 
 @not_compiled
 def additive_attention(
-    query: Tensor, key: Tensor, value: Tensor, vector: Tensor, mask: Mask, dropout_p: float = 0.0
-) -> Tensor:
+    query: Queries,
+    key: Keys,
+    value: Values,
+    vector: Float[Tensor, "heads width"],
+    mask: Mask,
+    dropout_p: float = 0.0,
+) -> Outputs:
     """Return softmax(v'tanh(q + k)) @ value with no [Q, K, E] tensor, in either direction.
 
-    Shapes: query [B, H, Q, E], key [B, H, K, E], value [B, H, K, Ev] to [B, H, Q, Ev]; key and
-    value may have fewer heads, each shared by a group of queries. `vector` (v) is [H, E]. A fully
+    Key and value may have fewer heads, each shared by a group of queries; `vector` is v. A fully
     masked row gives zeros. The working memory is a few tensors [b, H, 16, K] and a part of
     [b, H, 16, K, E] that has at most 2**20 numbers on a CPU, in float32 (float64 for float64),
     whatever the dtype of the inputs. Gradients reach query, key, value, v and a float mask; second
@@ -52,12 +58,10 @@ class AdditiveLogits:
     per (query, key, width): on a CPU a tenth of the time of a tanh.
 
     The axes of r are [b, H, E, q, k]: with k innermost every elementwise step is vectorised.
-
-    Shapes: query [B, H, Q, E], key [B, H, K, E] (or fewer heads), vector [H, E].
     """
 
     @torch.no_grad()
-    def __init__(self, query: Tensor, key: Tensor, vector: Tensor) -> None:
+    def __init__(self, query: Queries, key: Keys, vector: Float[Tensor, "heads width"]) -> None:
         query, key, self.vector = _widen_all(query, repeat_heads(key, query.shape[1]), vector)
         self.batch, self.heads, self.num_queries, self.width = query.shape
         self.num_keys = key.shape[2]
@@ -72,8 +76,10 @@ class AdditiveLogits:
         self._held: _Piece | None = None
 
     @torch.no_grad()
-    def __call__(self, samples: slice, rows: slice, keys: slice) -> Tensor:
-        """Return the logits of these samples, queries and keys, [b, H, q, k]."""
+    def __call__(
+        self, samples: slice, rows: slice, keys: slice
+    ) -> Float[Tensor, "samples heads rows columns"]:
+        """Return the logits of these samples, queries and keys."""
         samples, rows, keys = self._inside(samples, rows, keys)
         pieces = self._pieces(samples, rows, keys)
         if len(pieces) == 1:
@@ -83,8 +89,14 @@ class AdditiveLogits:
             piece.cut(logits, samples, rows, keys).copy_(self._piece_logits(piece))
         return logits
 
-    def gradients(self, samples: slice, rows: slice, keys: slice, upstream: Tensor) -> Gradients:
-        """Return the gradients of a block by the gradient [b, H, q, k] of its logits."""
+    def gradients(
+        self,
+        samples: slice,
+        rows: slice,
+        keys: slice,
+        upstream: Float[Tensor, "samples heads rows columns"],
+    ) -> Gradients:
+        """Return the gradients of a block by the gradient of its logits."""
         pieces = self._pieces(samples, rows, keys)
         if len(pieces) == 1:
             return self._piece_gradients(pieces[0], upstream)

@@ -7,11 +7,13 @@ from functools import cache
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from attention_atlas.attention.additive import AdditiveLogits, Gradients, attend_in_blocks
 from attention_atlas.attention.kernels import not_compiled
 from attention_atlas.attention.masks import Mask
+from attention_atlas.attention.shapes import Keys, Outputs, Queries, Values
 
 # On a CPU a block [b, H, q, K] should stay in the cache: 2**19 numbers are 2 MiB in float32.
 NUMBERS_PER_CPU_BLOCK = 2**19
@@ -22,11 +24,16 @@ MIN_QUERIES_PER_BLOCK = 64
 
 @not_compiled
 def compiled_additive_attention(
-    query: Tensor, key: Tensor, value: Tensor, vector: Tensor, mask: Mask, dropout_p: float = 0.0
-) -> Tensor:
+    query: Queries,
+    key: Keys,
+    value: Values,
+    vector: Float[Tensor, "heads width"],
+    mask: Mask,
+    dropout_p: float = 0.0,
+) -> Outputs:
     """Return the same as `additive_attention` in a fraction of the time, by `torch.compile`.
 
-    Shapes, masks, dropout and gradients as there. The working memory is a few tensors [b, H, q, K]
+    Masks, dropout and gradients as there. The working memory is a few tensors [b, H, q, K]
     for a block of q queries of b samples; there is no tensor with the width as well. The first call
     compiles for some seconds; what it compiled takes every batch size, length and width.
 
@@ -49,7 +56,7 @@ class CompiledLogits(AdditiveLogits):
     """
 
     @torch.no_grad()
-    def __init__(self, query: Tensor, key: Tensor, vector: Tensor) -> None:
+    def __init__(self, query: Queries, key: Keys, vector: Float[Tensor, "heads width"]) -> None:
         super().__init__(query, key, vector)
         self.dtype = self.query.dtype
         if not self.on_cpu:
@@ -60,8 +67,10 @@ class CompiledLogits(AdditiveLogits):
                 super().__init__(query, key, vector)
 
     @torch.no_grad()
-    def __call__(self, samples: slice, rows: slice, keys: slice) -> Tensor:
-        """Return the logits of these samples, queries and keys, [b, H, q, k]."""
+    def __call__(
+        self, samples: slice, rows: slice, keys: slice
+    ) -> Float[Tensor, "samples heads rows columns"]:
+        """Return the logits of these samples, queries and keys."""
         query, key = self._parts(samples, rows, keys)
         if not self._can_loop(query, key):
             return super().__call__(samples, rows, keys).to(self.dtype)
@@ -69,8 +78,14 @@ class CompiledLogits(AdditiveLogits):
         logits = self._loop(_logits)(query.mT.contiguous(), key.contiguous(), vector)
         return _unflatten(logits, self.heads).to(self.dtype)
 
-    def gradients(self, samples: slice, rows: slice, keys: slice, upstream: Tensor) -> Gradients:
-        """Return the gradients of a block by the gradient [b, H, q, k] of its logits."""
+    def gradients(
+        self,
+        samples: slice,
+        rows: slice,
+        keys: slice,
+        upstream: Float[Tensor, "samples heads rows columns"],
+    ) -> Gradients:
+        """Return the gradients of a block by the gradient of its logits."""
         query, key = self._parts(samples, rows, keys)
         upstream = upstream.to(query.dtype)
         if not self._can_loop(query, key):

@@ -6,6 +6,7 @@ Source: Ye et al. 2024 (arXiv 2410.05258), equations 1 to 3.
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from attention_atlas.attention.kernels import widen
@@ -29,19 +30,21 @@ class Differential(nn.Module):
         )
         self.norm = nn.RMSNorm(head_width, eps=1e-5)
 
-    def weight(self) -> Tensor:
+    def weight(self) -> Float[Tensor, ""]:
         """Return lambda, a scalar in float32 or wider."""
         first = (widen(self.lambda_query_1) * widen(self.lambda_key_1)).sum()
         second = (widen(self.lambda_query_2) * widen(self.lambda_key_2)).sum()
         return first.exp() - second.exp() + LAMBDA_INIT
 
-    def normalise(self, heads: Tensor) -> Tensor:
-        """Normalise the outputs [..., E] of the heads; scale them by 1 minus the initial lambda."""
+    def normalise(self, heads: Float[Tensor, "*size width"]) -> Float[Tensor, "*size width"]:
+        """Normalise the outputs of the heads; scale them by 1 minus the initial lambda."""
         normal: Tensor = self.norm(heads)
         return normal * (1 - LAMBDA_INIT)
 
 
-def halves(heads: Tensor) -> tuple[Tensor, Tensor]:
-    """Split queries or keys [B, H, Q, E] into two of [B, H, Q, E/2]."""
+def halves(
+    heads: Float[Tensor, "*size width"],
+) -> tuple[Float[Tensor, "*size half_width"], Float[Tensor, "*size half_width"]]:
+    """Split the width of queries or keys into two equal parts."""
     first, second = heads.chunk(2, dim=-1)
     return first, second

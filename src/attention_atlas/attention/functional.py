@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from attention_atlas.attention.kernels import repeat_heads
 from attention_atlas.attention.masks import Mask, masked_softmax, merge_masks, part_of
 from attention_atlas.attention.scores import Score
+from attention_atlas.attention.shapes import Keys, Map, Outputs, Queries, Values
 
 ROWS_PER_CHUNK = 16  # the additive formula makes a number per query, key and width
 
 
 def attend(
     score: Score,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    key_padding_mask: Tensor | None = None,
-    attn_mask: Tensor | None = None,
+    query: Queries,
+    key: Keys,
+    value: Values,
+    key_padding_mask: Shaped[Tensor, "batch keys"] | None = None,
+    attn_mask: Shaped[Tensor, "*mask_size queries keys"] | None = None,
     is_causal: bool = False,
     dropout_p: float = 0.0,
-) -> Tensor:
+) -> Outputs:
     """Attend with queries, keys and values that are already split into heads.
 
-    Shapes: query [B, H, Q, E], key [B, H, K, E], value [B, H, K, Ev] to [B, H, Q, Ev]. Key and
-    value may have fewer heads than the query, if their number divides H. Masks as in `Attention`.
+    Key and value may have fewer heads than the query, if their number divides its heads. Masks as
+    in `Attention`.
     `dropout_p` always applies; pass 0 outside training.
     """
     mask = _mask(query, key, key_padding_mask, attn_mask, is_causal)
@@ -34,16 +36,15 @@ def attend(
 
 def attention_map(
     score: Score,
-    query: Tensor,
-    key: Tensor,
-    key_padding_mask: Tensor | None = None,
-    attn_mask: Tensor | None = None,
+    query: Queries,
+    key: Keys,
+    key_padding_mask: Shaped[Tensor, "batch keys"] | None = None,
+    attn_mask: Shaped[Tensor, "*mask_size queries keys"] | None = None,
     is_causal: bool = False,
-) -> Tensor:
-    """Return the attention weights themselves, [B, H, Q, K]: the map that `attend` never stores.
+) -> Map:
+    """Return the attention weights themselves, the map that `attend` never stores.
 
-    Every row sums to 1, except fully masked rows, which are zeros. Shapes and masks as in
-    `attend`.
+    Every row sums to 1, except fully masked rows, which are zeros. Masks as in `Attention`.
     """
     mask = _mask(query, key, key_padding_mask, attn_mask, is_causal)
     key = repeat_heads(key, query.shape[1])

@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from attention_atlas.attention.kernels import fused_attention
 from attention_atlas.attention.masks import Mask, causal_mask
 from attention_atlas.attention.observers import Pass, is_observed, notify
 from attention_atlas.attention.scores import ScaledDot
+from attention_atlas.attention.shapes import Keys, Values
 
 NAME = "attention_atlas"
 """The `attn_implementation` of models that are recorded."""
@@ -28,23 +30,22 @@ OTHER_SEQUENCES = {"key_value_states", "encoder_hidden_states"}
 
 def interface_attention(
     module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
+    query: Float[Tensor, "#batch heads queries width"],
+    key: Keys,
+    value: Values,
+    attention_mask: Shaped[Tensor, "#batch #heads queries keys"] | None,
     dropout: float = 0.0,
     scaling: float | None = None,
     is_causal: bool | None = None,
-    position_bias: Tensor | None = None,
+    position_bias: Float[Tensor, "#batch heads queries keys"] | None = None,
     **options: Any,
-) -> tuple[Tensor, None]:
+) -> tuple[Float[Tensor, "batch queries heads value_width"], None]:
     """Attend for a module of `transformers`, by one call of the fused kernel.
 
-    Shapes: query [B, H, Q, E], key [B, num_kv_heads, K, E], value [B, num_kv_heads, K, Ev] to
-    [B, Q, H, Ev]. The convention is that of `transformers`: a boolean `attention_mask`
-    [B, 1 or H, Q, K] is True where a query attends, a float one is added to the scores, and so is
-    `position_bias` (relative positions, as in T5). Without a mask, a causal module hides the keys
-    after each query. `options` are those of other attention functions.
+    The convention is that of `transformers`: a boolean `attention_mask` is True where a query
+    attends, a float one is added to the scores, and so is `position_bias` (relative positions, as
+    in T5). Without a mask, a causal module hides the keys after each query. `options` are those of
+    other attention functions.
 
     Raises:
         ValueError: The model caps its scores, or needs attention sinks or paged attention, which

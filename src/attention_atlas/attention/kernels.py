@@ -9,23 +9,24 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from attention_atlas.attention.masks import Mask, causal_mask, fully_masked
+from attention_atlas.attention.shapes import Keys, Outputs, Queries, Values
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
 def fused_attention(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Mask, dropout_p: float = 0.0
-) -> Tensor:
+    query: Queries, key: Keys, value: Values, scale: float, mask: Mask, dropout_p: float = 0.0
+) -> Outputs:
     """Return softmax(scale * query @ key.T) @ value by one call of the fused kernel.
 
-    Shapes: query [B, H, Q, E], key [B, H, K, E], value [B, H, K, Ev] to [B, H, Q, Ev]. With fewer
-    heads in key and value, each is shared by a group of queries (Ainslie et al. 2023). A fully
-    masked row gives zeros.
+    With fewer heads in key and value, each is shared by a group of queries (Ainslie et al. 2023). A
+    fully masked row gives zeros.
     """
     value_width = value.shape[-1]
     if query.shape[-1] != value_width:
@@ -74,8 +75,11 @@ def _with_null_key(
     return key, value, Mask(tensor)
 
 
-def l2_normalize(vectors: Tensor, norm: Tensor) -> Tensor:
-    """Scale vectors [B, H, K, E] to the L2 norm of their head [H, 1, 1].
+def l2_normalize(
+    vectors: Float[Tensor, "batch heads keys width"],
+    norm: Float[Tensor, "#heads 1 1"] | Float[Tensor, ""],
+) -> Float[Tensor, "batch heads keys width"]:
+    """Scale vectors to an L2 norm, one for each head or one for all.
 
     A vector of zeros stays one. Norms are computed in float32 or wider: in half precision squares
     overflow. The backward pass reads the vectors three times, where that of a norm and a division
@@ -111,14 +115,14 @@ class _L2Normalize(torch.autograd.Function):
         return across.mul_(factor).to(gradient.dtype), norm_gradient
 
 
-def repeat_heads(tensor: Tensor, heads: int) -> Tensor:
-    """Repeat the heads of a key or value [B, h, K, E] for the group of queries of each."""
+def repeat_heads(tensor: Keys, heads: int) -> Float[Tensor, "batch {heads} keys width"]:
+    """Repeat the heads of a key or value for the group of queries of each."""
     if tensor.shape[1] == heads:
         return tensor
     return tensor.repeat_interleave(heads // tensor.shape[1], dim=1)
 
 
-def widen(tensor: Tensor) -> Tensor:
+def widen(tensor: Shaped[Tensor, "*size"]) -> Shaped[Tensor, "*size"]:
     """Return a float tensor in float32, or float64 if it is that; leave others alone."""
     if not tensor.is_floating_point():
         return tensor

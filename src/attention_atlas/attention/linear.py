@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from attention_atlas.attention.kernels import repeat_heads, widen
 from attention_atlas.attention.masks import Mask
 from attention_atlas.attention.scores import Logits, Score
+from attention_atlas.attention.shapes import Keys, Map, Outputs, Queries, Values
 
 MIN_FEATURE = 1e-12  # no product of features is zero, so no row is without a key
 
@@ -27,11 +28,11 @@ class Hedgehog(Score):
         self.query_weight = nn.Parameter(start)
         self.key_weight = nn.Parameter(start.clone())
 
-    def logits(self, query: Tensor, key: Tensor) -> Tensor:
-        """Return log(phi(q).phi(k)), [B, H, Q, K]."""
+    def logits(self, query: Queries, key: Keys) -> Map:
+        """Return log(phi(q).phi(k))."""
         return (self._query_features(query) @ self._key_features(key).mT).log()
 
-    def blocks(self, query: Tensor, key: Tensor) -> Logits:
+    def blocks(self, query: Queries, key: Keys) -> Logits:
         """Compute the features once; see `Score.blocks`."""
         query, key = self._query_features(query), self._key_features(key)
 
@@ -41,8 +42,8 @@ class Hedgehog(Score):
         return block
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, dropout_p: float = 0.0
-    ) -> Tensor:
+        self, query: Queries, key: Keys, value: Values, mask: Mask, dropout_p: float = 0.0
+    ) -> Outputs:
         """Sum over the keys first: phi(q)(phi(k)'V) over phi(q)(phi(k)'1); see `Score.attend`.
 
         The sums are computed in float32 or wider. Raises ValueError for dropout of the weights,

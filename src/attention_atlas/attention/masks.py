@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
+
+from attention_atlas.attention.shapes import Map
 
 
 class Mask(NamedTuple):
@@ -27,8 +30,8 @@ class Mask(NamedTuple):
 def merge_masks(
     size: tuple[int, int, int, int],
     dtype: torch.dtype,
-    key_padding_mask: Tensor | None = None,
-    attn_mask: Tensor | None = None,
+    key_padding_mask: Shaped[Tensor, "batch keys"] | None = None,
+    attn_mask: Shaped[Tensor, "*mask_size queries keys"] | None = None,
     is_causal: bool = False,
 ) -> Mask:
     """Merge masks in the convention of `nn.MultiheadAttention` into one; `size` is B, H, Q, K.
@@ -61,15 +64,19 @@ def merge_masks(
     return Mask(merged)
 
 
-def causal_mask(queries: int, keys: int, device: torch.device) -> Tensor:
-    """Return which keys each query attends to if attention is causal: boolean, [Q, K]."""
+def causal_mask(queries: int, keys: int, device: torch.device) -> Bool[Tensor, "{queries} {keys}"]:
+    """Return which keys each query attends to if attention is causal."""
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril()
 
 
-def hide(logits: Tensor, mask: Tensor | None, causal_rows: Tensor | None) -> Tensor:
-    """Set the logits [..., Q, K] of keys that are not attended to -inf, or add a float mask.
+def hide(
+    logits: Map,
+    mask: Shaped[Tensor, "#batch #heads #queries keys"] | None,
+    causal_rows: Int[Tensor, "queries"] | None,
+) -> Map:
+    """Set the logits of keys that are not attended to -inf, or add a float mask.
 
-    `causal_rows` [Q] are the positions of the queries if attention is causal, else None.
+    `causal_rows` are the positions of the queries if attention is causal, else None.
     """
     if mask is not None:
         if mask.dtype == torch.bool:
@@ -82,7 +89,11 @@ def hide(logits: Tensor, mask: Tensor | None, causal_rows: Tensor | None) -> Ten
     return logits
 
 
-def masked_softmax(logits: Tensor, mask: Tensor | None, causal_rows: Tensor | None) -> Tensor:
+def masked_softmax(
+    logits: Map,
+    mask: Shaped[Tensor, "#batch #heads #queries keys"] | None,
+    causal_rows: Int[Tensor, "queries"] | None,
+) -> Map:
     """Return the softmax of the logits that `hide` leaves; zeros, not NaN, where it leaves none."""
     logits = hide(logits, mask, causal_rows)
     if mask is None:
@@ -92,20 +103,24 @@ def masked_softmax(logits: Tensor, mask: Tensor | None, causal_rows: Tensor | No
     return logits.masked_fill(dead, 0).softmax(-1).masked_fill(dead, 0)
 
 
-def restrict(mask: Tensor, shown: Tensor) -> Tensor:
+def restrict(
+    mask: Shaped[Tensor, "#*size"], shown: Bool[Tensor, "#*size"]
+) -> Shaped[Tensor, "*merged"]:
     """Hide the keys of a mask tensor that are not shown (boolean, True = attended)."""
     return mask & shown if mask.dtype == torch.bool else mask.masked_fill(~shown, -torch.inf)
 
 
-def part_of(mask: Tensor, samples: slice, rows: slice, keys: slice) -> Tensor:
-    """Return the slice of a mask tensor [B or 1, H or 1, Q or 1, K] for a block."""
+def part_of(
+    mask: Shaped[Tensor, "batch heads queries keys"], samples: slice, rows: slice, keys: slice
+) -> Shaped[Tensor, "some_samples heads some_queries some_keys"]:
+    """Return the slice of a mask tensor for a block; B, H and Q may be 1."""
     samples = samples if mask.shape[0] > 1 else slice(None)
     rows = rows if mask.shape[2] > 1 else slice(None)
     return mask[samples, :, rows, keys]
 
 
-def fully_masked(mask: Tensor) -> Tensor:
-    """Return which rows of a mask (see `Mask`) hide every key: boolean, [..., Q, 1]."""
+def fully_masked(mask: Shaped[Tensor, "*rows keys"]) -> Bool[Tensor, "*rows 1"]:
+    """Return which rows of a mask (see `Mask`) hide every key."""
     hidden = ~mask if mask.dtype == torch.bool else mask.isneginf()
     return hidden.all(-1, keepdim=True)
 

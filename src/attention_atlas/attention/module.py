@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from attention_atlas.attention.differential import Differential, halves
@@ -114,21 +115,21 @@ class Attention(nn.Module):
 
     def forward(
         self,
-        query: Tensor,
-        key: Tensor | None = None,
-        value: Tensor | None = None,
-        key_padding_mask: Tensor | None = None,
-        attn_mask: Tensor | None = None,
+        query: Float[Tensor, "batch queries embed_dim"],
+        key: Float[Tensor, "batch keys embed_dim"] | None = None,
+        value: Float[Tensor, "batch keys embed_dim"] | None = None,
+        key_padding_mask: Shaped[Tensor, "batch keys"] | None = None,
+        attn_mask: Shaped[Tensor, "*mask_size queries keys"] | None = None,
         is_causal: bool = False,
         grid: Grid | None = None,
-    ) -> Tensor:
-        """Attend from query [B, Q, D] to key and value [B, K, D]; return [B, Q, D].
+    ) -> Float[Tensor, "batch queries embed_dim"]:
+        """Attend from each query to the keys, and return the projected sums of their values.
 
         Without a key this is self-attention; without a value the key is the value too.
 
-        Masks follow `nn.MultiheadAttention`: in `key_padding_mask` [B, K] and a boolean `attn_mask`
-        True means *not* attended (the reverse of `scaled_dot_product_attention`), and a float mask
-        is added to the scores. `attn_mask` is [Q, K], [B*H, Q, K] or [B, H, Q, K]. `is_causal` lets
+        Masks follow `nn.MultiheadAttention`: in a boolean `key_padding_mask` or `attn_mask` True
+        means *not* attended (the reverse of `scaled_dot_product_attention`), and a float mask is
+        added to the scores. `attn_mask` is [Q, K], [B*H, Q, K] or [B, H, Q, K]. `is_causal` lets
         query i attend to the keys up to i, also if Q and K differ, and may be combined with the
         other masks. If every key of a query is masked, its heads return zeros.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from attention_atlas.attention.kernels import not_compiled
 from attention_atlas.attention.masks import Mask
 from attention_atlas.attention.positions import Grid
 from attention_atlas.attention.scores import Score
+from attention_atlas.attention.shapes import Keys, Outputs, Queries, Values
 from attention_atlas.attention.windowed import Window
 
 
@@ -19,29 +21,26 @@ class Pass(NamedTuple):
 
     Attributes:
         score: The score that compared queries and keys.
-        query: [B, H, Q, E], as passed to the kernel.
-        key: [B, num_kv_heads, K, E].
-        value: [B, num_kv_heads, K, Ev].
-        mask: Merged.
-        output: [B, H, Q, Ev], of the kernel.
+        query: As passed to the kernel, and so are `key`, `value` and `mask`.
+        output: Of the kernel.
         dropout_p: Fraction of the weights that were dropped.
-        padding: [B, Q], True where a query is padding; None if none is known to be.
+        padding: True where a query is padding; None if none is known to be.
         grid: Shape of the token grid; None in cross-attention.
         window: The keys that each query sees; None for all.
         weight: Lambda of differential attention; None for one map.
     """
 
     score: Score
-    query: Tensor
-    key: Tensor
-    value: Tensor
+    query: Queries
+    key: Keys
+    value: Values
     mask: Mask
-    output: Tensor
+    output: Outputs
     dropout_p: float = 0.0
-    padding: Tensor | None = None
+    padding: Bool[Tensor, "batch queries"] | None = None
     grid: Grid | None = None
     window: Window | None = None
-    weight: Tensor | None = None
+    weight: Float[Tensor, ""] | None = None
 
 
 Observer = Callable[[Pass], None]

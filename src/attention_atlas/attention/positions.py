@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 Grid = tuple[int, ...]
@@ -27,8 +28,10 @@ def check_grid(grid: Grid, num_tokens: int) -> None:
         )
 
 
-def token_positions(grid: Grid, num_tokens: int, device: torch.device) -> Tensor:
-    """Return the position of each token, [K, axes], in steps of the grid, row by row.
+def token_positions(
+    grid: Grid, num_tokens: int, device: torch.device
+) -> Float[Tensor, "{num_tokens} axes"]:
+    """Return the position of each token, in steps of the grid, row by row.
 
     Tokens beyond the grid come first (a CLS token); their positions are NaN.
     """
@@ -38,12 +41,14 @@ def token_positions(grid: Grid, num_tokens: int, device: torch.device) -> Tensor
     return torch.nn.functional.pad(on_grid, (0, 0, surplus, 0), value=torch.nan)
 
 
-def rotary_angles(grid: Grid, heads: Tensor, width: int) -> Tensor:
-    """Return the angle of each pair of `width` numbers of each token, [K, width / 2], in radians.
+def rotary_angles(
+    grid: Grid, heads: Float[Tensor, "batch heads keys head_width"], width: int
+) -> Float[Tensor, "keys {width}//2"]:
+    """Return the angle of each pair of `width` numbers of each token, in radians.
 
-    The number of tokens, the precision and the device are those of `heads` [B, H, K, E]. On a grid
-    half of the pairs turn with the row and half with the column. A token without a position (a CLS
-    token) does not turn.
+    The number of tokens, the precision and the device are those of `heads`. On a grid half of the
+    pairs turn with the row and half with the column. A token without a position (a CLS token) does
+    not turn.
     """
     axes = len(grid)
     pairs = width // (2 * axes)
@@ -54,8 +59,10 @@ def rotary_angles(grid: Grid, heads: Tensor, width: int) -> Tensor:
     return (positions[:, :, None] * frequencies).flatten(1)
 
 
-def rotate(heads: Tensor, angles: Tensor) -> Tensor:
-    """Turn the pairs (i, i + E/2) of heads [B, H, K, E] by angles [K, E/2]."""
+def rotate(
+    heads: Float[Tensor, "batch heads keys width"], angles: Float[Tensor, "keys half_width"]
+) -> Float[Tensor, "batch heads keys width"]:
+    """Turn the pairs (i, i + E/2) of heads by angles."""
     cosine, sine = angles.cos().to(heads.dtype), angles.sin().to(heads.dtype)
     first, second = heads.chunk(2, dim=-1)
     turned = (first * cosine - second * sine, second * cosine + first * sine)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from attention_atlas.attention.differential import halves
@@ -17,6 +18,7 @@ from attention_atlas.attention.masks import Mask
 from attention_atlas.attention.positions import Grid
 from attention_atlas.attention.row_blocks import RowBlocks, Rows, difference_rows
 from attention_atlas.attention.scores import Score
+from attention_atlas.attention.shapes import Keys, Map, Outputs, Queries, Values
 from attention_atlas.attention.statistics import MapShape, Statistic, build_statistic
 from attention_atlas.attention.windowed import Window
 
@@ -30,33 +32,33 @@ class Call:
     Attributes:
         score: The score of the module, with its current parameters.
         parameters: Parameters of the score in the forward pass, by name, of the heads recorded.
-        query: [B, H, Q, E].
-        key: [B, H, K, E], or fewer heads if queries share them.
-        value: [B, H, K, Ev], or fewer heads; None unless gradients are recorded.
+        query: As passed to the kernel.
+        key: The same; queries may share its heads.
+        value: None unless gradients are recorded.
         mask: Its tensor has the samples, heads and queries recorded.
         window: The keys that each query sees; None for all.
-        padding: [B, Q], True where a query is padding; None if none is known to be.
+        padding: True where a query is padding; None if none is known to be.
         positions: Indexes of the queries among all, counted from 0.
         grid: Shape of the token grid; None if queries and keys are not the same tokens.
         weight: Lambda of differential attention; None for one map.
-        output_gradient: [B, H, Q, Ev], the gradient by the output of each head, from the last
-            backward pass; None before one.
+        output_gradient: The gradient by the output of each head, from the last backward pass; None
+            before one.
         is_watched: Whether a hook on its own output sets `output_gradient`.
         is_ambiguous: Whether the gradient may be that of another call.
     """
 
     score: Score
     parameters: dict[str, Tensor]
-    query: Tensor
-    key: Tensor
-    value: Tensor | None
+    query: Queries
+    key: Keys
+    value: Values | None
     mask: Mask
     window: Window | None
-    padding: Tensor | None
+    padding: Bool[Tensor, "batch queries"] | None
     positions: Sequence[int]
     grid: Grid | None
-    weight: Tensor | None
-    output_gradient: Tensor | None = None
+    weight: Float[Tensor, ""] | None
+    output_gradient: Outputs | None = None
     is_watched: bool = False
     is_ambiguous: bool = False
 
@@ -77,13 +79,13 @@ class Call:
         return self.window is not None
 
     @cached_property
-    def map(self) -> Tensor:
-        """The map, [B, H, Q, K]: float32, or float64 if the model computed in that."""
+    def map(self) -> Map:
+        """The map: float32, or float64 if the model computed in that."""
         return self._assemble(self._rows())
 
     @cached_property
-    def band(self) -> Tensor:
-        """The weights of the keys in the window of each query, [B, H, Q, W]; see `Window`.
+    def band(self) -> Float[Tensor, "batch heads queries neighbours"]:
+        """The weights of the keys in the window of each query, in the order of `neighbours`.
 
         Zero where the window reaches beyond the tokens. ValueError if there is no window.
         """
@@ -103,8 +105,8 @@ class Call:
         return band
 
     @cached_property
-    def parts(self) -> tuple[Tensor, Tensor]:
-        """The two maps [B, H, Q, K] of differential attention: `map` is A1 - lambda * A2.
+    def parts(self) -> tuple[Map, Map]:
+        """The two maps of differential attention: `map` is A1 - lambda * A2.
 
         ValueError if there is one map only.
         """
@@ -114,8 +116,8 @@ class Call:
         return self._assemble(first), self._assemble(second)
 
     @property
-    def gradient(self) -> Tensor:
-        """The gradient of the scalar that was differentiated, by the map: [B, H, Q, K].
+    def gradient(self) -> Map:
+        """The gradient of the scalar that was differentiated, by the map.
 
         dA = dO V', for the output O = A V of each head, from the last backward pass. It is the
         effect of one more unit of a weight, also where a mask hides the key; beyond a window, where
@@ -144,7 +146,7 @@ class Call:
         return gradient
 
     @property
-    def part_gradients(self) -> tuple[Tensor, Tensor]:
+    def part_gradients(self) -> tuple[Map, Map]:
         """The gradients by the two maps of differential attention: dO V' and -lambda dO V'."""
         if self.weight is None:
             raise ValueError("Only differential attention has two maps; look at `gradient`.")

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from attention_atlas.attention.kernels import Workspace
 from attention_atlas.attention.masks import Mask, fully_masked, part_of, restrict
 from attention_atlas.attention.scores import Score
+from attention_atlas.attention.shapes import Keys, Queries
 from attention_atlas.attention.windowed import Window
 
 ROWS_PER_BLOCK = 128
@@ -28,25 +30,27 @@ class Rows:
         samples: Samples of the block.
         rows: Queries of the block, counted among those recorded.
         keys: Keys of the block; outside of them the rows are zero.
-        weights: [b, H, q, k], exp(logit - largest), never negative.
-        logs: [b, H, q, k], logit - largest, finite where a key is hidden too.
-        total: [b, H, q, 1], the sum of a row with its null key; 1 for a fully masked row.
-        null: [b, H, q, 1], the weight of the null key; None if there is none.
-        signed: [b, H, q, k], the rows of a map that may be negative; `weights`, `logs` and `total`
-            are then of the magnitudes. None for other maps.
+        weights: exp(logit - largest), never negative.
+        logs: logit - largest, finite where a key is hidden too.
+        total: The sum of a row with its null key; 1 for a fully masked row.
+        null: The weight of the null key; None if there is none.
+        signed: The rows of a map that may be negative; `weights`, `logs` and `total` are then of
+            the magnitudes. None for other maps.
     """
 
     samples: slice
     rows: slice
     keys: slice
-    weights: Tensor
-    logs: Tensor
-    total: Tensor
-    null: Tensor | None = None
-    signed: Tensor | None = None
+    weights: Float[Tensor, "samples heads rows columns"]
+    logs: Float[Tensor, "samples heads rows columns"]
+    total: Float[Tensor, "samples heads rows 1"]
+    null: Float[Tensor, "samples heads rows 1"] | None = None
+    signed: Float[Tensor, "samples heads rows columns"] | None = None
 
-    def of_map(self, out: Tensor | None = None) -> Tensor:
-        """Return the rows as in the map, [b, H, q, k]; written to `out` if there is one."""
+    def of_map(
+        self, out: Float[Tensor, "samples heads rows columns"] | None = None
+    ) -> Float[Tensor, "samples heads rows columns"]:
+        """Return the rows as in the map; written to `out` if there is one."""
         if self.signed is None:
             return torch.div(self.weights, self.total, out=out)
         return self.signed if out is None else out.copy_(self.signed)
@@ -55,7 +59,7 @@ class Rows:
 class RowBlocks:
     """Iterates over the rows of a map in blocks [b, H, 128 or fewer, K].
 
-    Shapes: query [B, H, Q, E], key [B, H, K, E]. `positions` are those of the queries in the
+    `positions` are those of the queries in the
     sequence, by default 0 to Q - 1; the rows of `mask.tensor` are those of `query`. A block has few
     samples and rows, so that it stays in the cache of a CPU, and no more keys than its rows may
     attend to by a causal mask or a window.
@@ -64,8 +68,8 @@ class RowBlocks:
     def __init__(
         self,
         score: Score,
-        query: Tensor,
-        key: Tensor,
+        query: Queries,
+        key: Keys,
         mask: Mask,
         window: Window | None = None,
         positions: Sequence[int] | None = None,
@@ -187,7 +191,9 @@ def _valid_lengths(mask: Tensor | None, batch: int) -> list[int] | None:
     return lengths
 
 
-def difference_rows(first: RowBlocks, second: RowBlocks, weight: Tensor) -> Iterator[Rows]:
+def difference_rows(
+    first: RowBlocks, second: RowBlocks, weight: Float[Tensor, ""]
+) -> Iterator[Rows]:
     """Yield the rows of one map minus `weight` times those of another of the same shape."""
     for one, other in zip(first, second, strict=True):
         signed = one.of_map().sub_(weight * other.of_map())

@@ -22,6 +22,7 @@ from attention_atlas.attention.compiled_additive import (
 )
 from attention_atlas.attention.kernels import Workspace, fused_attention, l2_normalize
 from attention_atlas.attention.masks import Mask
+from attention_atlas.attention.shapes import Keys, Map, Outputs, Queries, Values
 
 Logits = Callable[[slice, slice, slice], Tensor]
 """Slices of the samples, queries and keys -> the logits [b, H, q, k] of that block."""
@@ -31,24 +32,23 @@ class Score(nn.Module, ABC):
     """The function of one query and one key before the softmax."""
 
     @abstractmethod
-    def logits(self, query: Tensor, key: Tensor) -> Tensor:
-        """Return the formula as in the paper: [B, H, Q, E] and [B, H, K, E] to [B, H, Q, K]."""
+    def logits(self, query: Queries, key: Keys) -> Map:
+        """Return the formula as in the paper."""
 
     @abstractmethod
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, dropout_p: float = 0.0
-    ) -> Tensor:
+        self, query: Queries, key: Keys, value: Values, mask: Mask, dropout_p: float = 0.0
+    ) -> Outputs:
         """Return softmax(logits) @ value without storing the weights.
 
-        Shapes: query [B, H, Q, E], key [B, H, K, E], value [B, H, K, Ev] to [B, H, Q, Ev]; key and
-        value may have fewer heads than the query, if their number divides H.
+        Key and value may have fewer heads than the query, if their number divides its heads.
         """
 
-    def blocks(self, query: Tensor, key: Tensor) -> Logits:
+    def blocks(self, query: Queries, key: Keys) -> Logits:
         """Return a function that computes any block of `logits(query, key)`, without gradients.
 
         A score may prepare queries and keys once for all blocks. The caller may write to a block;
-        the next one may overwrite it. Shapes as in `logits`.
+        the next one may overwrite it.
         """
 
         def block(samples: slice, rows: slice, keys: slice) -> Tensor:
@@ -61,17 +61,17 @@ class ProductScore(Score):
     """A score that is a scaled dot product once query and key are transformed."""
 
     @abstractmethod
-    def transform(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, float]:
+    def transform(self, query: Queries, key: Keys) -> tuple[Queries, Keys, float]:
         """Return query, key and scale such that logits = scale * query @ key.T."""
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, dropout_p: float = 0.0
-    ) -> Tensor:
+        self, query: Queries, key: Keys, value: Values, mask: Mask, dropout_p: float = 0.0
+    ) -> Outputs:
         """Attend through one call of the fused kernel; see `Score.attend`."""
         query, key, scale = self.transform(query, key)
         return fused_attention(query, key, value, scale, mask, dropout_p)
 
-    def blocks(self, query: Tensor, key: Tensor) -> Logits:
+    def blocks(self, query: Queries, key: Keys) -> Logits:
         """Transform once; a block is one product. See `Score.blocks`."""
         query, key, scale = self.transform(query, key)
         query, workspace = query * scale, Workspace()
@@ -87,11 +87,11 @@ class ProductScore(Score):
 class Dot(ProductScore):
     """q.k (Luong et al. 2015, "dot")."""
 
-    def logits(self, query: Tensor, key: Tensor) -> Tensor:
-        """Return q.k, [B, H, Q, K]."""
+    def logits(self, query: Queries, key: Keys) -> Map:
+        """Return q.k."""
         return query @ key.transpose(-2, -1)
 
-    def transform(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, float]:
+    def transform(self, query: Queries, key: Keys) -> tuple[Queries, Keys, float]:
         """Return query and key as they are, and 1."""
         return query, key, 1.0
 
@@ -103,11 +103,11 @@ class ScaledDot(ProductScore):
         super().__init__()
         self.scale = scale
 
-    def logits(self, query: Tensor, key: Tensor) -> Tensor:
-        """Return scale * q.k, [B, H, Q, K]."""
+    def logits(self, query: Queries, key: Keys) -> Map:
+        """Return scale * q.k."""
         return query @ key.transpose(-2, -1) * self._scale(query)
 
-    def transform(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, float]:
+    def transform(self, query: Queries, key: Keys) -> tuple[Queries, Keys, float]:
         """Return query and key as they are, and the scale."""
         return query, key, self._scale(query)
 
@@ -126,12 +126,12 @@ class Cosine(ProductScore):
         super().__init__()
         self.log_tau = nn.Parameter(torch.full((num_heads,), math.log(10.0)))
 
-    def logits(self, query: Tensor, key: Tensor) -> Tensor:
-        """Return tau * q.k / (|q| |k|), [B, H, Q, K]."""
+    def logits(self, query: Queries, key: Keys) -> Map:
+        """Return tau * q.k / (|q| |k|)."""
         cosine = F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).transpose(-2, -1)
         return self.log_tau.exp()[:, None, None] * cosine
 
-    def transform(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, float]:
+    def transform(self, query: Queries, key: Keys) -> tuple[Queries, Keys, float]:
         """Return tau * q / |q|, k / |k| and 1."""
         tau = self.log_tau.exp()[:, None, None]
         one = tau.new_ones(())
@@ -149,11 +149,11 @@ class Multiplicative(ProductScore):
         start = torch.eye(head_width) / math.sqrt(head_width)
         self.matrix = nn.Parameter(start.repeat(num_heads, 1, 1))
 
-    def logits(self, query: Tensor, key: Tensor) -> Tensor:
-        """Return q'Wk, [B, H, Q, K]."""
+    def logits(self, query: Queries, key: Keys) -> Map:
+        """Return q'Wk."""
         return query @ self.matrix @ key.transpose(-2, -1)
 
-    def transform(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, float]:
+    def transform(self, query: Queries, key: Keys) -> tuple[Queries, Keys, float]:
         """Return q'W, k and 1."""
         return query @ self.matrix, key, 1.0
 
@@ -171,20 +171,20 @@ class Additive(Score):
         self.vector = nn.Parameter(torch.empty(num_heads, head_width))
         nn.init.uniform_(self.vector, -1 / math.sqrt(head_width), 1 / math.sqrt(head_width))
 
-    def logits(self, query: Tensor, key: Tensor) -> Tensor:
-        """Return v'tanh(q + k), [B, H, Q, K], by way of a [B, H, Q, K, E] tensor."""
+    def logits(self, query: Queries, key: Keys) -> Map:
+        """Return v'tanh(q + k) by way of a [B, H, Q, K, E] tensor."""
         hidden = torch.tanh(query[..., :, None, :] + key[..., None, :, :])
         return (hidden * self.vector[:, None, None, :]).sum(-1)
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, dropout_p: float = 0.0
-    ) -> Tensor:
+        self, query: Queries, key: Keys, value: Values, mask: Mask, dropout_p: float = 0.0
+    ) -> Outputs:
         """Attend in chunks of queries, with no [Q, K, E] tensor; see `Score.attend`."""
         kernel = compiled_additive_attention if self.compile_kernel else additive_attention
         output: Tensor = kernel(query, key, value, self.vector, mask, dropout_p)
         return output
 
-    def blocks(self, query: Tensor, key: Tensor) -> Logits:
+    def blocks(self, query: Queries, key: Keys) -> Logits:
         """Sum over the width piece by piece, in the cache; see `Score.blocks`."""
         logits = CompiledLogits if self.compile_kernel else AdditiveLogits
         return logits(query, key, self.vector)

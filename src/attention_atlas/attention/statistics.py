@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from attention_atlas.attention.positions import Grid, token_positions
@@ -29,14 +30,14 @@ class MapShape:
         like: A tensor of the dtype and on the device of the results.
         positions: Indexes of the Q queries among the tokens, counted from 0.
         grid: Shape of the token grid; None if queries and keys are not the same tokens.
-        padding: [B, Q], True where a query is padding; None if none is known to be.
+        padding: True where a query is padding; None if none is known to be.
     """
 
     size: tuple[int, int, int, int]
     like: Tensor
     positions: Sequence[int]
     grid: Grid | None
-    padding: Tensor | None
+    padding: Bool[Tensor, "batch queries"] | None
 
 
 class Statistic(ABC):
@@ -56,15 +57,15 @@ class Statistic(ABC):
 class _PerRow(Statistic):
     """A number per row: [B, H, Q]."""
 
-    def start(self, shape: MapShape) -> Tensor:
+    def start(self, shape: MapShape) -> Float[Tensor, "batch heads queries"]:
         return shape.like.new_zeros(shape.size[:3])
 
     def add(self, result: Tensor, rows: Rows, shape: MapShape) -> None:
         result[rows.samples, :, rows.rows] = self.per_row(rows, shape)
 
     @abstractmethod
-    def per_row(self, rows: Rows, shape: MapShape) -> Tensor:
-        """Return the number of each row, [b, H, q]."""
+    def per_row(self, rows: Rows, shape: MapShape) -> Float[Tensor, "samples heads rows"]:
+        """Return the number of each row."""
 
 
 class Entropy(_PerRow):
@@ -76,7 +77,7 @@ class Entropy(_PerRow):
 
     name = "entropy"
 
-    def per_row(self, rows: Rows, shape: MapShape) -> Tensor:
+    def per_row(self, rows: Rows, shape: MapShape) -> Float[Tensor, "samples heads rows"]:
         """Return the entropies, with A = weights / total and log A = logs - log total."""
         total = rows.total.squeeze(-1)
         row_sum = 1 if rows.null is None else rows.weights.sum(-1) / total
@@ -90,7 +91,7 @@ class Maximum(_PerRow):
 
     name = "maximum"
 
-    def per_row(self, rows: Rows, shape: MapShape) -> Tensor:
+    def per_row(self, rows: Rows, shape: MapShape) -> Float[Tensor, "samples heads rows"]:
         """Return the largest weights."""
         return rows.weights.amax(-1) / rows.total.squeeze(-1)
 
@@ -107,7 +108,7 @@ class SinkShare(_PerRow):
     def __init__(self, keys: Sequence[int] = (0,)) -> None:
         self.keys = tuple(keys)
 
-    def per_row(self, rows: Rows, shape: MapShape) -> Tensor:
+    def per_row(self, rows: Rows, shape: MapShape) -> Float[Tensor, "samples heads rows"]:
         """Return the fractions; ValueError if there is no such key."""
         num_keys = shape.size[3]
         weight = torch.zeros_like(rows.total.squeeze(-1))
@@ -125,7 +126,7 @@ class NullShare(_PerRow):
 
     name = "null_share"
 
-    def per_row(self, rows: Rows, shape: MapShape) -> Tensor:
+    def per_row(self, rows: Rows, shape: MapShape) -> Float[Tensor, "samples heads rows"]:
         """Return the fractions; 0 if there is no null key."""
         if rows.null is None:
             return torch.zeros_like(rows.total.squeeze(-1))
@@ -140,16 +141,16 @@ class Distance(_PerRow):
     token, the learned query of a readout), 0 if it attends to no key.
 
     Args:
-        positions: [K, axes], the position of each token, in any unit, NaN for none; by default in
+        positions: The position of each token, in any unit, NaN for none; by default in
             steps of the module's grid.
     """
 
     name = "distance"
 
-    def __init__(self, positions: Tensor | None = None) -> None:
+    def __init__(self, positions: Float[Tensor, "keys axes"] | None = None) -> None:
         self.positions = positions
 
-    def per_row(self, rows: Rows, shape: MapShape) -> Tensor:
+    def per_row(self, rows: Rows, shape: MapShape) -> Float[Tensor, "samples heads rows"]:
         """Return the distances; ValueError if there is not one position for each key."""
         keys = self._positions(shape)
         if keys is None:
@@ -188,7 +189,7 @@ class Received(Statistic):
 
     name = "received"
 
-    def start(self, shape: MapShape) -> Tensor:
+    def start(self, shape: MapShape) -> Float[Tensor, "batch heads keys"]:
         """Return zeros."""
         batch, heads, _, keys = shape.size
         return shape.like.new_zeros(batch, heads, keys)
@@ -213,10 +214,10 @@ class Rollout(Statistic):
 
     name = "rollout"
 
-    def __init__(self, relevance: Tensor | None = None) -> None:
+    def __init__(self, relevance: Float[Tensor, "batch queries"] | None = None) -> None:
         self.relevance = relevance
 
-    def start(self, shape: MapShape) -> Tensor:
+    def start(self, shape: MapShape) -> Float[Tensor, "batch keys"]:
         """Return the half of the residual connection."""
         if shape.grid is None:
             return shape.like.new_zeros(shape.size[0], shape.size[3])

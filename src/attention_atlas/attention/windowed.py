@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from attention_atlas.attention.masks import Mask, causal_mask, restrict
 from attention_atlas.attention.positions import Grid
 from attention_atlas.attention.scores import Score
+from attention_atlas.attention.shapes import Keys, Outputs, Queries, Values
 
 MIN_BLOCK = 64  # queries; smaller blocks do not fill the fused kernel
 
@@ -32,10 +34,12 @@ class Window(NamedTuple):
         steps = [math.prod(self.grid[axis + 1 :]) for axis in range(len(self.grid))]
         return self.radius * sum(steps)
 
-    def shows(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Return which keys are in the window: tokens [..., Q] and [..., K] to bool [..., Q, K].
+    def shows(
+        self, queries: Int[Tensor, "*blocks queries"], keys: Int[Tensor, "*blocks keys"]
+    ) -> Bool[Tensor, "*blocks queries keys"]:
+        """Return which keys are in the window of each query.
 
-        Tokens are indexes in the sequence; those outside of it are never in a window.
+        Both are indexes in the sequence; those outside of it are never in a window.
         """
         shown = (keys >= 0) & (keys < math.prod(self.grid))
         shown = shown[..., None, :]
@@ -45,8 +49,8 @@ class Window(NamedTuple):
             queries, keys = queries // size, keys // size
         return shown
 
-    def neighbours(self, queries: Tensor) -> Tensor:
-        """Return the keys of each window, [Q] to [Q, W], W = (2 * radius + 1) ** axes; -1 for none.
+    def neighbours(self, queries: Int[Tensor, "queries"]) -> Int[Tensor, "queries neighbours"]:
+        """Return the (2 * radius + 1) ** axes keys of each window; -1 beyond the sequence.
 
         On a line they are the keys from `i - radius` to `i + radius`, on a grid row by row.
         """
@@ -65,13 +69,13 @@ class Window(NamedTuple):
 def attend_in_window(
     window: Window,
     score: Score,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    query: Queries,
+    key: Keys,
+    value: Values,
     mask: Mask,
     dropout_p: float = 0.0,
-) -> Tensor:
-    """Attend by `score.attend` to the keys in the window only; shapes as there.
+) -> Outputs:
+    """Attend by `score.attend` to the keys in the window only.
 
     Blocks of queries attend to the keys in their reach, O(Q * window). Where that would be all
     keys, the window is one more mask.

@@ -87,8 +87,8 @@ def test_many_samples_are_recorded_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
     model, batch = build("cls"), text()
     target, reference = torch.tensor([2, 0, 1]), removed(text())
     whole = attribute(model, batch, allowed(model), target, reference=reference)
-    module = __import__(attribute_function.__module__, fromlist=["LARGEST_RECORDING"])
-    monkeypatch.setattr(module, "LARGEST_RECORDING", 1)
+    module = __import__(attribute_function.__module__, fromlist=["MAX_RECORDING"])
+    monkeypatch.setattr(module, "MAX_RECORDING", 1)
     parts = attribute(model, batch, allowed(model), target, reference=reference)
     for name, values in whole.items():
         torch.testing.assert_close(parts[name], values, rtol=1e-6, atol=1e-6)
@@ -278,6 +278,7 @@ def test_layers_and_heads_have_titles() -> None:
     assert find_method("raw:1.3").title == "layer 1, head 3"
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_what_does_not_fit_the_batch() -> None:
     model, batch = build(), text()
     for target in (torch.zeros(2, dtype=torch.long), torch.zeros(3), torch.ones(3) > 0):

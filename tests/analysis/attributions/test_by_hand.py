@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from attention_atlas.analysis.attributions.flow import maximum_flows
-from attention_atlas.analysis.attributions.gradient_rollout import follow, weighted
+from attention_atlas.analysis.attributions.gradient_rollout import propagate, weighted
 from attention_atlas.analysis.attributions.raw import pool_rows
 from attention_atlas.analysis.attributions.rollout import mixing, roll_out
 from attention_atlas.analysis.attributions.value_norms import norms
@@ -58,9 +58,9 @@ def test_gradient_rollout_of_two_layers() -> None:
     close(first, [[[1, 0], [1, 0]]])
     close(second, [[[0, 4], [0.6, 0.4]]])
     # (1, 0) (I + second) = (1, 4); (1, 4) (I + first) = (1 + 1 + 4, 4).
-    close(follow([first, second], tensor([[1, 0]])), [[6, 4]])
+    close(propagate([first, second], tensor([[1, 0]])), [[6, 4]])
     # The layers the wrong way round: (1, 0) (I + first) = (2, 0); then (2, 8).
-    close(follow([second, first], tensor([[1, 0]])), [[2, 8]])
+    close(propagate([second, first], tensor([[1, 0]])), [[2, 8]])
 
 
 def test_heads_are_summed_before_the_norm() -> None:

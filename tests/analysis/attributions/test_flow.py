@@ -58,7 +58,7 @@ def test_flow_of_a_model(readout: str, grid: bool) -> None:
 
 def test_long_inputs_are_refused_with_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build()
-    monkeypatch.setattr(flow_module, "LARGEST", 2 * 6**3)
+    monkeypatch.setattr(flow_module, "MAX_SIZE", 2 * 6**3)
     with pytest.raises(InputError, match="7 tokens through 2 layers: give inputs of at most 6"):
         attribute(model, text(), ["flow"])
     short = {name: values[:1] for name, values in text().items()}

@@ -10,7 +10,7 @@ from torch import Tensor
 from attention_atlas.analysis.attributions import attribute
 from attention_atlas.analysis.attributions.input_gradients import integrated_gradients
 from attention_atlas.analysis.attributions.recorded_pass import record_pass
-from attention_atlas.analysis.attributions.target import ask
+from attention_atlas.analysis.attributions.target import embed_batch
 from attention_atlas.encoder import Classifier, Tokens
 from tests.analysis.attributions.eager import build, one, removed, sound, text
 
@@ -63,7 +63,9 @@ def test_integrated_gradients_sum_to_what_the_tokens_changed(readout: str, grid:
     change = logit(model, batch, model.embedding(batch).values, target)
     change = change - logit(model, batch, model.embedding(reference).values, target)
     assert change.abs().min() > 1e-2
-    recorded = record_pass(model, ask(model, batch, target, reference, 0), with_gradients=False)
+    recorded = record_pass(
+        model, embed_batch(model, batch, target, reference, 0), with_gradients=False
+    )
     errors = [
         float((integrated_gradients(recorded, steps).sum(1) - change).abs().max())
         for steps in (32, 300)

@@ -1,4 +1,4 @@
-"""The methods by name."""
+"""The attribution methods by name."""
 
 import difflib
 from collections.abc import Callable
@@ -8,7 +8,6 @@ from functools import partial
 from torch import Tensor
 
 from attention_atlas.analysis.attributions import applicability
-from attention_atlas.analysis.attributions.attention_gradient import attention_gradient
 from attention_atlas.analysis.attributions.baselines import random, uniform
 from attention_atlas.analysis.attributions.flow import flow
 from attention_atlas.analysis.attributions.gradient_rollout import gradient_rollout
@@ -16,7 +15,7 @@ from attention_atlas.analysis.attributions.input_gradients import (
     input_gradient,
     integrated_gradients,
 )
-from attention_atlas.analysis.attributions.raw import raw, readout
+from attention_atlas.analysis.attributions.raw import attention_gradient, raw, readout
 from attention_atlas.analysis.attributions.recorded_pass import Recorded
 from attention_atlas.analysis.attributions.rollout import rollout
 from attention_atlas.analysis.attributions.value_norms import value_norms
@@ -26,17 +25,17 @@ from attention_atlas.errors import InputError
 
 @dataclass(frozen=True)
 class Method:
-    """A way to say how much each token mattered.
+    """A method that measures how much each token mattered.
 
     Attributes:
         name: A key of `METHODS`, or `raw:LAYER` or `raw:LAYER.HEAD`.
         title: For figures and tables.
         paper: Author and year; empty for baselines.
-        signed: Whether a token may speak against the class, and so be negative. (Maps of
+        signed: Whether a token may be evidence against the class, and so be negative. (Maps of
             differential attention are signed whatever the method.)
-        needs_gradients: Whether it looks at gradients by the maps.
-        explain: Gives [B, K] of a recorded pass.
-        refuse: Says why it does not apply to a model; None where it does.
+        needs_gradients: Whether it uses gradients by the maps.
+        explain: Computes the attribution [B, K] of a recorded pass.
+        refuse: Returns why it does not apply to a model; None if it does.
     """
 
     name: str
@@ -127,23 +126,23 @@ METHODS: dict[str, Method] = {method.name: method for method in _LISTED}
 
 
 def find_method(name: str) -> Method:
-    """The method of that name, `raw:LAYER` and `raw:LAYER.HEAD` included.
+    """Return the method of that name, `raw:LAYER` and `raw:LAYER.HEAD` included.
 
     Layers and heads count from 0. Raises InputError if there is none.
     """
     if name in METHODS:
         return METHODS[name]
-    base, _, place = name.partition(":")
+    base, _, position = name.partition(":")
     if base == "raw":
-        return _raw_at(name, place)
+        return _raw_at(name, position)
     close = difflib.get_close_matches(name, METHODS, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
-    raise InputError(f"There is no attribution {name!r}; there is {', '.join(METHODS)}.{hint}")
+    raise InputError(f"There is no attribution {name!r}; there are {', '.join(METHODS)}.{hint}")
 
 
-def _raw_at(name: str, place: str) -> Method:
-    """Raw attention of a layer, or of one of its heads."""
-    numbers = place.split(".")
+def _raw_at(name: str, position: str) -> Method:
+    """Return raw attention of a layer, or of one of its heads."""
+    numbers = position.split(".")
     if len(numbers) > 2 or not all(number.isascii() and number.isdigit() for number in numbers):
         raise InputError(
             f"{name!r} names no layer: write raw:LAYER or raw:LAYER.HEAD, such as raw:0 or "
@@ -156,12 +155,12 @@ def _raw_at(name: str, place: str) -> Method:
         name=name,
         title=f"layer {layer}" + ("" if head is None else f", head {head}"),
         explain=partial(raw, layer=layer, head=head),
-        refuse=partial(_refuse_place, name, layer, head),
+        refuse=partial(_refuse_position, name, layer, head),
     )
 
 
-def _refuse_place(name: str, layer: int, head: int | None, model: Classifier) -> str | None:
-    """Why there is no such layer or head."""
+def _refuse_position(name: str, layer: int, head: int | None, model: Classifier) -> str | None:
+    """Return why there is no such layer or head; None if there is."""
     heads = model.layer_heads
     if layer >= len(heads):
         layers = "1 layer" if len(heads) == 1 else f"{len(heads)} layers"

@@ -1,8 +1,9 @@
-"""What is asked about a batch: its tokens, and the class to explain."""
+"""A batch to explain: its embedded tokens, and the target class of each sample."""
 
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attention_atlas.encoder import Classifier, Tokens
@@ -11,30 +12,29 @@ from attention_atlas.errors import InputError
 
 
 @dataclass(frozen=True)
-class Question:
-    """The tokens of a batch, and what is to be explained.
+class EmbeddedBatch:
+    """The embedded tokens of a batch, and the class to explain.
 
     Attributes:
-        tokens: What the embedding gave, values [B, K, D] without a CLS token.
-        valid: [B, K], True where a token of the layout, a CLS token included, is not padding.
-        target: [B] int64, the class explained; None for the one predicted.
-        reference: What the embedding gives of the batch with every token removed, [B, K, D]; None
-            if not given.
-        sample_ids: Of the batch; None where it has none.
-        seed: Of the random baseline.
+        tokens: Embedded tokens, values [B, K, D] without a CLS token.
+        valid: True where a token of the layout, a CLS token included, is not padding.
+        target: The class explained, int64; None for the one predicted.
+        reference: Embedded tokens of the batch with every token removed; None without one.
+        sample_ids: Ids of the samples; None if the batch has none.
+        seed: Seed of the random baseline.
     """
 
     tokens: Tokens
-    valid: Tensor
-    target: Tensor | None
-    reference: Tensor | None
+    valid: Bool[Tensor, "batch tokens"]
+    target: Int[Tensor, " batch"] | None
+    reference: Float[Tensor, "batch input_tokens embed_dim"] | None
     sample_ids: list[str] | None
     seed: int
 
-    def part(self, rows: slice) -> "Question":
-        """The same of some samples."""
+    def part(self, rows: slice) -> "EmbeddedBatch":
+        """Return the same for some samples."""
         padding = self.tokens.key_padding_mask
-        return Question(
+        return EmbeddedBatch(
             Tokens(
                 self.tokens.values[rows],
                 None if padding is None else padding[rows],
@@ -49,13 +49,13 @@ class Question:
 
 
 @torch.no_grad()
-def ask(
+def embed_batch(
     model: Classifier, batch: Batch, target: Tensor | None, reference: Batch | None, seed: int
-) -> Question:
-    """Embed a batch and check what is asked about it.
+) -> EmbeddedBatch:
+    """Embed a batch and check the target and the reference.
 
     Raises:
-        InputError: Target, reference or ids do not fit the batch.
+        InputError: Target, reference or ids do not match the batch.
     """
     tokens = model.embedding(batch)
     size, device = len(tokens.values), tokens.values.device
@@ -74,7 +74,7 @@ def ask(
         _check_target(target, size, model.head.out_features)
         target = target.to(device, torch.long)
     valid = model.token_layout(batch).valid.to(device)
-    return Question(tokens, valid, target, removed, sample_ids, seed)
+    return EmbeddedBatch(tokens, valid, target, removed, sample_ids, seed)
 
 
 def _check_target(target: Tensor, size: int, num_classes: int) -> None:

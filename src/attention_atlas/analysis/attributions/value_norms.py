@@ -1,6 +1,7 @@
-"""Norms of the weighted, transformed values: what attention really adds to a token."""
+"""Norms of the weighted, transformed values: the vectors that attention adds to a token."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -10,16 +11,20 @@ from attention_atlas.attention.kernels import repeat_heads
 
 
 def norms(
-    maps: Tensor, values: Tensor, output: Tensor, weights: Tensor, gates: Tensor | None = None
-) -> Tensor:
-    """How long the vector is that each token sends to a query, pooled over the queries: [B, K].
+    maps: Float[Tensor, "batch heads queries keys"],
+    values: Float[Tensor, "batch heads keys width"],
+    output: Float[Tensor, "embed_dim heads*width"],
+    weights: Float[Tensor, "batch queries"],
+    gates: Float[Tensor, "batch queries heads gates"] | None = None,
+) -> Float[Tensor, "batch keys"]:
+    """Return the norm of the vector that each token sends to a query, summed over the queries.
 
     Args:
-        maps: [B, H, Q, K].
-        values: [B, H, K, E], with their bias.
-        output: The weight [D, D] of the output projection, as in `nn.Linear`.
-        weights: [B, Q], of the queries.
-        gates: [B, Q, H, E] or [B, Q, H, 1], what the outputs of the heads are multiplied by.
+        maps: Weights of the tokens.
+        values: With their bias.
+        output: Weight of the output projection, as in `nn.Linear`.
+        weights: Of the queries in the sum.
+        gates: Factors of the outputs of the heads, one for a head or one for each value.
     """
     pooled = torch.zeros_like(maps[:, 0, 0])
     # One query at a time, because each has K vectors of width D.
@@ -32,13 +37,13 @@ def norms(
     return pooled
 
 
-def value_norms(recorded: Recorded) -> Tensor:
-    """Norms of weighted values (Kobayashi et al. 2020, arXiv 2004.10102, equations 2 to 4): [B, K].
+def value_norms(recorded: Recorded) -> Float[Tensor, "batch tokens"]:
+    """Return norms of weighted values (Kobayashi et al. 2020, arXiv 2004.10102, equations 2 to 4).
 
     a_j = sum_i w_i || sum_h A^h_ij f^h(x_j) || with f^h(x) = (x W_V^h + b_V^h) W_O^h, of the row of
     the readout or of the CLS token in the last layer; with a mean as readout, the mean over the
-    valid queries of the last layer. A gate multiplies what a head sends, and is part of f. The null
-    key sends nothing, as its value is zero.
+    valid queries of the last layer. A gate multiplies the output of a head, and is part of f. The
+    null key sends nothing, as its value is zero.
     """
     name = recorded.leading_module
     maps = recorded.map(name)
@@ -54,7 +59,7 @@ def value_norms(recorded: Recorded) -> Tensor:
 
 
 def _parts(recorded: Recorded, name: str) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The values [B, H, K, E], the output projection [D, D] and the gates of a module."""
+    """Return the values [B, H, K, E], the output projection [D, D] and the gates of a module."""
     module = recorded.model.get_submodule(name)
     if not isinstance(module, Attention):
         values = repeat_heads(recorded.values[name], recorded.map(name).shape[1])
@@ -65,7 +70,7 @@ def _parts(recorded: Recorded, name: str) -> tuple[Tensor, Tensor, Tensor | None
 
 
 def _values(module: Attention, tokens: Tensor) -> Tensor:
-    """x W_V + b_V of each head, [B, H, K, E]; heads that share values repeat them."""
+    """Return x W_V + b_V of each head, [B, H, K, E]; heads that share values repeat them."""
     weight, bias = module.in_proj_weight[-module.kv_width :], module.in_proj_bias
     values = F.linear(tokens, weight, None if bias is None else bias[-module.kv_width :])
     values = values.view(*values.shape[:2], module.num_kv_heads, module.head_width)
@@ -73,7 +78,7 @@ def _values(module: Attention, tokens: Tensor) -> Tensor:
 
 
 def _gates(module: Attention, tokens: Tensor) -> Tensor | None:
-    """What the outputs of the heads are multiplied by, [B, Q, H, E or 1]."""
+    """Return the factors of the outputs of the heads, [B, Q, H, E or 1]."""
     if module.gate_proj is None:
         return None
     gates: Tensor = module.gate_proj(tokens).sigmoid()
