@@ -1,13 +1,13 @@
-"""Which options of attention go together. It needs no torch, so that a config is checked early."""
+"""Which options of attention may be combined; without torch, so that configs are checked early."""
 
 from collections.abc import Mapping
 from typing import Any
 
 GATES = ("headwise", "elementwise")
-"""What may be gated: the output of a head as a whole, or each of its values."""
+"""Gates for the output of a head, by one number or by one for each of its values."""
 
 ROTATED_SCORES = ("dot", "scaled_dot", "cosine")
-"""Scores that depend on the distance of two tokens alone once query and key are rotated."""
+"""Scores that depend only on the distance of two tokens once query and key are rotated."""
 
 
 def find_conflict(
@@ -28,12 +28,12 @@ def find_conflict(
     prefix: str = "",
     size_prefix: str = "",
 ) -> str | None:
-    """Say why options of `Attention` do not go together; None where they do.
+    """Return why options of `Attention` cannot be combined; None if they can.
 
     Args:
         embed_dim: D.
         num_heads: H.
-        score: Name of the score; None for a `Score` of one's own.
+        score: Name of the score; None for a custom `Score`.
         dropout: See `Attention`, as for the options up to `compile`.
         num_kv_heads: Heads of keys and values; None for as many as queries have.
         rotary: Rotary positions.
@@ -44,11 +44,11 @@ def find_conflict(
         linear: Kernelised attention.
         compile: The compiled form of the additive score.
         grid_axes: 1 for tokens in a line, 2 for tokens on a grid of rows and columns.
-        prefix: What stands before the options in the sentence, such as `attention.` in a config.
+        prefix: Prefix of the options in the message, such as `attention.` in a config.
         size_prefix: The same for `embed_dim` and `num_heads`.
 
     Returns:
-        What does not fit, why, and what to take instead, in one or two sentences.
+        One or two sentences: the conflict, the reason, and what to take instead.
     """
     switches = {
         "rotary": rotary,
@@ -71,7 +71,7 @@ def find_conflict(
 
 
 def _switches(switches: Mapping[str, Any], prefix: str) -> str | None:
-    """What is on or off is nothing else: the text "no" would be on."""
+    """Allow booleans only: the text "no" would count as on."""
     for name, value in switches.items():
         if not isinstance(value, bool):
             return f"{prefix}{name}={value!r} is not possible: take true or false."
@@ -81,7 +81,7 @@ def _switches(switches: Mapping[str, Any], prefix: str) -> str | None:
 def _sizes(
     embed_dim: int, num_heads: int, num_kv_heads: int | None, prefix: str, size_prefix: str
 ) -> str | None:
-    """Sizes are 1 or more and divide each other."""
+    """Check that sizes are 1 or more and divide each other."""
     width, heads = f"{size_prefix}embed_dim={embed_dim}", f"{size_prefix}num_heads={num_heads}"
     key_heads = f"{prefix}num_kv_heads={num_kv_heads}"
     for name, size in ((width, embed_dim), (heads, num_heads), (key_heads, num_kv_heads)):
@@ -99,13 +99,13 @@ def _sizes(
 
 
 def _values(dropout: float, window: int | None, gate: str | None, prefix: str) -> str | None:
-    """Each option by itself is in its range."""
+    """Check that each option is in its range."""
     if not 0.0 <= dropout < 1.0:
         return f"{prefix}dropout={dropout} is not possible: take a number from 0 to below 1."
     if window is not None and (type(window) is not int or window < 1):
         return (
             f"{prefix}window={window} is not possible: take the number of steps that a query "
-            "sees to each side, a whole number of 1 or more, or leave it out to see all keys."
+            "sees to each side, an integer of 1 or more, or leave it out to see all keys."
         )
     if gate is not None and gate not in GATES:
         return f"{prefix}gate={gate} is not possible: take {' or '.join(GATES)}, or leave it out."
@@ -121,7 +121,7 @@ def _linear(
     differential: bool,
     prefix: str,
 ) -> str | None:
-    """Linear attention sums over the keys once, for all queries, and has no softmax."""
+    """Check linear attention, which sums over the keys once for all queries, without a softmax."""
     if score != "scaled_dot":
         return (
             f"{prefix}linear has a learned feature map in place of a score, so "
@@ -132,11 +132,11 @@ def _linear(
         "window": (window is not None, "sums over all keys once, the same ones for each query"),
         "null_key": (null_key, "has no softmax that a null key could join"),
         "differential": (differential, "has no softmax of which two could be subtracted"),
-        "rotary": (rotary, "has a feature map that would not keep what a rotation tells"),
+        "rotary": (rotary, "has a feature map that would not preserve the effect of a rotation"),
         "dropout": (dropout > 0, "never forms the single weights that would be dropped"),
     }
-    for option, (given, reason) in reasons.items():
-        if given:
+    for option, (is_on, reason) in reasons.items():
+        if is_on:
             return (
                 f"{prefix}linear does not go with {prefix}{option}: linear attention {reason}. "
                 "Leave one of the two out."
@@ -146,8 +146,8 @@ def _linear(
 
 def _differential_null_key(prefix: str) -> str:
     return (
-        f"{prefix}differential does not go with {prefix}null_key: what a row of a difference of "
-        "two maps lacks to 1 is no share of a null key. Leave one of the two out."
+        f"{prefix}differential does not go with {prefix}null_key: 1 minus the sum of a row of "
+        "a difference of two maps is not the weight of a null key. Leave one of the two out."
     )
 
 
@@ -159,7 +159,7 @@ def _compile(score: str | None, prefix: str) -> str:
 
 
 def _rotated_score(score: str | None, prefix: str) -> str | None:
-    """A score of one's own may depend on the distance alone, so it is let through."""
+    """Check the score of rotary positions; a custom score may depend on the distance alone."""
     if score is None or score in ROTATED_SCORES:
         return None
     return (
@@ -178,13 +178,13 @@ def _head_width(
     prefix: str,
     size_prefix: str,
 ) -> str | None:
-    """Differential attention halves a head, rotary positions turn pairs of values of each axis."""
+    """Check the head width: differential attention halves it, rotary positions pair its values."""
     parts = (2 if differential else 1) * (2 * grid_axes if rotary else 1)
     head_width = embed_dim // num_heads
     if head_width % parts == 0:
         return None
     options = {"rotary": rotary, "differential": differential}
-    wanted = " with ".join(f"{prefix}{name}" for name, given in options.items() if given)
+    wanted = " with ".join(f"{prefix}{name}" for name, is_on in options.items() if is_on)
     grid = " on a grid of rows and columns" if rotary and grid_axes == 2 else ""
     return (
         f"{wanted}{grid} needs heads whose width is a multiple of {parts}, and "
@@ -198,13 +198,13 @@ def _shown(score: str | None, prefix: str) -> str:
 
 
 def _near(size: int, step: int) -> str:
-    """The multiples of `step` on both sides of `size`."""
+    """Return the multiples of `step` on both sides of `size`."""
     below = size - size % step
     return _either(*(str(near) for near in (below, below + step) if near))
 
 
 def _either(*choices: str) -> str:
-    """`a`, `a or b`, `a, b or c`."""
+    """Return `a`, `a or b` or `a, b or c`."""
     return " or ".join(part for part in (", ".join(choices[:-1]), choices[-1]) if part)
 
 
@@ -212,8 +212,8 @@ def describe_mechanism(options: Mapping[str, Any]) -> str:
     """Name a mechanism by its score and what was added, such as `cosine, rotary, window=8`.
 
     Args:
-        options: Of `Attention`, by name, as in the config group `attention`; what is missing is at
-            its default.
+        options: Options of `Attention` by name, as in the config group `attention`; missing ones
+            are at their defaults.
     """
     words = ["linear" if options.get("linear") else str(options.get("score", "scaled_dot"))]
     for name in ("differential", "null_key", "rotary", "window", "gate", "num_kv_heads"):
