@@ -14,7 +14,7 @@ import torch
 
 from attention_atlas.atlas import open_atlas
 from attention_atlas.devices import num_processes, precision_of
-from attention_atlas.pipeline.distributed.cluster import launched
+from attention_atlas.pipeline.distributed.cluster import find_cluster
 from tests.commands import REPOSITORY, run_script, start_command, start_training
 
 PLAIN = [  # no noise, and an optimizer that does not amplify that of rounding
@@ -327,14 +327,14 @@ def test_ranks_of_slurm_meet_on_its_first_machine(nodes, first, monkeypatch) -> 
     before = dict(os.environ)
     try:
         os.environ.update(slurm)
-        launched.cache_clear()
-        place = launched()
+        find_cluster.cache_clear()
+        place = find_cluster()
         assert place is not None
         assert (place.rank, place.num_ranks, place.ranks_per_node, place.num_nodes) == (5, 8, 4, 2)
         assert os.environ["MASTER_ADDR"] == first
         assert os.environ["MASTER_PORT"] == "19321"
     finally:
-        launched.cache_clear()
+        find_cluster.cache_clear()
         os.environ.clear()
         os.environ.update(before)
 

@@ -19,7 +19,7 @@ from attention_atlas.config.compose import (
 )
 from attention_atlas.config.validation import check_config
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.distributed.cluster import check_launched, launched
+from attention_atlas.pipeline.distributed.cluster import check_cluster, find_cluster
 from attention_atlas.pipeline.distributed.rank import is_first
 from attention_atlas.pipeline.exits import FAILED_JOBS_EXIT_CODE, exits
 from attention_atlas.pipeline.job import Job, hydra_job
@@ -47,7 +47,7 @@ def run_command(
     """
     arguments = parse_arguments(sys.argv[1:])
     name = arguments.config_name or config_name
-    checker = Checker(lambda config, _: check_launched(config), check)
+    checker = Checker(lambda config, _: check_cluster(config), check)
     plan = None
     register_job_name()
     with exits():
@@ -131,7 +131,7 @@ def _run(application: Callable[[], None], plan: Plan | None) -> None:
     with exits(is_sweep), locked(plan.folder) if plan and is_sweep else nullcontext():
         try:
             application()
-            _dismiss_cluster()
+            _shut_down_cluster()
         except SystemExit:  # Hydra's, where a launcher lost a job
             if plan is None or not plan.is_multirun:
                 raise
@@ -150,19 +150,19 @@ def _report(plan: Plan | None) -> bool:
 
 def _join_cluster() -> None:
     """Join the processes that torchrun or srun has started; only the first returns from here."""
-    if launched() is None:
+    if find_cluster() is None:
         return
     from attention_atlas.pipeline.distributed import coordinator
 
-    coordinator.join()
+    coordinator.init()
     if not is_first():
         from attention_atlas.pipeline.train import train
 
-        coordinator.follow(train)
+        coordinator.worker_loop(train)
 
 
-def _dismiss_cluster() -> None:
-    if launched() is not None:
+def _shut_down_cluster() -> None:
+    if find_cluster() is not None:
         from attention_atlas.pipeline.distributed import coordinator
 
-        coordinator.dismiss()
+        coordinator.shutdown()

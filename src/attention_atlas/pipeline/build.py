@@ -28,7 +28,7 @@ from attention_atlas.pipeline.callbacks import (
     SignalHandler,
     Timing,
 )
-from attention_atlas.pipeline.distributed.cluster import launched
+from attention_atlas.pipeline.distributed.cluster import find_cluster
 from attention_atlas.pipeline.distributed.fsdp import ShardedStrategy
 from attention_atlas.pipeline.distributed.rank import is_first
 from attention_atlas.pipeline.process import quiet_libraries
@@ -124,9 +124,11 @@ def build_trainer(
     """The Lightning trainer of a run folder; a progress bar where the output is a terminal."""
     quiet_libraries()
     terminal = sys.stdout.isatty()
-    place = launched()
+    cluster = find_cluster()
     strategy = ShardedStrategy() if config.trainer.strategy == "fsdp" else config.trainer.strategy
-    ranks = {} if place is None else {"devices": place.ranks_per_node, "num_nodes": place.num_nodes}
+    ranks: dict[str, int] = {}
+    if cluster is not None:
+        ranks = {"devices": cluster.ranks_per_node, "num_nodes": cluster.num_nodes}
     trainer: Trainer = instantiate(
         config.trainer,
         **ranks,

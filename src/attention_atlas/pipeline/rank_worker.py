@@ -13,7 +13,7 @@ from attention_atlas.pipeline.distributed.rank import GRACE_SECONDS, rank
 
 
 def run_rank() -> None:
-    """Be one of the others: train with the config that comes through standard input."""
+    """Train with the config from standard input."""
     folder = Path(sys.argv[1])
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     config = OmegaConf.create(sys.stdin.read())
@@ -32,7 +32,7 @@ def run_rank() -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End when rank 0 is gone, however it ended."""
+    """End this process when rank 0 has ended."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

@@ -9,20 +9,20 @@ from omegaconf import DictConfig
 
 from attention_atlas.errors import InputError
 
-STARTED_HERE = "ATTENTION_ATLAS_RANK"
-"""The variable by which a run that starts its own processes tells them which they are."""
+WORKER_RANK = "ATTENTION_ATLAS_RANK"
+"""The environment variable with the rank of a process that the run itself has started."""
 
 TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
-class Launched:
-    """The place of this process among those that were started together.
+class Cluster:
+    """The processes that torchrun or srun has started, as this one sees them.
 
     Attributes:
-        rank: Among all of them.
-        num_ranks: How many there are.
-        ranks_per_node: How many there are on each machine.
+        rank: Index of this process.
+        num_ranks: Number of processes.
+        ranks_per_node: Number of processes on each machine.
     """
 
     rank: int
@@ -31,23 +31,23 @@ class Launched:
 
     @property
     def num_nodes(self) -> int:
-        """How many machines there are."""
+        """Number of machines."""
         return self.num_ranks // self.ranks_per_node
 
 
-@cache  # Lightning takes variables away when a trainer is done
-def launched() -> Launched | None:
-    """Where this process stands; None where it, or the run itself, started alone.
+@cache  # Lightning removes the variables when a trainer is done
+def find_cluster() -> Cluster | None:
+    """Return the cluster of this process; None if it, or the run itself, was started alone.
 
-    What SLURM calls its variables is said in the words of torchrun, which torch reads.
+    The variables of SLURM are translated to those of torchrun, which torch reads.
 
     Raises:
         InputError: Some of the variables are missing, or machines have different numbers of ranks.
     """
-    if STARTED_HERE in os.environ:
+    if WORKER_RANK in os.environ:
         return None
     if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and "RANK" not in os.environ:
-        os.environ.update(_said_by_slurm())
+        os.environ.update(_slurm_variables())
     missing = [name for name in TORCHRUN if name not in os.environ]
     if "RANK" not in os.environ and "LOCAL_RANK" not in os.environ:
         return None
@@ -56,48 +56,48 @@ def launched() -> Launched | None:
             f"RANK or LOCAL_RANK is set, and {missing[0]} is not: start by torchrun or srun, or "
             "unset it and let atlas train trainer=ddp start the processes."
         )
-    place = Launched(
+    cluster = Cluster(
         int(os.environ["RANK"]),
         int(os.environ["WORLD_SIZE"]),
         int(os.environ["LOCAL_WORLD_SIZE"]),
     )
-    if place.num_ranks % place.ranks_per_node:
+    if cluster.num_ranks % cluster.ranks_per_node:
         raise InputError(
-            f"{place.num_ranks} processes are not the same number on each machine, with "
-            f"{place.ranks_per_node} on this one: start as many on each."
+            f"{cluster.num_ranks} processes are not the same number on each machine, with "
+            f"{cluster.ranks_per_node} on this one: start as many on each."
         )
-    return place
+    return cluster
 
 
-def check_launched(config: DictConfig) -> None:
-    """Check that a config is for as many processes as were started.
+def check_cluster(config: DictConfig) -> None:
+    """Check that a config is for the number of processes that were started.
 
     Raises:
-        InputError: It is for others.
+        InputError: It is for another number.
     """
-    place = launched()
-    if place is None:
+    cluster = find_cluster()
+    if cluster is None:
         return
     if "trainer" not in config or config.trainer.get("strategy", "auto") == "auto":
         raise InputError(
-            f"{place.num_ranks} processes were started, as by torchrun or srun, and this takes "
+            f"{cluster.num_ranks} processes were started, as by torchrun or srun, and this takes "
             "one: take trainer=ddp, fsdp or ddp_cpu to train, or start it by itself."
         )
-    if config.trainer.devices not in ("auto", -1, place.ranks_per_node):
+    if config.trainer.devices not in ("auto", -1, cluster.ranks_per_node):
         raise InputError(
             f"trainer.devices={config.trainer.devices} is not possible where "
-            f"{place.ranks_per_node} processes were started on each machine: take "
-            f"trainer.devices={place.ranks_per_node}."
+            f"{cluster.ranks_per_node} processes were started on each machine: take "
+            f"trainer.devices={cluster.ranks_per_node}."
         )
 
 
-def check_not_launched() -> None:
+def check_no_cluster() -> None:
     """Check that a sweep was started as one process.
 
     Raises:
         InputError: torchrun or srun started it as one of several.
     """
-    cluster = launched()
+    cluster = find_cluster()
     if cluster is not None:
         raise InputError(
             f"{cluster.num_ranks} processes were started, as by torchrun or srun, and a sweep "
@@ -106,8 +106,8 @@ def check_not_launched() -> None:
         )
 
 
-def _said_by_slurm() -> dict[str, str]:
-    """See srun(1), output environment variables; the port follows from the number of the job."""
+def _slurm_variables() -> dict[str, str]:
+    """Translate the output environment variables of srun(1); the port follows from the job id."""
     slurm = {name: value for name, value in os.environ.items() if name.startswith("SLURM_")}
     hosts = slurm.get("SLURM_STEP_NODELIST") or slurm.get("SLURM_NODELIST", "127.0.0.1")
     per_node = slurm.get("SLURM_STEP_TASKS_PER_NODE", slurm["SLURM_STEP_NUM_TASKS"])
@@ -129,5 +129,5 @@ def _said_by_slurm() -> dict[str, str]:
 
 
 def _first_host(hosts: str) -> str:
-    """The first of a list such as `gpu[03-07,12],login1`."""
+    """Return the first host of a list such as `gpu[03-07,12],login1`."""
     return re.sub(r"\[(\w+)[^\]]*\]", r"\1", hosts).split(",")[0]

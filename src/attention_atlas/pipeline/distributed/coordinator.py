@@ -1,7 +1,7 @@
 """Ranks that torchrun or srun started: the first runs the command, the others do its training.
 
-So one process alone writes folders and logs. What goes from rank to rank is text: nothing is
-unpickled.
+One process alone composes the config, and writes folders and logs. The config is broadcast as text:
+nothing is unpickled.
 """
 
 import json
@@ -18,8 +18,8 @@ from attention_atlas.errors import InputError
 from attention_atlas.pipeline.exits import Interrupted, user_message
 
 
-def join() -> None:
-    """Meet all ranks.
+def init() -> None:
+    """Connect to all ranks.
 
     Raises:
         InputError: They cannot be reached.
@@ -37,25 +37,25 @@ def join() -> None:
         ) from error
 
 
-def have_met() -> bool:
-    """Whether this process has met the others."""
+def is_initialized() -> bool:
+    """Whether this process is connected to the others."""
     return distributed.is_initialized()
 
 
-def lead(config: DictConfig, folder: Path) -> None:
-    """Tell the others to train with this config."""
+def broadcast(config: DictConfig, folder: Path) -> None:
+    """Let the other ranks train with this config."""
     _broadcast(json.dumps({"config": OmegaConf.to_yaml(config, resolve=True), "at": str(folder)}))
 
 
-def dismiss() -> None:
-    """Tell the others that the command is done."""
-    if have_met():
+def shutdown() -> None:
+    """End the worker loops of the other ranks."""
+    if is_initialized():
         _broadcast("")
         distributed.destroy_process_group()
 
 
-def follow(train: Callable[[DictConfig, Path], object]) -> None:
-    """Train whenever the first rank does, until it ends; then exit."""
+def worker_loop(train: Callable[[DictConfig, Path], object]) -> None:
+    """Train with every config that the first rank broadcasts, until it shuts down; then exit."""
     rank = distributed.get_rank()
     try:
         while text := _broadcast():
@@ -73,19 +73,19 @@ def follow(train: Callable[[DictConfig, Path], object]) -> None:
 
 
 def lost_rank(error: BaseException) -> InputError | None:
-    """What to say where an error means that another rank is gone."""
+    """Return an error message if an error means that another rank has ended."""
     if not _is_lost(error):
         return None
-    return InputError("Another rank has ended, and with it all; what it said tells why.")
+    return InputError("Another rank has ended, and with it all; its own message says why.")
 
 
 def _is_lost(error: BaseException) -> bool:
-    words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out")
-    return isinstance(error, RuntimeError) and any(each in str(error) for each in words)
+    messages = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out")
+    return isinstance(error, RuntimeError) and any(each in str(error) for each in messages)
 
 
 def _broadcast(text: str = "") -> str:
-    """Give the text of the first rank to all."""
+    """Return the text of the first rank on every rank."""
     own = torch.frombuffer(bytearray(text.encode()) or bytearray(1), dtype=torch.uint8)
     size = torch.tensor([len(text.encode())])
     distributed.broadcast(size, 0)

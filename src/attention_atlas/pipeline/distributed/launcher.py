@@ -1,7 +1,7 @@
 """The processes of a run on one machine: this one is rank 0, and starts the others.
 
-Lightning would start them by running the command line again, and a sweep would begin anew in each:
-in its place every rank gets the composed config of this very job, through a pipe.
+Lightning would start them by running the command line again, and each would run the whole sweep.
+Here every rank gets the composed config of this one job through a pipe.
 """
 
 import os
@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.devices import num_processes
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.distributed.cluster import STARTED_HERE, launched
+from attention_atlas.pipeline.distributed.cluster import WORKER_RANK, find_cluster
 from attention_atlas.pipeline.distributed.rank import GRACE_SECONDS, is_first
 
 
@@ -26,15 +26,15 @@ from attention_atlas.pipeline.distributed.rank import GRACE_SECONDS, is_first
 def other_ranks(config: DictConfig, folder: Path) -> Iterator[None]:
     """Run the block as rank 0 of as many processes as the config asks for.
 
-    They end with this one, and if one of them fails, all end. Where torchrun or srun has started
-    them, they are told what to do.
+    They end with this one, and if one of them fails, all end. If torchrun or srun has started them,
+    the config is broadcast to them.
     """
-    if launched() is not None:
-        with _with_those_that_follow(config, folder):
+    if find_cluster() is not None:
+        with _broadcast_to_workers(config, folder):
             yield
         return
     count = num_processes(config)
-    if count == 1 or STARTED_HERE in os.environ:
+    if count == 1 or WORKER_RANK in os.environ:
         yield
         return
     group = {
@@ -44,7 +44,7 @@ def other_ranks(config: DictConfig, folder: Path) -> Iterator[None]:
         "NODE_RANK": "0",
     }
     processes = [_start(config, folder, group, number) for number in range(1, count)]
-    os.environ.update(group | _numbered(0))
+    os.environ.update(group | _rank_variables(0))
     ended = threading.Event()
     threading.Thread(target=_watch, args=(processes, ended), daemon=True).start()
     try:
@@ -58,7 +58,7 @@ def other_ranks(config: DictConfig, folder: Path) -> Iterator[None]:
         raise
     except Exception as error:
         ended.set()
-        # What this rank says of a lost connection is of no use: another one knows why.
+        # The error of another rank is the cause; this one has only lost the connection.
         reason = _reason(processes)
         if reason is None:
             raise
@@ -68,26 +68,26 @@ def other_ranks(config: DictConfig, folder: Path) -> Iterator[None]:
         for process in processes:
             process.kill()
             process.wait()
-        for name in group | _numbered(0):
+        for name in group | _rank_variables(0):
             os.environ.pop(name, None)
         _leave_group()
 
 
-def _numbered(number: int) -> dict[str, str]:
-    return {STARTED_HERE: str(number), "LOCAL_RANK": str(number)}
+def _rank_variables(number: int) -> dict[str, str]:
+    return {WORKER_RANK: str(number), "LOCAL_RANK": str(number)}
 
 
 @contextmanager
-def _with_those_that_follow(config: DictConfig, folder: Path) -> Iterator[None]:
+def _broadcast_to_workers(config: DictConfig, folder: Path) -> Iterator[None]:
     from attention_atlas.pipeline.distributed import coordinator
 
-    if not coordinator.have_met():
+    if not coordinator.is_initialized():
         raise InputError(
             "A job of a sweep takes one task of SLURM: set hydra.launcher.nodes=1 and "
             "hydra.launcher.tasks_per_node=1; with trainer=ddp it starts a process for each GPU."
         )
     if is_first():
-        coordinator.lead(config, folder)
+        coordinator.broadcast(config, folder)
     try:
         yield
     except Exception as error:
@@ -103,7 +103,7 @@ def _start(
     process = subprocess.Popen(
         [sys.executable, "-m", "attention_atlas.pipeline.rank_worker", str(folder)],
         stdin=subprocess.PIPE,
-        env=os.environ | group | _numbered(number),
+        env=os.environ | group | _rank_variables(number),
         text=True,
     )
     assert process.stdin is not None
@@ -113,7 +113,7 @@ def _start(
 
 
 def _reason(processes: "list[subprocess.Popen[str]]") -> BaseException | None:
-    """What to raise where another rank failed before this one; None where none did."""
+    """Return the error to raise if another rank failed before this one."""
     deadline = time.monotonic() + GRACE_SECONDS + 2
     while time.monotonic() < deadline:
         for number, process in enumerate(processes, start=1):
@@ -127,18 +127,18 @@ def _reason(processes: "list[subprocess.Popen[str]]") -> BaseException | None:
 def _ended(number: int, code: int) -> str:
     if code < 0:
         return f"rank {number} was ended by signal {-code}, and all others with it."
-    return f"rank {number} failed, and all others with it; what it said tells why."
+    return f"rank {number} failed, and all others with it; its own message says why."
 
 
 def _watch(processes: "list[subprocess.Popen[str]]", ended: threading.Event) -> None:
-    """End this process when another fails: it would wait for that one for ever."""
+    """End this process when another one fails, which it would wait for."""
     while not ended.wait(0.2):
         for number, process in enumerate(processes, start=1):
             code = process.poll()
             if code:
                 for other in processes:
                     other.kill()
-                if ended.wait(GRACE_SECONDS + 5):  # the connection told this process too
+                if ended.wait(GRACE_SECONDS + 5):  # this process has noticed too
                     return
                 print(f"error: {_ended(number, code)}", file=sys.stderr)
                 sys.stdout.flush()

@@ -12,7 +12,7 @@ from attention_atlas.config.compose import compose_config, group_choices, withou
 from attention_atlas.config.overrides import one_per_job, override_keys, quoted, swept_by_config
 from attention_atlas.config.validation import check_run_folder
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.distributed.cluster import check_not_launched
+from attention_atlas.pipeline.distributed.cluster import check_no_cluster
 from attention_atlas.pipeline.runs.cleanup import FolderSnapshot
 from attention_atlas.pipeline.runs.resume import begun_run
 from attention_atlas.pipeline.sweeps.resume import (
@@ -59,7 +59,7 @@ def plan_command(name: str, overrides: list[str], multirun: bool, checker: Check
     first = compose_config(name, one_per_job(overrides)[0])
     if not multirun and first.hydra.mode != RunMode.MULTIRUN:
         return _plan_run(name, overrides, checker)
-    check_not_launched()
+    check_no_cluster()
     if "sweep" in first:
         return _plan_sweep(name, overrides, first, checker)
     folder = _folder(first, "hydra.sweep.dir")
