@@ -21,7 +21,7 @@ from attention_atlas.run_folder import (
 )
 
 SOURCE = Path(attention_atlas.__file__).parent
-OWNERS = {SOURCE / "run_folder.py", SOURCE / "atlas" / "schema.py"}
+OWNERS = {SOURCE / "run_folder.py", SOURCE / "atlas" / "locations.py"}
 CONSTANTS = [value for name, value in vars(run_folder).items() if name.isupper()]
 NAMES = {value for value in CONSTANTS if isinstance(value, str)}
 

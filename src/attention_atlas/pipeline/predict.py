@@ -22,7 +22,7 @@ from attention_atlas.pipeline.recording.describe import (
     describe_atlas,
     describe_spectrogram,
     edge_tokens,
-    most_tokens,
+    max_tokens,
 )
 from attention_atlas.run_folder import best_checkpoint
 
@@ -69,7 +69,7 @@ def reader_of_run(folder: Path) -> Reader:
     run.config.run_folder = str(folder)  # which Hydra knew
     digest = hashlib.sha256(best_checkpoint(folder).read_bytes()).hexdigest()
     attributes = describe_atlas(run.config, run.model, run.datamodule, digest)
-    return Reader(run.model, run.datamodule, attributes, most_tokens(run.model, run.datamodule))
+    return Reader(run.model, run.datamodule, attributes, max_tokens(run.model, run.datamodule))
 
 
 def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Reader:

@@ -28,6 +28,7 @@ from attention_atlas.config.validation.training import (
 from attention_atlas.data.check import check_source
 from attention_atlas.errors import InputError
 from attention_atlas.option_schema import check_options
+from attention_atlas.run_folder import BEST, CHECKPOINTS
 
 FIXED = {
     "run_folder": (
@@ -35,11 +36,11 @@ FIXED = {
         "It follows hydra.run.dir, which may be changed.",
     ),
     "callbacks.checkpoint.dirpath": (
-        "${run_folder}/checkpoints",
+        f"${{run_folder}}/{CHECKPOINTS}",
         "The best checkpoint is looked for in the run folder.",
     ),
     "callbacks.checkpoint.filename": (
-        "best",
+        Path(BEST).stem,
         "The best checkpoint is looked for under that name.",
     ),
 }

@@ -1,4 +1,4 @@
-"""Record a batch while the model runs on it, and give what an atlas keeps of it."""
+"""Record a batch while the model runs on it, for an atlas."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -46,13 +46,13 @@ class Recordable(Protocol):
 class BatchRecorder:
     """Records one batch after the other.
 
-    Of every sample that is kept the readout row and the entropy of each head, and with a null key
-    its share; of the chosen samples every layer and head in full. The model's kernel and output
-    stay as they are.
+    Records the readout row, the entropy of each head and the weight of a null key of every saved
+    sample, and the full maps of the chosen ones. The kernel and the output of the model do not
+    change.
 
     Args:
-        chosen: Ids of the samples that are kept in full.
-        keep_others: Whether the other samples are kept too.
+        chosen: Ids of the samples whose maps are saved.
+        keep_others: Whether the other samples are saved too, without maps.
         has_null_key: Whether each row has a null key.
         entropy_queries: Evenly spaced queries of a sample whose rows the entropy of a head is the
             mean of; None takes all.
@@ -76,19 +76,19 @@ class BatchRecorder:
         self._recordings: _Recordings | None = None
 
     def open(self, model: Recordable, batch: Batch) -> None:
-        """Ask for what is kept of a batch, before the model runs on it."""
+        """Open the recordings of a batch, before the model runs on it."""
         ids = batch["sample_id"]
-        in_full = [place for place, sample_id in enumerate(ids) if sample_id in self.chosen]
-        kept = list(range(len(ids))) if self.keep_others else in_full
-        if not kept:
+        mapped = [index for index, sample_id in enumerate(ids) if sample_id in self.chosen]
+        saved = list(range(len(ids))) if self.keep_others else mapped
+        if not saved:
             return
         rows = None
         if self.entropy_queries is not None:
             rows = _evenly(model.token_layout(batch).boxes.shape[1], self.entropy_queries)
-        self._recordings = self._record(model, len(ids), kept, in_full, rows)
+        self._recordings = self._record(model, len(ids), saved, mapped, rows)
 
     def close(self) -> None:
-        """Leave the model as it was."""
+        """Remove the observers from the model."""
         self._contexts.close()
 
     def take(
@@ -99,22 +99,22 @@ class BatchRecorder:
         split: str,
         epoch: int,
     ) -> CapturedBatch | None:
-        """What is kept of the batch that the model ran on; None if nothing is.
+        """Return the recorded batch; None if none of its samples is saved.
 
         Args:
-            model: That ran.
-            batch: On which it ran.
+            model: The model that ran.
+            batch: The batch that it ran on.
             display_inputs: Gives the inputs of a batch, as those of the data module.
-            split: That the samples belong to.
-            epoch: That they are kept under.
+            split: The split of the samples.
+            epoch: The epoch that they are saved under.
         """
         self.close()
         recordings, self._recordings = self._recordings, None
         if recordings is None:
             return None
-        layout, kept = model.token_layout(batch), recordings.kept
-        valid, boxes = _picked(layout.valid, kept), _numpy(_picked(layout.boxes, kept))
-        logits = _numpy(_picked(recordings.logits[0], kept))
+        layout, saved = model.token_layout(batch), recordings.saved
+        valid, boxes = _picked(layout.valid, saved), _numpy(_picked(layout.boxes, saved))
+        logits = _numpy(_picked(recordings.logits[0], saved))
         statistics = recordings.statistics(self.statistics, valid)
         valid = _numpy(valid)
         readout, maps = recordings.readout_rows(valid.shape), recordings.maps(valid, self.dtype)
@@ -123,12 +123,12 @@ class BatchRecorder:
             boxes = np.take_along_axis(boxes, order[:, :, None], axis=1)
             readout = np.take_along_axis(readout, order[:, None], axis=2)
         columns: dict[str, Any] = {
-            **{kind: self._cast(_picked(of, kept)) for kind, of in display_inputs(batch).items()},
+            **{kind: self._cast(_picked(of, saved)) for kind, of in display_inputs(batch).items()},
             **statistics,
         }
         return CapturedBatch(
-            sample_id=_picked(batch["sample_id"], kept),
-            label=_numpy(_picked(batch["label"], kept)),
+            sample_id=_picked(batch["sample_id"], saved),
+            label=_numpy(_picked(batch["label"], saved)),
             prediction=logits.argmax(axis=1) if logits.shape[1] else np.full(len(logits), -1),
             logits=logits,
             length=valid.sum(axis=1),
@@ -138,13 +138,13 @@ class BatchRecorder:
             split=split,
             epoch=epoch,
             groups={
-                name: _picked(values, kept) for name, values in batch.get("groups", {}).items()
+                name: _picked(values, saved) for name, values in batch.get("groups", {}).items()
             },
             **columns,
         )
 
     def _cast(self, values: Any) -> Any:
-        """Inputs that are no whole numbers in the type of the maps."""
+        """Return inputs of a floating-point type in the type of the maps."""
         if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
             return values
         return torch.from_numpy(values).to(self.dtype).numpy()  # five times as fast as numpy
@@ -153,131 +153,132 @@ class BatchRecorder:
         self,
         model: Recordable,
         num_samples: int,
-        kept: list[int],
-        in_full: list[int],
+        saved: list[int],
+        mapped: list[int],
         rows: list[int] | None,
     ) -> "_Recordings":
-        """Open the records of a batch, as few as do."""
-        enter, statistics = self._contexts.enter_context, self.statistics
+        """Open as few recordings as possible."""
+        open_recording, statistics = self._contexts.enter_context, self.statistics
         module = cast(nn.Module, model)
         layers, readout = model.attention_layers, model.readout_layer
-        samples = None if len(kept) == num_samples else kept
-        whole = full = first = None
+        samples = None if len(saved) == num_samples else saved
+        of_statistics = of_maps = of_readout = None
         if layers:
-            whole = enter(
+            of_statistics = open_recording(
                 record(module, layers, queries=rows, samples=samples, statistics=statistics)
             )
-        if layers and in_full:
-            everyone = len(in_full) == len(kept) and rows is None
-            full = whole if everyone else enter(record(module, layers, samples=in_full))
+        if layers and mapped:
+            is_same = len(mapped) == len(saved) and rows is None
+            of_maps = (
+                of_statistics if is_same else open_recording(record(module, layers, samples=mapped))
+            )
         if readout is not None:
-            first = enter(
+            of_readout = open_recording(
                 record(module, readout, queries="first", samples=samples, statistics=statistics)
             )
         logits: list[Tensor] = []
-        self._contexts.callback(_keep_output(model, logits).remove)
-        return _Recordings(layers, readout, kept, in_full, rows, whole, full, first, logits)
+        self._contexts.callback(_store_output(model, logits).remove)
+        return _Recordings(
+            layers, readout, saved, mapped, rows, of_statistics, of_maps, of_readout, logits
+        )
 
 
 @dataclass(frozen=True)
 class _Recordings:
-    """What is recorded of a batch, of which N samples are kept.
+    """Open recordings of one batch, N samples of which are saved.
 
     Attributes:
-        layers: Names of the encoder's attention modules.
-        readout: Name of the module whose first row is the readout's; None for a mean.
-        kept: Places in the batch of the samples that are kept.
-        in_full: Places in the batch of the samples that are kept in full.
-        rows: Queries of the layers whose statistics are kept; None for all.
-        whole: These rows of the layers, for their statistics.
-        full: The layers, of the samples that are kept in full.
-        first: The first row of the readout.
-        logits: Gets what the model gives.
+        layers: Names of the L attention modules of the encoder.
+        readout: Name of the attention module of the readout; None for a mean.
+        saved: Indices in the batch of the saved samples.
+        mapped: Indices in the batch of the samples whose maps are saved.
+        rows: Queries of the layers whose statistics are averaged; None for all.
+        statistics_recording: These rows of the layers, of the saved samples.
+        map_recording: All rows of the layers, of the mapped samples.
+        readout_recording: The first row of the readout, of the saved samples.
+        logits: The output of the model, one tensor [B, C].
     """
 
     layers: list[str]
     readout: str | None
-    kept: list[int]
-    in_full: list[int]
+    saved: list[int]
+    mapped: list[int]
     rows: list[int] | None
-    whole: Recording | None
-    full: Recording | None
-    first: Recording | None
+    statistics_recording: Recording | None
+    map_recording: Recording | None
+    readout_recording: Recording | None
     logits: list[Tensor]
 
     def statistics(self, names: Sequence[str], valid: Tensor) -> dict[str, Array]:
-        """[N, L, H], the mean over the rows of valid queries, and [N, R] of the readout row."""
-        found = {}
+        """Return by name the mean over valid queries [N, L, H], and the readout's row [N, R]."""
+        found: dict[str, Array] = {}
         for name in names:
-            of_layers = of_readout = None
-            if self.whole is not None and self.layers:
-                by_layer = self.whole.statistics[name]
+            of_layers, of_readout = np.zeros((len(valid), 0, 0)), np.zeros((len(valid), 0))
+            if self.statistics_recording is not None:
+                by_layer = self.statistics_recording.statistics[name]
                 rows = torch.stack([by_layer[layer] for layer in self.layers], dim=1)
                 chosen = valid if self.rows is None else valid[:, self.rows]
                 weights = chosen.to(rows.device, rows.dtype)
                 total = torch.einsum("blhq,bq->blh", rows, weights)
                 of_layers = _numpy(total / weights.sum(1).clamp(min=1)[:, None, None])
-            if self.first is not None and self.readout is not None:
-                of_readout = _numpy(self.first.statistics[name][self.readout][:, :, 0])
-            found[name] = np.zeros((len(valid), 0, 0)) if of_layers is None else of_layers
-            found[f"readout_{name}"] = (
-                np.zeros((len(valid), 0)) if of_readout is None else of_readout
-            )
+            if self.readout_recording is not None and self.readout is not None:
+                of_readout = _numpy(self.readout_recording.statistics[name][self.readout][:, :, 0])
+            found |= {name: of_layers, f"readout_{name}": of_readout}
         return found
 
     def readout_rows(self, size: tuple[int, ...]) -> Array:
-        """[N, R, K]; without an attention readout there are no rows."""
-        if self.first is None or self.readout is None:
+        """Return the readout's row [N, R, K]; R is 0 without an attention readout."""
+        if self.readout_recording is None or self.readout is None:
             return np.zeros((size[0], 0, size[1]))
-        return _numpy(self.first.maps[self.readout][:, :, 0])
+        return _numpy(self.readout_recording.maps[self.readout][:, :, 0])
 
     def maps(self, valid: Array, dtype: torch.dtype) -> dict[int, Array]:
-        """[L, H, length, length] of each sample that is kept in full, by its place among the kept.
+        """Return the maps [L, H, length, length] of each mapped sample, by its index in N.
 
         Args:
             valid: [N, K], True where a token is not padding.
-            dtype: Of the maps.
+            dtype: Type of the maps.
         """
-        places = [self.kept.index(place) for place in self.in_full]
-        if self.full is None:  # of no layer
-            lengths = {place: int(valid[place].sum()) for place in places}
-            return {place: np.zeros((0, 0, size, size)) for place, size in lengths.items()}
-        layers = [self.full.maps[layer].to(dtype) for layer in self.layers]
+        indices = [self.saved.index(index) for index in self.mapped]
+        lengths = valid.sum(axis=1)
+        if self.map_recording is None:  # a model without layers
+            return {index: np.zeros((0, 0, lengths[index], lengths[index])) for index in indices}
+        layers = [self.map_recording.maps[layer].to(dtype) for layer in self.layers]
         maps = torch.stack(layers, dim=1).detach().cpu().numpy()
         found = {}
-        for place, of_sample in zip(places, maps, strict=True):
-            length = int(valid[place].sum())
-            tokens: Any = slice(length) if valid[place, :length].all() else valid[place]
-            found[place] = of_sample[:, :, tokens][..., tokens]
+        for index, of_sample in zip(indices, maps, strict=True):
+            length = int(lengths[index])
+            tokens: Any = slice(length) if valid[index, :length].all() else valid[index]
+            found[index] = of_sample[:, :, tokens][..., tokens]
         return found
 
 
-def _keep_output(model: Recordable, outputs: list[Tensor]) -> Any:
-    def keep(module: nn.Module, arguments: Any, output: Tensor) -> None:
+def _store_output(model: Recordable, outputs: list[Tensor]) -> Any:
+    def store(module: nn.Module, arguments: Any, output: Tensor) -> None:
         outputs[:] = [output.detach()]
 
-    return model.register_forward_hook(keep)
+    return model.register_forward_hook(store)
 
 
 def _evenly(num_tokens: int, num_rows: int) -> list[int] | None:
-    """Rows at equal steps, the first among them; None where all are wanted."""
+    """Return indices of evenly spaced rows, the first among them; None if all are wanted."""
     if num_rows >= num_tokens:
         return None
     return [row * num_tokens // num_rows for row in range(num_rows)]
 
 
 def _first_valid(valid: Array) -> Array | None:
-    """[N, K] places of the tokens with the valid ones first; None where they stand so already."""
+    """Return the order [N, K] of the tokens with the valid ones first; None if they are first."""
     if (valid[:, 1:] <= valid[:, :-1]).all():
         return None
     return np.argsort(~valid, axis=1, kind="stable")
 
 
-def _picked(values: Any, places: list[int]) -> Any:
-    """The values of some samples of a batch: of an array, a tensor or a list."""
-    if len(places) == len(values):
+def _picked(values: Any, indices: list[int]) -> Any:
+    """Return some samples of an array, a tensor or a list."""
+    if len(indices) == len(values):
         return values
-    return [values[place] for place in places] if isinstance(values, list) else values[places]
+    return [values[index] for index in indices] if isinstance(values, list) else values[indices]
 
 
 def _numpy(values: Tensor) -> Array:

@@ -1,4 +1,4 @@
-"""Record what the test set makes the model attend to, and keep it in an atlas."""
+"""Record the attention of the model on the test set, and write it to an atlas."""
 
 import hashlib
 import math
@@ -13,7 +13,7 @@ from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import Batch
 from attention_atlas.encoder import Classifier
 from attention_atlas.pipeline.recording.batch_recorder import BatchRecorder
-from attention_atlas.pipeline.recording.describe import choose_samples, describe_atlas, most_tokens
+from attention_atlas.pipeline.recording.describe import choose_samples, describe_atlas, max_tokens
 from attention_atlas.tasks import ClassificationTask
 
 
@@ -21,16 +21,16 @@ class Capture(Callback):
     """Records each test batch and writes it to an atlas.
 
     Args:
-        path: Where the atlas is made.
-        attributes: What the atlas says of the run.
+        path: Path of the new atlas.
+        attributes: Attributes of the atlas.
         recorder: Records a batch.
-        dtype: Of the maps, `float16` or `float32`.
-        max_tokens: Most tokens that a sample can have.
-        num_samples: Samples of the split that is recorded.
-        split: Its name.
-        epoch: That the samples are kept under.
-        digests: Whether a digest of each array is kept.
-        append: Whether to go on with an atlas that is there.
+        dtype: Type of the maps, `float16` or `float32`.
+        max_tokens: Maximum number of tokens of a sample; None if it is not known.
+        num_samples: Number of samples of the recorded split.
+        split: Name of the recorded split.
+        epoch: The epoch that the samples are saved under.
+        digests: Whether to save a digest of each array.
+        append: Whether to append to an existing atlas.
     """
 
     def __init__(
@@ -59,40 +59,29 @@ class Capture(Callback):
         self._writer: AtlasWriter | None = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make the atlas."""
+        """Create the atlas."""
         self._writer = self._open_writer(trainer)
 
     def on_test_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, *_: Any
     ) -> None:
-        """Ask for what is kept of this batch."""
+        """Open the recordings of the batch."""
         self.recorder.open(_model(pl_module), batch)
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
-        """Write what this batch gave."""
-        self._take(trainer, pl_module, batch, self.epoch)
+        """Write the recorded batch."""
+        self._add(trainer, pl_module, batch, self.epoch)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Commit the rest."""
+        """Commit the remaining rows and close the atlas."""
         self._close()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Leave the model as it was; what was committed stays readable."""
+        """Remove the observers from the model; committed rows stay readable."""
         self.recorder.close()
         if self._writer is not None:
             self._writer.stop()
@@ -109,7 +98,7 @@ class Capture(Callback):
             append=self.append,
         )
 
-    def _take(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, epoch: int) -> None:
+    def _add(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, epoch: int) -> None:
         model, display_inputs = _model(pl_module), trainer.datamodule.display_inputs  # type: ignore[attr-defined]
         captured = self.recorder.take(model, batch, display_inputs, self.split, epoch)
         if captured is not None:
@@ -122,14 +111,13 @@ class Capture(Callback):
 
 
 class EpochCapture(Capture):
-    """Records chosen samples in full while every n-th epoch is validated, and appends them.
+    """Records the maps of chosen samples while every n-th epoch is validated, and appends them.
 
-    Validation runs as it does anyway and with the weights that it has; nothing but copies of what
-    attention sees is made. So training goes on as if nothing were recorded.
+    Validation runs with its own weights and kernels, so that recording does not change training.
 
     Args:
-        every_n_epochs: Epochs from one that is recorded to the next.
-        options: Those of `Capture`.
+        every_n_epochs: Number of epochs from one recorded epoch to the next.
+        options: The options of `Capture`.
     """
 
     def __init__(self, every_n_epochs: int, **options: Any) -> None:
@@ -137,29 +125,18 @@ class EpochCapture(Capture):
         self.every_n_epochs = every_n_epochs
 
     def on_validation_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, *_: Any
     ) -> None:
-        """Ask for the chosen samples of this batch."""
+        """Open the recordings of the batch."""
         if self._is_recorded(trainer):
             self.recorder.open(_model(pl_module), batch)
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any
     ) -> None:
-        """Write what this batch gave."""
+        """Write the recorded batch."""
         if self._is_recorded(trainer):
-            self._take(trainer, pl_module, batch, trainer.current_epoch)
+            self._add(trainer, pl_module, batch, trainer.current_epoch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Commit the epoch."""
@@ -167,7 +144,7 @@ class EpochCapture(Capture):
             self._writer.flush(wait=False)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End the atlas, with which the test may go on."""
+        """Close the atlas, to which the test may append."""
         self._close()
 
     def _is_recorded(self, trainer: Trainer) -> bool:
@@ -185,16 +162,16 @@ def build_capture(
     split: str = "test",
     epochs_trained: int | None = None,
 ) -> list[Callback]:
-    """The capture callback of the config for a test; none with `capture=off`.
+    """Return the capture callback for a test; none with `capture=off`.
 
     Args:
-        config: Of the run.
-        checkpoint: That is tested.
-        path: Where the atlas is made.
-        task: Has the weights.
+        config: Config of the run.
+        checkpoint: The tested checkpoint.
+        path: Path of the atlas.
+        task: The task with the weights of the checkpoint.
         datamodule: Set up.
-        split: That is tested.
-        epochs_trained: For the test after a training, which goes on with the atlas of its epochs.
+        split: The tested split.
+        epochs_trained: The epochs of the training before the test, to whose atlas it appends.
     """
     if "dtype" not in config.capture:  # debug=fast sets num_samples, with capture=off too
         return []
@@ -210,12 +187,12 @@ def build_capture(
 def build_epoch_capture(
     config: DictConfig, path: Path, task: ClassificationTask, datamodule: AtlasDataModule
 ) -> list[Callback]:
-    """The capture callback of the config for a training; none unless epochs are recorded.
+    """Return the capture callback for a training; none unless epochs are recorded.
 
     Args:
-        config: Of the run.
-        path: Where the atlas is made.
-        task: That is trained.
+        config: Config of the run.
+        path: Path of the atlas.
+        task: The trained task.
         datamodule: Set up.
     """
     every_n_epochs = config.capture.get("every_n_epochs")
@@ -223,7 +200,7 @@ def build_epoch_capture(
         return []
     options = _options(config, path, task, datamodule, "val", keep_others=False)
     num_samples = len(options["recorder"].chosen)
-    # A resumed run goes on with the atlas that it was begun with.
+    # A resumed run appends to its own atlas.
     return [EpochCapture(every_n_epochs, **options, num_samples=num_samples, append=True)]
 
 
@@ -236,17 +213,17 @@ def _options(
     keep_others: bool,
     digest: str | None = None,
 ) -> dict[str, Any]:
-    """What the capture of a test and that of a training have in common."""
+    """Return the options that the capture of a test and that of a training share."""
     attributes = describe_atlas(config, task.model, datamodule, digest)
     chosen = choose_samples(datamodule.datasets[split], config.capture.num_samples)
-    queries = config.capture.get("entropy_queries")  # a run of before has none
+    queries = config.capture.get("entropy_queries")  # runs of version 0.1 may have none
     dtype = config.capture.dtype
     return {
         "path": path,
         "attributes": attributes,
         "recorder": BatchRecorder(chosen, keep_others, attributes.has_null_key, queries, dtype),
         "dtype": dtype,
-        "max_tokens": most_tokens(task.model, datamodule),
+        "max_tokens": max_tokens(task.model, datamodule),
         "split": split,
         "digests": bool(config.capture.get("digests", False)),
     }

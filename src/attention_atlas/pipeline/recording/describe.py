@@ -1,4 +1,4 @@
-"""What an atlas says of the run that wrote it."""
+"""Attributes of an atlas that describe its run."""
 
 import math
 from collections import defaultdict
@@ -18,11 +18,11 @@ from attention_atlas.pipeline.recording.batch_recorder import Recordable
 
 
 def choose_samples(dataset: BatchDataset, num_samples: int | None) -> set[str]:
-    """Ids of the samples that are kept in full: as many of each class, the same in each run.
+    """Return the ids of the samples whose maps are saved: balanced by class, the same in every run.
 
     Args:
-        dataset: The split that is recorded.
-        num_samples: How many; None takes all.
+        dataset: The recorded split.
+        num_samples: Number of samples; None takes all.
     """
     if num_samples is None:
         return set(dataset.sample_ids)
@@ -37,15 +37,15 @@ def choose_samples(dataset: BatchDataset, num_samples: int | None) -> set[str]:
     return {sample_id for _, _, sample_id in sorted(turns)[:num_samples]}
 
 
-def most_tokens(model: Classifier, datamodule: AtlasDataModule) -> int | None:
-    """Most tokens that a sample can have; None where texts are never cut."""
-    grid = getattr(model.embedding, "grid", None)  # of what has one size
+def max_tokens(model: Classifier, datamodule: AtlasDataModule) -> int | None:
+    """Return the maximum number of tokens of a sample; None if texts are never truncated."""
+    grid = getattr(model.embedding, "grid", None)  # of inputs of a fixed size
     most = math.prod(grid) if grid else getattr(datamodule, "max_tokens", None)
     return None if most is None else most + isinstance(model.readout, ClsReadout)
 
 
 def describe_spectrogram(datamodule: AtlasDataModule) -> dict[str, Any]:
-    """What an atlas says of its spectrograms; nothing for other inputs."""
+    """Return the attributes of spectrograms; none for other inputs."""
     if not hasattr(datamodule, "mel_edges"):
         return {}
     edges = np.asarray(datamodule.mel_edges)
@@ -56,7 +56,7 @@ def describe_spectrogram(datamodule: AtlasDataModule) -> dict[str, Any]:
 
 
 def edge_tokens(model: Recordable, datamodule: AtlasDataModule) -> dict[str, Any]:
-    """Names of the tokens around those of the input; what the model adds stands outermost."""
+    """Return the names of tokens around those of the input; those of the model are outermost."""
     return {
         "leading_tokens": [*model.leading_tokens, *datamodule.leading_tokens],
         "trailing_tokens": list(datamodule.trailing_tokens),
@@ -66,7 +66,7 @@ def edge_tokens(model: Recordable, datamodule: AtlasDataModule) -> dict[str, Any
 def describe_atlas(
     config: DictConfig, model: Classifier, datamodule: AtlasDataModule, digest: str | None
 ) -> AtlasAttributes:
-    """What an atlas says of the run whose samples it holds."""
+    """Return the attributes of the atlas of a run."""
     plain = kept_config(config)
     return AtlasAttributes(
         task=config.task.name,
