@@ -92,17 +92,17 @@ def test_the_curves_of_a_bag_of_words() -> None:
     removed = {0: 5, 1: 4, 2: 1, 3: 2, 4: 0}
     kept = {0: 0, 1: 1, 2: 4, 3: 3, 4: 5}
     assert curve.removed == pytest.approx({k: sigmoid(v) for k, v in removed.items()}, abs=1e-12)
-    assert curve.kept == pytest.approx({k: sigmoid(v) for k, v in kept.items()}, abs=1e-12)
+    assert curve.inserted == pytest.approx({k: sigmoid(v) for k, v in kept.items()}, abs=1e-12)
     # Of four words 1, 10 and 20 % are one word, never none; 50 % are two.
     whole = sigmoid(5)
     comprehensiveness = whole - (3 * sigmoid(4) + sigmoid(1)) / 4
     sufficiency = whole - (3 * sigmoid(1) + sigmoid(4)) / 4
     assert mean_drop(whole, curve.removed, THRESHOLDS, 4) == pytest.approx(comprehensiveness)
-    assert mean_drop(whole, curve.kept, THRESHOLDS, 4) == pytest.approx(sufficiency)
+    assert mean_drop(whole, curve.inserted, THRESHOLDS, 4) == pytest.approx(sufficiency)
     deletion = (sigmoid(5) / 2 + sigmoid(4) + sigmoid(1) + sigmoid(2) + sigmoid(0) / 2) / 4
     insertion = (sigmoid(0) / 2 + sigmoid(1) + sigmoid(4) + sigmoid(3) + sigmoid(5) / 2) / 4
     assert area(curve.removed, 4, 4) == pytest.approx(deletion)
-    assert area(curve.kept, 4, 4) == pytest.approx(insertion)
+    assert area(curve.inserted, 4, 4) == pytest.approx(insertion)
 
 
 def test_it_is_the_class_that_is_predicted() -> None:
