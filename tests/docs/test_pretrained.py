@@ -180,7 +180,6 @@ def _blocks(language: str) -> list[str]:
     return [content for name, content in fenced if name == language]
 
 
-@pytest.mark.filterwarnings("ignore:.*head.attention.* attends on its own")  # as the page says
 def test_the_table_says_what_the_models_do() -> None:
     assert _parts()[1] == written_table(), "python -m tests.docs.test_pretrained writes it"
 

@@ -141,6 +141,7 @@ def test_registers_have_names() -> None:
     assert list(inputs.leading_tokens) == ["[CLS]", "[REG0]", "[REG1]"]
 
 
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False")  # PEFT sets what GPT-2 needs
 @pytest.mark.parametrize("name", ["BERT", "GPT-2"])
 def test_the_output_projection_has_what_lora_adds(name: str) -> None:
     pytest.importorskip("peft")
