@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from attention_atlas.data.text.cooccurrence import cooccurrence_vectors, frequent_pairs
-from attention_atlas.data.text.module import TextDataModule, TextDataset, drop_words, random_windows
+from attention_atlas.data.text.dataset import TextDataset, drop_words, random_windows
+from attention_atlas.data.text.module import TextDataModule
 from attention_atlas.data.text.tokenizer import MASK, PAD, EncodedTexts
 
 

@@ -102,13 +102,13 @@ class AudioDataModule(AtlasDataModule):
         """The num_mels + 1 edges of the mel bands in hertz."""
         return self.log_mel.mel_edges
 
-    def make_dataset(self, given: Sequence[UserInput]) -> BatchDataset:
+    def make_dataset(self, inputs: Sequence[UserInput]) -> BatchDataset:
         """Return sound files, each in the middle of the input, without noise."""
         self.noise = self.noise or self._generate_noise()
         return ClipDataset(
-            [read_clip(Path(each.content), self.clip_samples) for each in given],
-            label_indexes(given, self.classes),
-            [each.name for each in given],
+            [read_clip(Path(each.content), self.clip_samples) for each in inputs],
+            label_indexes(inputs, self.classes),
+            [each.name for each in inputs],
             self.clip_samples,
         )
 

@@ -1,0 +1,149 @@
+"""Images of a split, and what is made of a corpus: splits, sizes, mean and deviation."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attention_atlas.data.image.corpora import ImageCorpus, content_hashes
+from attention_atlas.data.image.options import ImageSource
+from attention_atlas.data.image.reading import read_image
+from attention_atlas.data.loader import Batch, BatchDataset
+from attention_atlas.data.splits import stable_hash, stratified_split
+from attention_atlas.errors import InputError
+
+STATISTICS_SAMPLES = 1024
+"""Number of files that are decoded to estimate mean and standard deviation."""
+
+
+class ImageDataset(BatchDataset):
+    """Images of one split, in memory or decoded batch by batch.
+
+    Args:
+        images: uint8 [samples, channels, height, width], or files.
+        labels: The class index of each.
+        sample_ids: One per image.
+        source: Size and channels of decoded files.
+    """
+
+    def __init__(
+        self,
+        images: Tensor | list[Path],
+        labels: list[int],
+        sample_ids: list[str],
+        source: ImageSource,
+    ) -> None:
+        super().__init__(labels, sample_ids)
+        self.images = images
+        self.source = source
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Return raw images: `image` uint8 [B, channels, height, width]."""
+        try:
+            images = self.pixels(indices)
+        except InputError as error:
+            # A worker process would turn it into a RuntimeError with a traceback as its message.
+            return {"unreadable": str(error)}
+        return self.targets(indices) | {"image": images}
+
+    def pixels(self, indices: list[int]) -> Tensor:
+        """Return uint8 [samples, channels, height, width] of some images.
+
+        Raises:
+            InputError: A file cannot be decoded.
+        """
+        if isinstance(self.images, Tensor):
+            return self.images[indices]
+        decoded = [read_image(self.images[index], self.source) for index in indices]
+        return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous()
+
+
+def split_corpus(corpus: ImageCorpus, source: ImageSource, seed: int) -> dict[str, list[int]]:
+    """Divide a corpus into `train`, `val` and `test`.
+
+    Official splits stay; missing ones are drawn from the training samples, stratified by class,
+    with equal images in one split.
+
+    Returns:
+        The indexes of each split.
+
+    Raises:
+        InputError: There are too few samples to give each split one.
+    """
+    official = corpus.splits or ["train"] * len(corpus.labels)
+    splits = {
+        split: [index for index, name in enumerate(official) if name == split]
+        for split in ("train", "val", "test")
+    }
+    fractions = {"val": source.val_fraction, "test": source.test_fraction}
+    drawn = {split: value for split, value in fractions.items() if not splits[split]}
+    if drawn:
+        pool = splits["train"]
+        parts = stratified_split(
+            [corpus.sample_ids[index] for index in pool],
+            [corpus.labels[index] for index in pool],
+            {"train": 1 - sum(drawn.values())} | drawn,
+            seed,
+            groups=_equal_images(corpus, pool),
+        )
+        splits |= {split: [pool[index] for index in part] for split, part in parts.items()}
+    for split, part in splits.items():
+        if not part:
+            raise InputError(
+                f"data={source.name} has {len(official)} images, too few for a {split} split; "
+                "add images or folders named train, val and test."
+            )
+    return splits
+
+
+def with_classes(corpus: ImageCorpus, classes: list[str], source: ImageSource) -> ImageCorpus:
+    """Return the corpus with its labels as indexes into other classes."""
+    for name in corpus.classes:
+        if name not in classes:
+            raise InputError(
+                f"data={source.name} has the class {name!r}, which the model never saw; "
+                f"it knows {', '.join(classes)}."
+            )
+    labels = [classes.index(corpus.classes[label]) for label in corpus.labels]
+    return replace(corpus, labels=labels, classes=classes)
+
+
+def _equal_images(corpus: ImageCorpus, pool: list[int]) -> list[str]:
+    """Return a group per image of the pool, the same for equal images in memory."""
+    if isinstance(corpus.images, list):
+        return [corpus.sample_ids[index] for index in pool]
+    return content_hashes(corpus.images[pool])
+
+
+def resize_images(images: np.ndarray, source: ImageSource) -> Tensor:
+    """Resize and convert to uint8 [samples, channels, height, width]."""
+    from torchvision.transforms.v2 import functional
+
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    if source.channels == 1:
+        pixels = functional.rgb_to_grayscale(pixels)
+    elif pixels.shape[1] == 1:
+        pixels = pixels.expand(-1, 3, -1, -1)
+    if pixels.shape[-1] != source.image_size:
+        pixels = functional.resize(pixels, [source.image_size] * 2, antialias=True)
+    return pixels.contiguous()
+
+
+def mean_and_deviation(dataset: ImageDataset) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of pixels in [0, 1], each [channels, 1, 1].
+
+    A fixed sample of files is decoded.
+    """
+    indices = list(range(len(dataset)))
+    if not isinstance(dataset.images, Tensor):
+        indices.sort(key=lambda index: stable_hash(dataset.sample_ids[index]))
+        indices = indices[:STATISTICS_SAMPLES]
+    channels = dataset.pixels(indices).transpose(0, 1).flatten(1)
+    counts = torch.stack([torch.bincount(channel, minlength=256) for channel in channels]).double()
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean = (counts * values).sum(1) / counts.sum(1)
+    variance = (counts * (values - mean[:, None]) ** 2).sum(1) / counts.sum(1)
+    deviation = torch.where(variance > 0, variance.sqrt(), torch.ones(()).double())
+    return mean.float()[:, None, None], deviation.float()[:, None, None]
