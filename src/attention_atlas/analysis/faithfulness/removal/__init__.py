@@ -38,7 +38,7 @@ def build_removal(datamodule: AtlasDataModule, name: str | None = None) -> Remov
         InputError: If there is no such removal for this modality.
     """
     known = REMOVALS[datamodule.modality]
-    if getattr(datamodule, "extractor", None) is not None:  # of a pretrained encoder
+    if datamodule.modality == "audio" and datamodule.preprocessor is not None:
         known = {"silence": SilencedFeatures.of}
     chosen = next(iter(known)) if name is None else name
     if chosen not in known:
