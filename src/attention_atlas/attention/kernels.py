@@ -1,4 +1,4 @@
-"""What the scores compute with: the fused product kernel, vector norms, heads and dtypes."""
+"""Operations of the scores: the fused product kernel, vector norms, heads and dtypes."""
 
 from __future__ import annotations
 

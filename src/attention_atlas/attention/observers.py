@@ -1,4 +1,4 @@
-"""What one forward pass of attention computed, and the observers that are notified of it."""
+"""One forward pass of attention, and the observers that are notified of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attention_atlas.attention.windowed import Window
 
 
 class Pass(NamedTuple):
-    """What one forward pass of attention computed.
+    """The inputs and the output of one forward pass of attention.
 
     Attributes:
         score: The score that compared queries and keys.

@@ -1,4 +1,4 @@
-"""What was recorded of one forward pass of one module that attends, and what is computed of it."""
+"""One recorded forward pass of attention: its map, gradient and statistics."""
 
 from __future__ import annotations
 
