@@ -1,4 +1,4 @@
-"""What a classical model reaches on the same split."""
+"""The accuracy of a classical model on the same split."""
 
 import time
 from collections import defaultdict
@@ -18,12 +18,12 @@ from sklearn.svm import SVC
 from attention_atlas.config.instantiate import instantiate
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.output_files import write_json
-from attention_atlas.pipeline.baseline_cache import keep_baseline
+from attention_atlas.pipeline.baseline_cache import store_baseline
 from attention_atlas.pipeline.runs.summary import accuracy_table
 from attention_atlas.run_folder import BASELINE
 
 STRENGTHS = (1.0, 10.0)  # inverse regularisation, chosen on the validation split
-VARIANCE = 0.9  # share of it that the principal components of images keep
+VARIANCE = 0.9  # fraction that the principal components of images explain
 
 NAMES = {
     "text": "TF-IDF + logistic regression",
@@ -33,14 +33,14 @@ NAMES = {
 
 
 def run_baseline(config: DictConfig, folder: Path) -> dict[str, Any]:
-    """Measure, print and keep the baseline of a data set.
+    """Measure, print and store the baseline of a data set.
 
     Args:
-        config: As composed and checked.
+        config: Composed and checked.
         folder: Gets `baseline.json`.
 
     Returns:
-        What `baseline.json` holds.
+        The content of `baseline.json`.
     """
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule: AtlasDataModule = instantiate(config.data)  # in the form of our own models
@@ -48,7 +48,7 @@ def run_baseline(config: DictConfig, folder: Path) -> dict[str, Any]:
     measured = measure_baseline(datamodule)
     result = {"task": config.task.name, "data": config.data.name, "seed": config.seed} | measured
     write_json(folder / BASELINE, result)
-    keep_baseline(config, datamodule, result)
+    store_baseline(config, datamodule, result)
     title = f"{result['model']} on {result['data']}"
     console = Console(soft_wrap=True)
     console.print(accuracy_table(result, ("val", "test"), title))
@@ -93,7 +93,7 @@ def measure_baseline(datamodule: AtlasDataModule) -> dict[str, Any]:
 
 
 def _estimators(modality: str) -> tuple[BaseEstimator, Any]:
-    """What makes features, and what makes a classifier of a given strength."""
+    """Return the feature extractor, and the function from a strength to a classifier."""
     if modality == "text":
         vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
         return vectors, lambda strength: LogisticRegression(C=strength, max_iter=1000)
@@ -103,7 +103,7 @@ def _estimators(modality: str) -> tuple[BaseEstimator, Any]:
 
 
 def _test_groups(datamodule: AtlasDataModule) -> list[list[str]]:
-    """One list per kind of group, with the group of each test sample."""
+    """Return one list per kind of group, with the group of each test sample."""
     dataset = datamodule.datasets["test"]
     found: dict[str, list[str]] = defaultdict(list)
     for start in range(0, len(dataset), 256):

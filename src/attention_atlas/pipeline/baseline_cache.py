@@ -1,4 +1,4 @@
-"""Baselines that were measured once and are remembered by the samples they were measured on."""
+"""Measured baselines, stored by a digest of the samples that they were measured on."""
 
 import hashlib
 import json
@@ -13,18 +13,18 @@ from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.cache import cache_root
 from attention_atlas.output_files import write_json
 
-FORMAT = 2  # counts up when the estimators change, so that older figures are not found any more
+FORMAT = 2  # raised when the estimators change, so that older figures are not found
 
 NOT_SEEN = {"path", "batch_size", "eval_batch_size", "num_workers", "augmentation", "seed"}
 NOT_SEEN |= {"_target_", "tokenizer_path", "vocab_size", "max_length", "max_memory_mib"}
 """Options of `data` that a baseline does not depend on beside the samples themselves."""
 
 
-def keep_baseline(config: DictConfig, datamodule: AtlasDataModule, result: dict[str, Any]) -> None:
-    """Remember what was measured, in the cache folder."""
-    kept = _kept(split_digest(config, datamodule))
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_json(kept, result)
+def store_baseline(config: DictConfig, datamodule: AtlasDataModule, result: dict[str, Any]) -> None:
+    """Store a measured baseline in the cache folder."""
+    path = _path_of(split_digest(config, datamodule))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, result)
 
 
 def known_baseline(config: DictConfig, datamodule: AtlasDataModule) -> dict[str, Any] | None:
@@ -34,9 +34,9 @@ def known_baseline(config: DictConfig, datamodule: AtlasDataModule) -> dict[str,
     come with the package.
     """
     digest = split_digest(config, datamodule)
-    kept = _kept(digest)
-    if kept.is_file():
-        content: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    path = _path_of(digest)
+    if path.is_file():
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return content
     shipped = files("attention_atlas.pipeline").joinpath("baselines.json")
     known: dict[str, dict[str, Any]] = json.loads(shipped.read_text(encoding="utf-8"))
@@ -44,7 +44,7 @@ def known_baseline(config: DictConfig, datamodule: AtlasDataModule) -> dict[str,
 
 
 def split_digest(config: DictConfig, datamodule: AtlasDataModule) -> str:
-    """A short name of the samples, their labels and splits, and what is made of them."""
+    """Return a digest of the samples, their labels and splits, and their features."""
     seen = {key: value for key, value in plain(config.data).items() if key not in NOT_SEEN}
     digest = hashlib.blake2b(json.dumps([FORMAT, seen], sort_keys=True).encode(), digest_size=10)
     for split in ("train", "val", "test"):
@@ -56,5 +56,5 @@ def split_digest(config: DictConfig, datamodule: AtlasDataModule) -> str:
     return digest.hexdigest()
 
 
-def _kept(digest: str) -> Path:
+def _path_of(digest: str) -> Path:
     return cache_root() / "baselines" / f"{digest}.json"

@@ -1,4 +1,4 @@
-"""Test a checkpoint, and record what the model attends to while it is tested."""
+"""Test a checkpoint, and record the attention of the model on the way."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,14 +35,14 @@ def evaluate_checkpoint(
     """Load the weights of a checkpoint, test them on a split and write the atlas.
 
     Args:
-        config: Of the run.
-        checkpoint: A file that Lightning wrote.
-        task: Gets the weights.
+        config: Config of the run.
+        checkpoint: A checkpoint of Lightning.
+        task: The task that the weights are loaded into.
         datamodule: Set up.
-        folder: Where `atlas.zarr` is written.
+        folder: The folder that `atlas.zarr` is written into.
         loggers: Get the metrics.
         split: `train`, `val` or `test`.
-        epochs_trained: For the test after a training: it goes on with the atlas of its epochs.
+        epochs_trained: For the test after a training: it appends to the atlas of its epochs.
 
     Returns:
         The metrics by name, with the confusion matrix.
@@ -73,10 +73,10 @@ def evaluate_run(
     Args:
         config: Composed from `conf/evaluate.yaml` and checked.
         folder: Gets `result.json`, `metrics.csv` and `atlas.zarr`.
-        choices: The option that was chosen of each group, None where the run's own is kept.
+        choices: The option that was chosen of each group, None for the own one of the run.
 
     Returns:
-        What `result.json` holds.
+        The content of `result.json`.
 
     Raises:
         InputError: The checkpoint or the data does not fit the run.

@@ -41,11 +41,11 @@ def measure_run(
     Args:
         folder: The run folder.
         methods: Names as `attribute` takes them; None takes all.
-        num_samples: Of the test split, as many of each class, the same in each run.
-        removal: What stands in the place of a removed token; None takes that of the modality.
-        steps: Of deletion and insertion.
-        seed: Of all that is random.
-        progress: Called with the samples done and all samples.
+        num_samples: Number of test samples, balanced by class, the same in every run.
+        removal: What replaces a removed token; None takes the default of the modality.
+        steps: Number of steps of deletion and insertion.
+        seed: Seed of all random draws.
+        progress: Called with the number of measured samples and of all samples.
 
     Raises:
         InputError: The run, a method, the removal or the number of samples cannot be used.
@@ -79,13 +79,13 @@ def attribute_sample(
 
     Args:
         folder: The run folder.
-        sample_id: As the atlas names it.
+        sample_id: Id of the sample in the atlas.
         methods: Names as `attribute` takes them.
-        split: That the sample belongs to.
-        seed: Of the random baseline.
+        split: The split of the sample.
+        seed: Seed of the random baseline.
 
     Returns:
-        By method, one number for each of the K tokens that the atlas shows, [K].
+        The attributions [K] of the K tokens in the atlas, by method.
 
     Raises:
         InputError: The run, the sample or a method cannot be used.
@@ -102,7 +102,7 @@ def attribute_sample(
 def head_importance_of(
     folder: Path, num_samples: int = 200, progress: Callable[[int], None] | None = None
 ) -> HeadImportance:
-    """How much the loss of a run depends on each head, on test samples.
+    """Return how much the loss of a run depends on each head, on test samples.
 
     Raises:
         InputError: The run cannot be used.

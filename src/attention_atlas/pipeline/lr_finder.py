@@ -14,9 +14,9 @@ from attention_atlas.tasks import ClassificationTask
 def find_learning_rate(
     config: DictConfig, folder: Path, task: ClassificationTask, datamodule: AtlasDataModule
 ) -> float:
-    """Raise the learning rate step by step, and take the one where the loss falls steepest.
+    """Return the learning rate at which the loss falls steepest while the rate is raised.
 
-    The weights are put back afterwards.
+    The weights are restored afterwards.
 
     Raises:
         InputError: The loss never fell.

@@ -1,4 +1,4 @@
-"""Set up the process that a run has to itself: seeds, threads, memory."""
+"""Set up the process of a run: seeds, threads, memory."""
 
 import ctypes
 import logging
@@ -17,7 +17,7 @@ LARGEST_MMAP_THRESHOLD = 32 * 2**20  # glibc allows no more
 
 
 def prepare_process(config: DictConfig) -> None:
-    """Take `seed` and `num_threads` from the config of a run; to be called before all else."""
+    """Set the seed, the threads and the allocator of the process; called first in a run."""
     keep_freed_memory()
     torch.set_num_threads(config.num_threads)
     seed(config.seed)
@@ -31,11 +31,11 @@ def seed(number: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc not to give freed memory back to the system after each step.
+    """Make glibc keep freed memory instead of returning it to the system after each step.
 
-    A training step frees and takes the same tensors again and again. By default glibc unmaps the
-    large ones, and the kernel has to clear and map the pages anew: that costs up to 40 % of the CPU
-    seconds of a small model. Other C libraries are left as they are.
+    A training step frees and allocates the same tensors repeatedly. By default glibc unmaps large
+    ones, and the kernel has to clear and map the pages again, which costs up to 40 % of the CPU
+    seconds of a small model. Other C libraries are not changed.
     """
     if platform.libc_ver()[0] != "glibc":
         return
@@ -48,15 +48,15 @@ _counted = 0.0
 
 
 def cpu_seconds() -> float:
-    """User and system time of this process and its finished children, since it was last reset.
+    """Return user and system time of this process and its finished children since the last reset.
 
-    So the first run of a process counts the imports too, and each job of a multirun its own time.
+    The first run of a process includes the imports; each job of a multirun counts its own time.
     """
     return _total() - _counted
 
 
 def reset_cpu_seconds() -> None:
-    """Count from here on: the next job begins."""
+    """Restart the count for the next job."""
     global _counted
     _counted = _total()
 
@@ -67,7 +67,7 @@ def _total() -> float:
 
 
 def quiet_libraries() -> None:
-    """Leave out what Lightning tells on every run, such as devices and its own deprecations."""
+    """Silence what Lightning reports on every run, such as devices and its own deprecations."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Checkpoints that a killed process leaves whole, and the choice of the one to go on from."""
+"""Write checkpoints atomically, and choose the one to resume from."""
 
 import logging
 import zipfile
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether all of a checkpoint, which is a zip archive with checksums, can be read."""
+    """Whether a checkpoint, which is a zip archive with checksums, can be read completely."""
     try:
         with zipfile.ZipFile(checkpoint) as archive:
             return archive.testzip() is None
@@ -24,7 +24,7 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def latest_checkpoint(run: Path) -> Path | None:
-    """The checkpoint that a run goes on from; one that is damaged is passed over with a warning."""
+    """Return the checkpoint to resume a run from; a damaged one is skipped with a warning."""
     for name in (LAST, BEFORE_LAST):
         checkpoint = run / CHECKPOINTS / name
         if not checkpoint.is_file():
@@ -36,15 +36,15 @@ def latest_checkpoint(run: Path) -> Path | None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU.
+    """Return the content of a checkpoint, on the CPU.
 
     Raises:
-        InputError: The file is none.
+        InputError: The file is not a checkpoint.
     """
     try:
         _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file that was made up raises whatever it makes torch stumble on
+    except Exception as error:  # torch raises any error for a forged file
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(f"{path} cannot be read as a checkpoint: {reason}.") from error
     if not isinstance(content, dict) or "state_dict" not in content:
@@ -58,10 +58,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _check_archive(path: Path) -> None:
-    """A checkpoint holds as many bytes as it takes: torch packs nothing.
+    """Check that an archive is not compressed, as torch writes it.
 
     Raises:
-        ValueError: It would take more memory than that.
+        ValueError: It would take more memory than its size on disk.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""Take back what Hydra wrote for a run that could not start."""
+"""Remove the files that Hydra wrote for a run that could not start."""
 
 import shutil
 from pathlib import Path
@@ -15,15 +15,15 @@ STARTUP_FILES = {
     "hparams.yaml",
     "multirun.yaml",
 }
-"""What lies in a run folder, beside a log, before any work is done in it."""
+"""The files in a run folder, beside a log, before any work is done in it."""
 
 
 class FolderSnapshot:
-    """Remembers which folders were there before a run.
+    """The folders that existed before a run.
 
     Args:
-        folder: Where the run, or the sweep it belongs to, is going to write. The last part of the
-            name may still change, as it does with the time.
+        folder: Where the run, or its sweep, is going to write. The last part of the name may still
+            change, as it does with the time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,9 +32,9 @@ class FolderSnapshot:
         self._parents = {path for path in folder.absolute().parents if path.exists()}
 
     def restore(self, folder: Path) -> None:
-        """Remove a run folder, and the folders made for it, if nothing but a start is in them.
+        """Remove a run folder, and the folders made for it, if they hold only files of a start.
 
-        What was there before, and what holds any other file, stays.
+        Folders that existed before, and folders with any other file, stay.
         """
         folder = folder.absolute()
         if not folder.is_relative_to(self._base) or folder == self._base:

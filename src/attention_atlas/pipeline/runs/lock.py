@@ -12,10 +12,10 @@ from attention_atlas.run_folder import LOCK
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep a run folder for this process; a process that is killed lets go of it.
+    """Lock a run folder for this process; a killed process releases it.
 
     Raises:
-        InputError: Another process has it.
+        InputError: Another process has locked it, or it cannot be written.
     """
     lock = FileLock(folder / LOCK, timeout=0)
     try:
@@ -32,7 +32,8 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _is_free(run: Path) -> bool:
+def is_free(run: Path) -> bool:
+    """Whether no process writes a run folder."""
     try:
         with locked(run):
             return True

@@ -1,4 +1,4 @@
-"""metrics.csv of a run that is resumed in its own folder."""
+"""The metrics.csv of a run that is resumed in its own folder."""
 
 import csv
 import os
@@ -9,29 +9,29 @@ from lightning.pytorch.loggers import CSVLogger
 
 from attention_atlas.run_folder import METRICS
 
-KEPT = f".{METRICS}.kept"
+STORED = f".{METRICS}.kept"
 
 
 def continue_metrics(logger: CSVLogger, folder: Path, checkpoint: dict[str, Any]) -> None:
-    """Let a logger go on behind the rows of before; those that come again are left out.
+    """Let a logger append to the rows before the checkpoint; later rows are logged again.
 
-    Lightning removes the file of before, so its rows are kept beside it in the meantime.
+    Lightning removes an existing file, so its rows are stored in another one in the meantime.
 
     Args:
         logger: Has logged nothing yet.
-        folder: Of the run.
-        checkpoint: From which training goes on.
+        folder: The run folder.
+        checkpoint: Content of the checkpoint that training resumes from.
     """
     loop = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]
-    kept = folder / KEPT
-    if not kept.is_file():
+    stored = folder / STORED
+    if not stored.is_file():
         if not (folder / METRICS).is_file():
             return
-        _write_rows(folder / METRICS, kept, before_step=loop["_batches_that_stepped"])
+        _write_rows(folder / METRICS, stored, before_step=loop["_batches_that_stepped"])
     writer = logger.experiment  # removes the file
-    with kept.open(newline="", encoding="utf-8") as file:
+    with stored.open(newline="", encoding="utf-8") as file:
         writer.metrics_keys = list(csv.DictReader(file).fieldnames or [])
-    os.replace(kept, folder / METRICS)
+    os.replace(stored, folder / METRICS)
 
 
 def _write_rows(source: Path, target: Path, before_step: int) -> None:

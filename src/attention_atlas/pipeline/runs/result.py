@@ -1,4 +1,4 @@
-"""What a run is remembered by: result.json."""
+"""The description of a run in result.json."""
 
 from importlib.metadata import version
 from typing import Any
@@ -15,7 +15,7 @@ LIBRARIES = ("torch", "torchvision", "torchaudio", "lightning", "hydra-core", "a
 def describe_run(
     config: DictConfig, task: ClassificationTask, datamodule: AtlasDataModule
 ) -> dict[str, Any]:
-    """Choices, sizes and library versions of a finished run, as plain values."""
+    """Return choices, sizes and library versions of a finished run, as plain values."""
     sizes = {split: len(dataset) for split, dataset in datamodule.datasets.items()}
     return {
         "task": config.task.name,

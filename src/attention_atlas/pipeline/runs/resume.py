@@ -1,4 +1,4 @@
-"""What the same command has begun before, and can go on with. Never imports torch."""
+"""Find the unfinished run of the same command, to resume it. Never imports torch."""
 
 from pathlib import Path
 from typing import Any
@@ -8,23 +8,23 @@ from omegaconf import DictConfig
 from attention_atlas.config.allowlist import rename_targets
 from attention_atlas.config.messages import unresolved
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.runs.lock import _is_free
+from attention_atlas.pipeline.runs.lock import is_free
 from attention_atlas.run_folder import CONFIG, is_finished, is_run, read_yaml
 
 OF_THE_COMMAND = ("resume", "sweep", "run_folder")
-"""Keys that tell how to begin a run, not what it is."""
+"""Keys that say how to start a run, not what it is."""
 
 
-def begun_run(folder: Path, config: DictConfig) -> Path | None:
-    """The run that this config goes on with.
+def find_unfinished_run(folder: Path, config: DictConfig) -> Path | None:
+    """Return the run that this config resumes.
 
     Args:
-        folder: Where a new run would be written. If it is there, it must hold this very run;
-            else the newest one beside it that is unfinished, and that no process writes.
-        config: As composed.
+        folder: Where a new run would be written. If it exists, it must hold this run; otherwise the
+            newest one beside it is taken that is unfinished and that no process writes.
+        config: Composed.
 
     Raises:
-        InputError: The folder is there and holds another run.
+        InputError: The folder exists and holds another run.
     """
     wanted = run_record(config)
     if is_run(folder):
@@ -32,31 +32,32 @@ def begun_run(folder: Path, config: DictConfig) -> Path | None:
             return folder
         raise InputError(
             f"{folder} holds a run of another config: take another folder, or the command that "
-            "began it."
+            "started it."
         )
     return next(
         (
             run
-            for run in _newest_first(folder.parent)
-            if not is_finished(run) and _recorded_run(run) == wanted and _is_free(run)
+            for run in newest_first(folder.parent)
+            if not is_finished(run) and _recorded_run(run) == wanted and is_free(run)
         ),
         None,
     )
 
 
 def run_record(config: DictConfig) -> dict[Any, Any]:
-    """What a run is known by: its config as it is written, but for how to begin it."""
+    """Return what identifies a run: its config as it is written, without how to start it."""
     return {key: value for key, value in unresolved(config).items() if key not in OF_THE_COMMAND}
 
 
 def _recorded_run(run: Path) -> dict[Any, Any] | None:
-    config = _read(run, CONFIG)
+    config = read_values(run, CONFIG)
     return config and rename_targets(
         {key: config[key] for key in config if key not in OF_THE_COMMAND}
     )
 
 
-def _read(folder: Path, name: str) -> dict[Any, Any] | None:
+def read_values(folder: Path, name: str) -> dict[Any, Any] | None:
+    """Return the unresolved values of a YAML file of a run; None if it cannot be read."""
     try:
         content = read_yaml(folder, name)
     except InputError:
@@ -64,7 +65,8 @@ def _read(folder: Path, name: str) -> dict[Any, Any] | None:
     return unresolved(content) if isinstance(content, DictConfig) else None
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def newest_first(folder: Path) -> list[Path]:
+    """Return the folders in a folder, the newest first by name."""
     if not folder.is_dir():
         return []
     return sorted((path for path in folder.iterdir() if path.is_dir()), reverse=True)

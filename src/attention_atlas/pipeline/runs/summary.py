@@ -1,4 +1,4 @@
-"""The short tables that the commands end with."""
+"""The closing tables of the commands."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +11,10 @@ from attention_atlas.run_folder import ATLAS_FOLDER
 
 
 def print_summary(result: Mapping[str, Any], folder: Path) -> None:
-    """Print accuracy, cost, where the run lies and what to type next.
+    """Print accuracy, cost, the run folder and the next command.
 
     Args:
-        result: What `result.json` holds; its `baseline` is None where that is not known.
+        result: Content of `result.json`; its `baseline` is None if that is not known.
         folder: The run folder.
     """
     console = Console(soft_wrap=True)
@@ -36,7 +36,7 @@ def print_summary(result: Mapping[str, Any], folder: Path) -> None:
 
 
 def print_evaluation(result: Mapping[str, Any], folder: Path) -> None:
-    """Print the accuracy of an evaluation, where it lies and what to type next."""
+    """Print the accuracy of an evaluation, its folder and the next command."""
     console = Console(soft_wrap=True)
     title = f"{result['task']} on {result['data']}, {result['split']} split"
     console.print(accuracy_table(result, (result["split"],), title))
@@ -51,7 +51,7 @@ def accuracy_table(
     title: str,
     baseline: Mapping[str, Any] | None = None,
 ) -> Table:
-    """Accuracy by split and group in percent, beside that of the baseline."""
+    """Return accuracy by split and group in percent, beside that of the baseline."""
     table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("accuracy", justify="right")
@@ -69,5 +69,5 @@ def accuracy_table(
     return table
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.2f} %"
+def _percent(rate: float | None) -> str:
+    return "" if rate is None else f"{100 * rate:.2f} %"

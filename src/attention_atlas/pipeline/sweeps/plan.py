@@ -14,7 +14,7 @@ from attention_atlas.config.validation import check_run_folder
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.distributed.cluster import check_no_cluster
 from attention_atlas.pipeline.runs.cleanup import FolderSnapshot
-from attention_atlas.pipeline.runs.resume import begun_run
+from attention_atlas.pipeline.runs.resume import find_unfinished_run
 from attention_atlas.pipeline.sweeps.resume import (
     check_no_sweep,
     sweep_record,
@@ -75,7 +75,7 @@ def _plan_run(name: str, overrides: list[str], checker: Checker) -> Plan:
     folder = _folder(config, "hydra.run.dir")
     resumed = None
     if config.get("resume") == "auto":
-        resumed = begun_run(folder, without_hydra(config))
+        resumed = find_unfinished_run(folder, without_hydra(config))
     if resumed is None:
         plan = Plan(folder, FolderSnapshot(folder), [])
     else:

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.runs.resume import _newest_first, _read, run_record
+from attention_atlas.pipeline.runs.resume import newest_first, read_values, run_record
 from attention_atlas.run_folder import SWEEP
 
 
@@ -22,15 +22,15 @@ def unfinished_sweep(folder: Path, record: Mapping[str, Any]) -> Path | None:
     Raises:
         InputError: The folder holds another sweep.
     """
-    if _read(folder, SWEEP) is not None:
-        if _read(folder, SWEEP) == record:
+    if read_values(folder, SWEEP) is not None:
+        if read_values(folder, SWEEP) == record:
             return folder
         raise InputError(
             f"{folder} holds a sweep of another command: take another folder, or the command that "
             "started it."
         )
-    sweeps = _newest_first(folder.parent)
-    return next((sweep for sweep in sweeps if _read(sweep, SWEEP) == record), None)
+    sweeps = newest_first(folder.parent)
+    return next((sweep for sweep in sweeps if read_values(sweep, SWEEP) == record), None)
 
 
 def check_no_sweep(folder: Path) -> None:
