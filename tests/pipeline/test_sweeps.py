@@ -271,7 +271,7 @@ def test_what_cannot_be_searched_over_is_refused(search, tmp_path: Path) -> None
 
 SEARCH = ["hydra/sweeper=tpe", "optimizer.lr=interval(0.01,0.1)", "attention=scaled_dot,cosine"]
 TWO_RANKS = ["trainer=ddp_cpu", "trainer.devices=2", "data.batch_size=8"]
-PLAIN = [  # as in test_ranks: two ranks then give what one gives
+PLAIN = [  # as in test_distributed: two ranks then give what one gives
     *("embedding.stem=linear", "augmentation=none", "optimizer=sgd", "callbacks.ema=null"),
     *("encoder.dropout=0", "embedding.dropout=0"),
 ]
