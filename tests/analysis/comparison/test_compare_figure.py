@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from attention_atlas.analysis.comparison import Comparison, compare_runs
 from attention_atlas.analysis.comparison.figure import DEFAULT_METHODS, MAX_COLUMNS, compare_figure
 from attention_atlas.analysis.faithfulness import METRICS, Faithfulness
-from tests.analysis.comparison.test_runs import make_run
+from tests.analysis.comparison.test_compare_runs import make_run
 
 METHODS = ("readout", "raw", "rollout", "gradient_rollout", "integrated_gradients")
 
