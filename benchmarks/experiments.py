@@ -19,7 +19,7 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.config.compose import compose_config, config_folder, without_hydra
-from attention_atlas.config.messages import unresolved
+from attention_atlas.config.plain import unresolved
 from benchmarks.published import EXPERIMENTS, Experiment
 
 REPOSITORY = Path(__file__).resolve().parents[1]

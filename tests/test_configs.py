@@ -16,8 +16,8 @@ from attention_atlas.config.compose import (
     group_choices,
     without_hydra,
 )
-from attention_atlas.config.messages import flat
 from attention_atlas.config.overrides import one_per_job
+from attention_atlas.config.plain import flat, resolved
 from attention_atlas.config.validation import FITTING, MONITORED, check_config, check_data
 from attention_atlas.config.validation.schema import (
     Attention as AttentionOptions,
@@ -27,7 +27,6 @@ from attention_atlas.config.validation.schema import (
     EvaluationConfig,
     Metric,
     TrainConfig,
-    resolved,
     schema_of,
 )
 from attention_atlas.option_schema import Node, described_options

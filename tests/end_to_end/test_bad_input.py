@@ -138,6 +138,9 @@ BAD = {
     ),
     "several machines": train("+trainer.num_nodes=2", words=["trainer.num_nodes=2", "take 1"]),
     "strategy of several devices": train("trainer.strategy=tp", words=["strategy=tp", "auto, ddp"]),
+    "option of Lightning that is not in the config": train(
+        "trainer.limit_train_batches=3", words=["add it by +trainer.limit_train_batches=VALUE"]
+    ),
     "no validation": train(
         *("+trainer.check_val_every_n_epoch=9", "trainer.max_epochs=5"),
         words=["check_val_every_n_epoch=9", "trainer.max_epochs=5", "no validation"],

@@ -76,10 +76,3 @@ def _check_partial(built: partial[Any]) -> None:
     for key in built.keywords:
         if key not in accepted and not open_ended:
             raise InputError(f"{name} takes no {key}; it takes {', '.join(accepted)}.")
-
-
-def plain(node: DictConfig) -> dict[str, Any]:
-    """Return a config node as a plain dict, interpolations resolved."""
-    container = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}

@@ -1,17 +1,17 @@
 """Error messages about configs that cannot be composed."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
 
 from hydra import compose
 from hydra.errors import ConfigCompositionException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from attention_atlas.config.overrides import group_names, parse
-from attention_atlas.option_schema import unknown_key
+from attention_atlas.config.plain import flat, unresolved
+from attention_atlas.config.validation.schema import Trainer
+from attention_atlas.option_schema import described_options, unknown_key
 
 LAUNCHER_EXTRAS = {
     "joblib": "joblib",
@@ -30,24 +30,6 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = get_close_matches(wrong, known, n=1)
     return (f"Did you mean {close[0]}? " if close else "") + f"Known are {', '.join(known)}."
-
-
-def flat(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the values of a plain config by dotted key, groups included, without `_target_`."""
-    values: dict[str, Any] = {}
-    for key, value in node.items():
-        if not str(key).startswith("_"):
-            values[f"{prefix}{key}"] = value
-            if isinstance(value, Mapping):
-                values |= flat(value, f"{prefix}{key}.")
-    return values
-
-
-def unresolved(config: DictConfig) -> dict[Any, Any]:
-    """Return a config as a plain dict, with its interpolations as they are written."""
-    plain = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(plain, dict)
-    return plain
 
 
 def composition_error(error: Exception, name: str, overrides: list[str]) -> str:
@@ -73,6 +55,8 @@ def composition_error(error: Exception, name: str, overrides: list[str]) -> str:
     unknown = re.search(r"Could not override '([^'@]*)'\.\nTo append", message)
     if unknown and name == "evaluate" and unknown[1].split(".")[0] in MODEL_GROUPS:
         return f"{unknown[1]} belongs to the trained model of the run: train another to change it."
+    if unknown and unknown[1] in described_options(Trainer, "trainer."):
+        return f"{unknown[1]} is not in the config yet: add it by +{unknown[1]}=VALUE."
     if unknown:
         return unknown_key(unknown[1], _known_keys(name, overrides))
     reasons = [message, *([str(error.__cause__)] if error.__cause__ else [])]

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from attention_atlas.config.instantiate import plain
+from attention_atlas.config.plain import plain
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.cache import cache_root
 from attention_atlas.output_files import write_json

@@ -13,7 +13,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig
 
 from attention_atlas.config.env_vars import kept_config
-from attention_atlas.config.instantiate import instantiate, plain
+from attention_atlas.config.instantiate import instantiate
+from attention_atlas.config.plain import plain
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.devices import precision_of
 from attention_atlas.encoder import Classifier

@@ -5,7 +5,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from attention_atlas.config.instantiate import instantiate, plain
+from attention_atlas.config.instantiate import instantiate
+from attention_atlas.config.plain import plain
 from attention_atlas.config.validation import is_pretrained
 from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule
 from attention_atlas.encoder import (

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from attention_atlas.config.messages import unresolved
+from attention_atlas.config.plain import unresolved
 from attention_atlas.config.untrusted import read_run
 from attention_atlas.config.validation import check_checkpoint, check_config
 from attention_atlas.config.validation.schema import EvaluationConfig

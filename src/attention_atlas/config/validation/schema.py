@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import (
     Field,
     NonNegativeFloat,
@@ -17,7 +15,6 @@ from pydantic import (
 from attention_atlas.data.audio.options import AudioAugmentationOptions, AudioOptions
 from attention_atlas.data.image.options import ImageAugmentationOptions, ImageOptions
 from attention_atlas.data.text.options import TextAugmentationOptions, TextOptions
-from attention_atlas.errors import InputError
 from attention_atlas.option_schema import (
     Fraction,
     Node,
@@ -405,18 +402,3 @@ def check_schema(values: Mapping[str, Any], root: type[Node], complete: bool = T
         InputError: See `check_options`.
     """
     check_options(schema_of(root, values), values, complete=complete)
-
-
-def resolved(config: DictConfig) -> dict[str, Any]:
-    """The config as plain values.
-
-    Raises:
-        InputError: An interpolation leads nowhere.
-    """
-    try:
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(f"{error.full_key or 'A key'} cannot be resolved: {reason}.") from error
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}

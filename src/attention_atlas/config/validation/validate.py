@@ -6,18 +6,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from attention_atlas.config.allowlist import check_targets
-from attention_atlas.config.messages import flat, unresolved
+from attention_atlas.config.plain import flat, resolved, unresolved
 from attention_atlas.config.validation.devices import check_compiler, check_devices, check_processes
 from attention_atlas.config.validation.files import check_checkpoint, check_init
 from attention_atlas.config.validation.modality import check_modality
 from attention_atlas.config.validation.model import check_attention, check_patches
-from attention_atlas.config.validation.schema import (
-    BaselineConfig,
-    Task,
-    TrainConfig,
-    check_schema,
-    resolved,
-)
+from attention_atlas.config.validation.schema import BaselineConfig, Task, TrainConfig, check_schema
 from attention_atlas.config.validation.training import (
     check_learning_rate_search,
     check_logger,

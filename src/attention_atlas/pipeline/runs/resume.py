@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from attention_atlas.config.allowlist import rename_targets
-from attention_atlas.config.messages import unresolved
+from attention_atlas.config.plain import unresolved
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.runs.lock import is_free
 from attention_atlas.run_folder import CONFIG, is_finished, is_run, read_yaml
