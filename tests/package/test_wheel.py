@@ -17,14 +17,25 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
 UV = str(Path(sys.executable).with_name("uv"))
 TASKS = ("nlp", "vision", "speech")
 
+EXTRAS = [
+    ("sweep", ["-m", "hydra/sweeper=tpe", "optimizer.lr=interval(1e-4,1e-2)"]),
+    ("joblib", ["-m", "hydra/launcher=joblib", "seed=0,1"]),
+    ("submitit", ["-m", "hydra/launcher=slurm", "seed=0,1"]),
+    ("tensorboard", ["logger=tensorboard"]),
+    ("wandb", ["logger=wandb"]),
+    ("mlflow", ["logger=mlflow"]),
+    ("pretrained", ["encoder=minilm"]),
+    ("datasets", ["data=sst2"]),
+]
+
 Command = Callable[..., str]
 
 
-def succeed(*command: str | Path, folder: Path = REPOSITORY) -> str:
-    """Run a command without what points to this repository, and return what it prints."""
+def run(*command: str | Path, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a command without what points to this repository."""
     plain = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     cache = {"ATTENTION_ATLAS_CACHE": str(folder / "cache")}
-    done = subprocess.run(
+    return subprocess.run(
         [str(part) for part in command],
         cwd=folder,
         env=plain | cache,
@@ -32,6 +43,11 @@ def succeed(*command: str | Path, folder: Path = REPOSITORY) -> str:
         text=True,
         check=False,
     )
+
+
+def succeed(*command: str | Path, folder: Path = REPOSITORY) -> str:
+    """Run a command that must succeed, and return what it prints."""
+    done = run(*command, folder=folder)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -60,16 +76,21 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def atlas(wheel: Path, here: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """Run `atlas` of an environment that holds the wheel and what it needs."""
+def program(wheel: Path, here: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`atlas` in an environment that holds the wheel and what it needs."""
     environment = tmp_path_factory.mktemp("environment") / "venv"
     succeed(UV, "venv", "--quiet", "--python", sys.executable, environment)
     install(wheel, environment)
-    found = succeed(
-        environment / "bin" / "python", "-c", "import attention_atlas as a; print(a)", folder=here
-    )
+    python = environment / "bin" / "python"
+    found = succeed(python, "-c", "import attention_atlas as a; print(a)", folder=here)
     assert str(environment) in found
-    return lambda *arguments: succeed(environment / "bin" / "atlas", *arguments, folder=here)
+    return python.with_name("atlas")
+
+
+@pytest.fixture(scope="module")
+def atlas(program: Path, here: Path) -> Command:
+    """Run an `atlas` command that must succeed, and give what it prints."""
+    return lambda *arguments: succeed(program, *arguments, folder=here)
 
 
 def test_the_wheel_holds_all_configs_but_those_of_this_checkout(wheel: Path) -> None:
@@ -91,10 +112,10 @@ def test_the_version_is_that_of_the_wheel(atlas: Command, wheel: Path) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_each_task_trains(atlas: Command, here: Path, task: str) -> None:
     printed = atlas("train", f"task={task}", "debug=fast")
-    (run,) = (here / "outputs" / task).iterdir()
-    assert f"atlas evaluate run={run}" in printed
-    assert (run / "atlas.zarr").is_dir()
-    assert (run / "train.log").is_file()
+    (folder,) = (here / "outputs" / task).iterdir()
+    assert f"atlas evaluate run={folder}" in printed
+    assert (folder / "atlas.zarr").is_dir()
+    assert (folder / "train.log").is_file()
 
     assert "evaluations" in atlas("evaluate", f"run=last:{task}", "trainer.limit_test_batches=1")
     assert f"outputs/{task}/" in atlas("list")
@@ -112,3 +133,26 @@ def test_a_run_of_two_processes_and_a_sweep_need_no_repository(atlas: Command, h
 def test_a_baseline_is_measured(atlas: Command, here: Path) -> None:
     assert "RBF SVM" in atlas("baseline", "task=vision")
     assert len(list(here.glob("outputs/baselines/vision/*/baseline.json"))) == 1
+
+
+@pytest.mark.parametrize(("extra", "arguments"), EXTRAS)
+def test_what_is_not_installed_is_named_with_the_command_that_installs_it(
+    program: Path, here: Path, extra: str, arguments: list[str]
+) -> None:
+    done = run(program, "train", *arguments, folder=here)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f'pip install "attention-atlas[{extra}]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_format_of_sound_that_needs_an_extra_is_named(
+    program: Path, here: Path, sounds: Path
+) -> None:
+    for label in ("low", "high"):
+        (here / "recordings" / label).mkdir(parents=True)
+        for file in sorted((sounds / label).iterdir()):
+            (here / "recordings" / label / f"{file.stem}.m4a").write_bytes(file.read_bytes()[:64])
+    arguments = ["task=speech", "data=audio_folder", "data.path=recordings"]
+    done = run(program, "train", *arguments, folder=here)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert 'pip install "attention-atlas[audio]"' in done.stderr
