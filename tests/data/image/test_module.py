@@ -12,6 +12,7 @@ from PIL import Image
 
 from attention_atlas.data.image.module import ImageDataModule
 from attention_atlas.errors import InputError
+from attention_atlas.pipeline.lightning_data import for_trainer
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +125,7 @@ def test_a_trainer_augments_in_training_alone() -> None:
             return torch.optim.SGD(self.parameters(), lr=0.1)
 
     module = ImageDataModule("mnist5k", batch_size=500, augmentation={"cutmix_alpha": 1.0})
+    for_trainer(module)
     trainer = Trainer(
         max_epochs=1,
         accelerator="cpu",
