@@ -69,7 +69,7 @@ def test_rows_sum_to_what_the_page_says(page):
         said = words.get(*options, "1")
         call = recording.calls["attention"][0]
         expected = torch.ones(2, 4, 9)
-        if said.startswith("1 minus the share of the null key"):
+        if said.startswith("1 minus the weight of the null key"):
             expected -= recording.statistics["null_share"]["attention"]
             assert (expected < 1).all()
         elif said.startswith("1 - lambda"):
