@@ -28,9 +28,9 @@ def store_baseline(config: DictConfig, datamodule: AtlasDataModule, result: dict
 
 
 def known_baseline(config: DictConfig, datamodule: AtlasDataModule) -> dict[str, Any] | None:
-    """The baseline of exactly these samples in exactly this split, if it was measured.
+    """Return the baseline of exactly these samples in this split; None if it was not measured.
 
-    `atlas baseline` keeps its figures in the cache folder; those of the embedded data sets
+    `atlas baseline` stores its figures in the cache folder; those of the embedded data sets
     come with the package.
     """
     digest = split_digest(config, datamodule)

@@ -15,7 +15,7 @@ class AveragedWeights(WeightAveraging):
     average of indexes is none.
 
     Args:
-        decay: Share of the old average that is kept at each step.
+        decay: Weight of the old average at each step.
         every_n_steps: Average every so many steps, with the decay of as many; saves time. In epochs
             of fewer steps it is once an epoch, so that each epoch changes the average.
     """

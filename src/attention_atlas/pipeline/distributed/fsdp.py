@@ -23,17 +23,17 @@ from attention_atlas.pipeline.runs.atomic_checkpoints import rename_callbacks
 
 
 class ShardedStrategy(FSDPStrategy):
-    """Lightning's strategy with a unit for each block of the encoder.
+    """Lightning's FSDP strategy with one unit for each block of the encoder.
 
-    Checkpoints hold whole weights, which are read without unpickling. On a CPU it runs too, for
-    trying it out.
+    Checkpoints hold full weights, which are read without unpickling. It also runs on a CPU, for
+    tests.
     """
 
     def __init__(self) -> None:
         super().__init__(auto_wrap_policy={Block}, state_dict_type="full")
 
     def _setup_model(self, model: nn.Module) -> FullyShardedDataParallel:
-        """Shard the model on its device; Lightning tells a number, which a CPU has not."""
+        """Shard the model on its device; Lightning passes a device index, which a CPU lacks."""
         for part in model.modules():
             if isinstance(part, Metric):  # has no parameters, so nothing else moves it
                 part.to(self.root_device)
@@ -46,7 +46,7 @@ class ShardedStrategy(FSDPStrategy):
         )
 
     def optimizer_state(self, optimizer: Optimizer | LightningOptimizer) -> dict[str, Any]:
-        """The whole state of an optimizer, by the number of each parameter, on the first rank."""
+        """Return the full state of an optimizer, by parameter index, on the first rank."""
         if isinstance(optimizer, LightningOptimizer):
             optimizer = optimizer.optimizer
         model = self._sharded_model()
@@ -61,7 +61,7 @@ class ShardedStrategy(FSDPStrategy):
     def load_checkpoint(
         self, checkpoint_path: str | Path, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint on every rank, and give each its part of it."""
+        """Read a checkpoint on every rank, and load the shard of the rank."""
         content = rename_callbacks(
             torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True)
         )
@@ -84,10 +84,10 @@ class ShardedStrategy(FSDPStrategy):
         return self.model
 
     def _whole(self, rank0_only: bool) -> AbstractContextManager[Any]:
-        """Ask for whole states.
+        """Select full state dicts.
 
-        torch gathers the tensors of an optimizer one after another in the same memory, and copies
-        them only where that is on another device than asked for, or if nothing is asked for.
+        torch gathers the tensors of an optimizer one by one in the same memory, and copies them
+        only if that is on another device than the requested one, or if none is requested.
         """
         offload = self.root_device.type != "cpu"
         return FullyShardedDataParallel.state_dict_type(
