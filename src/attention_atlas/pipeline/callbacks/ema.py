@@ -1,4 +1,4 @@
-"""An average of the weights, which is what is tested."""
+"""Averaged weights, which are validated and tested."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from lightning.pytorch.callbacks import WeightAveraging
 
 
 class AveragedWeights(WeightAveraging):
-    """Tests and keeps an exponential moving average of the weights (Polyak & Juditsky 1992).
+    """Tests and saves an exponential moving average of the weights (Polyak & Juditsky 1992).
 
     The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates, or a short training would
-    be tested on little more than its initial weights. Whole numbers are taken as they are: an
-    average of indexes is none.
+    be tested with little more than its initial weights. Integers are copied: an average of
+    indices has no meaning.
 
     Args:
         decay: Weight of the old average at each step.
-        every_n_steps: Average every so many steps, with the decay of as many; saves time. In epochs
-            of fewer steps it is once an epoch, so that each epoch changes the average.
+        every_n_steps: Steps between two averages, with the decay of as many steps; saves time. In
+            shorter epochs it averages once an epoch, so that each epoch changes the average.
     """
 
     def __init__(self, decay: float, every_n_steps: int = 4) -> None:
@@ -26,12 +26,12 @@ class AveragedWeights(WeightAveraging):
         super().__init__(use_buffers=True, multi_avg_fn=self._average)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take no more steps at a time than an epoch has."""
+        """Limit the interval to the steps of an epoch."""
         steps = trainer.num_training_batches / trainer.accumulate_grad_batches
         self.every_n_steps = max(1, int(min(self.every_n_steps, steps)))
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """Every few steps, from the first on."""
+        """Return True every few steps, from the first on."""
         return step_idx is not None and step_idx % self.every_n_steps == 0
 
     @torch.no_grad()
