@@ -99,5 +99,5 @@ def test_options_of_lora_that_name_code_or_files_are_refused(run: Path) -> None:
 def test_a_run_is_not_asked_for_what_its_config_names(run: Path, model: Path) -> None:
     load_run(run, with_data=True)
     shutil.rmtree(run / "pretrained")
-    with pytest.raises(InputError, match="does not tell of the pretrained encoder"):
+    with pytest.raises(InputError, match="does not describe the pretrained encoder"):
         load_run(run, with_data=True)

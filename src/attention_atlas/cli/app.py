@@ -129,6 +129,6 @@ def _options(
 def main() -> None:
     """Run the command; bad input ends in a one-line error and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
-        # A character that the terminal cannot show is no reason to stop.
+        # A character that the terminal cannot show does not end the command.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     app()

@@ -10,7 +10,7 @@ import typer
 from attention_atlas.cli.runs import OUTPUTS, find_runs, open_run
 from attention_atlas.errors import InputError
 
-MOST_COMPLETED = 200  # sample ids that are offered at once
+MAX_COMPLETED = 200  # sample ids that are offered at once
 
 
 def complete_run(incomplete: str) -> list[str]:
@@ -31,7 +31,7 @@ def complete_sample(ctx: typer.Context, incomplete: str) -> list[str]:
         ids = open_run(run).sample_ids
     except InputError:
         return []
-    return [name for name in ids if name.startswith(incomplete)][:MOST_COMPLETED]
+    return [name for name in ids if name.startswith(incomplete)][:MAX_COMPLETED]
 
 
 Run = Annotated[

@@ -99,21 +99,21 @@ def default_sample(atlas: "Atlas", epoch: int | None = None) -> "Sample":
 def presentable_sample(atlas: "Atlas") -> "Sample":
     """Return the first sample that was predicted right and, if it is a text, fills a panel."""
     is_text = atlas.attributes.token_layout == "character_span"
-    least, most = (16, 28) if is_text else (1, sys.maxsize)
+    shortest, longest = (16, 28) if is_text else (1, sys.maxsize)
     right = [s for s in atlas if s.label == s.prediction and (len(s.readout) or s.has_maps)]
-    fitting = (s for s in right if least <= s.length <= most)
+    fitting = (s for s in right if shortest <= s.length <= longest)
     return next(fitting, right[0] if right else default_sample(atlas))
 
 
 @contextmanager
 def new_atlas(folder: Path) -> Iterator[Path]:
-    """Give the place of an atlas that is to be made; where that fails, nothing is left of it.
+    """Give the path of an atlas that is to be made; where that fails, nothing is left of it.
 
     Raises:
         InputError: One is there, or the folder cannot be made.
     """
-    place = folder / ATLAS_FOLDER
-    if place.exists():
+    path = folder / ATLAS_FOLDER
+    if path.exists():
         raise InputError(f"{folder} already holds an atlas: take another folder, or remove it.")
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
@@ -121,9 +121,9 @@ def new_atlas(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error.strerror}.") from error
     try:
-        yield place
+        yield path
     except Exception:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):  # others wrote there meanwhile
             for each in missing:
                 each.rmdir()

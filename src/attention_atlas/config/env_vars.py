@@ -14,7 +14,7 @@ from omegaconf.resolvers import oc
 RESOLVER = "oc.env"
 
 
-def kept_config(config: DictConfig) -> dict[str, Any]:
+def saved_config(config: DictConfig) -> dict[str, Any]:
     """Return the config as plain values, with `${oc.env:NAME}` where it reads a variable."""
     with reading_environment(lambda name, *default: f"${{{RESOLVER}:{name}}}"):
         plain = OmegaConf.to_container(config, resolve=True)

@@ -48,7 +48,7 @@ def _resolved(run: DictConfig, path: Path) -> Any:
     """Return the plain values; None for those that only the run itself could resolve.
 
     Only `data.path` and `logger` may read environment variables: the first differs between
-    machines, the second may be a secret, and the value of neither is saved (`kept_config`).
+    machines, the second may be a secret, and the value of neither is saved (`saved_config`).
     """
     key, left = "", MAX_VALUES
     read_as: dict[str, str] = {}

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig
 
-from attention_atlas.config.env_vars import kept_config
+from attention_atlas.config.env_vars import saved_config
 from attention_atlas.config.instantiate import instantiate
 from attention_atlas.config.plain import plain
 from attention_atlas.data.base import AtlasDataModule
@@ -106,13 +106,13 @@ def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     if config.logger and "_target_" in config.logger:
         logger: Logger = instantiate(config.logger)
-        logger.log_hyperparams(kept_config(config))
+        logger.log_hyperparams(saved_config(config))
         loggers.append(logger)
     return loggers
 
 
 def close_loggers(loggers: list[Logger]) -> None:
-    """End what a logger keeps open, or the next job of a multirun would go on with it."""
+    """End what a logger keeps open, or the next job of a multirun would continue with it."""
     for logger in loggers:
         finish = getattr(getattr(logger, "experiment", None), "finish", None)  # of Weights & Biases
         if finish is not None:

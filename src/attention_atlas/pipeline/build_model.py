@@ -92,10 +92,10 @@ def _encoder_name(config: DictConfig, run_folder: Path | None = None) -> str:
     """
     if run_folder is None:
         return str(config.encoder.name)
-    kept = run_folder / PRETRAINED_FOLDER
-    if not (kept / "config.json").is_file():
-        raise InputError(f"{kept} does not tell of the pretrained encoder of the run.")
-    return str(kept)
+    folder = run_folder / PRETRAINED_FOLDER
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} does not describe the pretrained encoder of the run.")
+    return str(folder)
 
 
 def _build_pretrained(

@@ -90,11 +90,11 @@ class LoadedRun:
             InputError: The split has no sample of such an id.
         """
         dataset = self.datamodule.datasets[split]
-        places = {sample_id: index for index, sample_id in enumerate(dataset.sample_ids)}
+        indices = {sample_id: index for index, sample_id in enumerate(dataset.sample_ids)}
         for sample_id in sample_ids:
-            if sample_id not in places:
+            if sample_id not in indices:
                 raise InputError(f"The {split} split of {self.folder} has no sample {sample_id!r}.")
-        order = [places[sample_id] for sample_id in sample_ids]
+        order = [indices[sample_id] for sample_id in sample_ids]
         if dataset.lengths is not None:
             order.sort(key=dataset.lengths.__getitem__)
         for start in range(0, len(order), batch_size):
@@ -157,7 +157,7 @@ def load_weights(model: Classifier, checkpoint: Path, with_head: bool = True) ->
         with_head: Whether to take the head too, which knows the classes.
 
     Raises:
-        InputError: The file is no checkpoint, or its weights do not fit the model.
+        InputError: The file is not a checkpoint, or its weights do not fit the model.
     """
     weights = read_checkpoint(checkpoint)["state_dict"]
     own = {f"{MODEL}{name}": value for name, value in model.state_dict().items()}
@@ -185,9 +185,9 @@ def _check_classes(datamodule: AtlasDataModule, run_folder: Path) -> None:
         )
 
 
-def _listed(names: list[str], most: int = 12) -> str:
-    listed = ", ".join(name if name.isprintable() else repr(name) for name in names[:most])
-    return listed + (f" and {len(names) - most} more" if len(names) > most else "")
+def _listed(names: list[str], limit: int = 12) -> str:
+    listed = ", ".join(name if name.isprintable() else repr(name) for name in names[:limit])
+    return listed + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def _shape(tensor: torch.Tensor | None) -> str:

@@ -105,8 +105,8 @@ def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Read
         config={"encoder": {"name": name}},
         **describe_spectrogram(datamodule),
     )
-    most = model.inputs.num_tokens or getattr(datamodule, "max_tokens", None)
-    return Reader(model, datamodule, attributes, most)
+    max_tokens = model.inputs.num_tokens or getattr(datamodule, "max_tokens", None)
+    return Reader(model, datamodule, attributes, max_tokens)
 
 
 def _datamodule(modality: str, clip_seconds: float) -> AtlasDataModule:
@@ -155,8 +155,8 @@ def record_inputs(
         InputError: An input cannot be read, the atlas cannot be written, or there is no such
             device.
     """
-    place = _find_device(device)
-    reader.model.to(place)
+    target = _find_device(device)
+    reader.model.to(target)
     whole = {each.name for each in inputs[:num_samples]}
     attributes = replace(reader.attributes, data=data)
     recorder = BatchRecorder(whole, True, attributes.has_null_key, dtype=dtype)
@@ -170,7 +170,7 @@ def record_inputs(
     )
     done = 0
     try:
-        for batch in _batches(reader, inputs, batch_size, place):
+        for batch in _batches(reader, inputs, batch_size, target):
             writer.add_batch(_record(reader, recorder, batch))
             if methods:
                 weights |= _attribute(reader, batch, methods)
@@ -202,8 +202,8 @@ def _batches(
     for first in range(0, len(inputs), READ_AT_ONCE):
         dataset = reader.datamodule.make_dataset(inputs[first : first + READ_AT_ONCE])
         for start in range(0, len(dataset), batch_size):
-            places = list(range(start, min(start + batch_size, len(dataset))))
-            raw = _moved(dataset.__getitems__(places), device)
+            indices = list(range(start, min(start + batch_size, len(dataset))))
+            raw = _moved(dataset.__getitems__(indices), device)
             yield reader.datamodule.prepare(raw, training=False)
 
 
@@ -237,7 +237,7 @@ def _attribute(
     found = attribute(reader.model, batch, methods, reference=removal.all(batch, layout))
     return {
         name: {
-            method: values[place][layout.valid[place]].tolist() for method, values in found.items()
+            method: values[index][layout.valid[index]].tolist() for method, values in found.items()
         }
-        for place, name in enumerate(batch["sample_id"])
+        for index, name in enumerate(batch["sample_id"])
     }

@@ -10,10 +10,10 @@ from tests.made_sweeps import write_job, write_known
 def test_the_parameter_that_matters_is_found(tmp_path):
     importance = read_sweep(write_known(tmp_path, 24)).importance
     assert isinstance(importance, Importance)
-    assert next(iter(importance.shares)) == "optimizer.x"
-    assert importance.shares["optimizer.x"] > 0.95
-    assert importance.shares.keys() == {"optimizer.x", "attention", "seed"}
-    assert sum(importance.shares.values()) == pytest.approx(1)
+    assert next(iter(importance.fractions)) == "optimizer.x"
+    assert importance.fractions["optimizer.x"] > 0.95
+    assert importance.fractions.keys() == {"optimizer.x", "attention", "seed"}
+    assert sum(importance.fractions.values()) == pytest.approx(1)
     assert importance.r2 > 0.8
     assert importance.num_trials == 24
 
@@ -32,9 +32,9 @@ def test_words_matter_too_and_more_where_they_do_more(tmp_path):
         overrides = [f"attention={attention}", f"depth={depth}", f"x={draw.uniform()}"]
         write_job(tmp_path, f"{number:02}", overrides, {"val/loss": value})
     importance = read_sweep(tmp_path, "val/loss").importance
-    assert list(importance.shares) == ["attention", "depth", "x"]
-    assert importance.shares["attention"] > 0.8
-    assert importance.shares["depth"] > 5 * importance.shares["x"]
+    assert list(importance.fractions) == ["attention", "depth", "x"]
+    assert importance.fractions["attention"] > 0.8
+    assert importance.fractions["depth"] > 5 * importance.fractions["x"]
 
 
 def test_an_override_that_a_trial_has_not_got_matters(tmp_path):
@@ -44,7 +44,7 @@ def test_an_override_that_a_trial_has_not_got_matters(tmp_path):
         value = 0.5 + 0.3 * bool(given) + 0.01 * draw.normal()
         overrides = [*given, f"x={draw.uniform()}"]
         write_job(tmp_path, f"{number:02}", overrides, {"val/accuracy": value})
-    assert read_sweep(tmp_path).importance.shares["weight"] > 0.9
+    assert read_sweep(tmp_path).importance.fractions["weight"] > 0.9
 
 
 def test_nothing_is_said_where_nothing_matters(tmp_path):

@@ -278,8 +278,8 @@ class _Comparing:
         if not len(queries[0]):
             return None
         rows = [
-            spread(distributions(one, one.view_maps()[:, :, chosen]), shares)
-            for one, chosen, shares in zip(
+            spread(distributions(one, one.view_maps()[:, :, chosen]), overlaps)
+            for one, chosen, overlaps in zip(
                 (sample, other), queries, (pieces.first, pieces.second), strict=True
             )
         ]

@@ -68,27 +68,27 @@ def common_pieces(first: Boxes, second: Boxes) -> Pieces:
             for boxes in (first, second)
         ]
         edges.append(np.unique(np.concatenate(ends).astype(np.float64)))
-    return Pieces(_shares(first, edges), _shares(second, edges))
+    return Pieces(_overlaps(first, edges), _overlaps(second, edges))
 
 
-def _shares(boxes: Boxes, edges: list[npt.NDArray[np.float64]]) -> Floats:
+def _overlaps(boxes: Boxes, edges: list[npt.NDArray[np.float64]]) -> Floats:
     """Return the share of each token in each piece, [K, P + 1]."""
     placed = stands_in_input(boxes)
     axes = len(edges)
-    shares = np.ones((len(boxes), 1))
+    overlaps = np.ones((len(boxes), 1))
     for axis, cuts in enumerate(edges):
         start, end = boxes[:, axis, None].astype(np.float64), boxes[:, axis + axes, None]
         inside = (cuts[:-1] >= start) & (cuts[1:] <= end)
         part = np.where(inside & placed[:, None], np.diff(cuts), 0.0)
         total = part.sum(axis=1, keepdims=True)
         part = np.divide(part, total, out=part, where=total > 0)
-        shares = (shares[:, :, None] * part[:, None, :]).reshape(len(boxes), -1)
-    return np.concatenate([shares, ~placed[:, None]], axis=1).astype(np.float32)
+        overlaps = (overlaps[:, :, None] * part[:, None, :]).reshape(len(boxes), -1)
+    return np.concatenate([overlaps, ~placed[:, None]], axis=1).astype(np.float32)
 
 
-def spread(rows: Floats, shares: Floats | None) -> Floats:
+def spread(rows: Floats, overlaps: Floats | None) -> Floats:
     """Spread distributions [..., K + 1], the null key last, over pieces: [..., P + 2]."""
-    if shares is None:
+    if overlaps is None:
         return rows
-    spread_rows: Floats = np.concatenate([rows[..., :-1] @ shares, rows[..., -1:]], axis=-1)
+    spread_rows: Floats = np.concatenate([rows[..., :-1] @ overlaps, rows[..., -1:]], axis=-1)
     return spread_rows

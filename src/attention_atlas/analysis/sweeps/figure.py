@@ -46,7 +46,7 @@ def sweep_figure(sweep: Sweep) -> Figure:
     if sweep.best is None:
         raise InputError(f"There is nothing to draw: no trial of {sweep.folder} has a value.")
     importance = sweep.importance if isinstance(sweep.importance, Importance) else None
-    names = list(importance.shares) if importance else sweep.parameters
+    names = list(importance.fractions) if importance else sweep.parameters
     names = names[:MAX_PARAMETERS]
     count = 1 + len(names) + (importance is not None)
     rows = -(-count // MAX_COLUMNS)
@@ -113,8 +113,8 @@ def _draw_dots(
 
 
 def _draw_importance(axes: Axes, importance: Importance) -> None:
-    names = list(importance.shares)[:MAX_BARS]
-    percentages = [100 * importance.shares[name] for name in names]
+    names = list(importance.fractions)[:MAX_BARS]
+    percentages = [100 * importance.fractions[name] for name in names]
     axes.barh(range(len(names)), percentages, color=BAR, height=0.75)
     for row, name in enumerate(names):
         # In the panel: beside it, long names would squeeze the panels above and below.

@@ -20,12 +20,12 @@ class Importance:
     """Importance of each parameter for the value of trials.
 
     Attributes:
-        shares: Importance by parameter, the largest first; they sum to 1.
+        fractions: Importance by parameter, the largest first; they sum to 1.
         r2: Fraction of the variance of values that the forest predicts on unseen trials.
         num_trials: Number of trials that the forest was fitted to.
     """
 
-    shares: dict[str, float]
+    fractions: dict[str, float]
     r2: float
     num_trials: int
 
@@ -61,8 +61,8 @@ def parameter_importance(trials: Sequence[Trial], parameters: Sequence[str]) -> 
             f"The {len(trials)} finished trials do not tell which parameter matters: what is "
             f"learned of some predicts the others no better than chance does (R2 {r2:z.2f})."
         )
-    shares = dict(zip(columns, (growth / growth.sum()).tolist(), strict=True))
-    return Importance(dict(sorted(shares.items(), key=lambda i: (-i[1], i[0]))), r2, len(trials))
+    fractions = dict(zip(columns, (growth / growth.sum()).tolist(), strict=True))
+    return Importance(dict(sorted(fractions.items(), key=lambda i: (-i[1], i[0]))), r2, len(trials))
 
 
 def _why_not(values: Numbers, num_parameters: int) -> str | None:

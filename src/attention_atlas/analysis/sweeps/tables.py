@@ -189,7 +189,7 @@ def _settings(sweep: Sweep, seeds: Seeds, spread: float, limit: int | None) -> S
 
 
 def _importance(importance: Importance) -> SweepTable:
-    rows = [[name, f"{100 * share:.1f}"] for name, share in importance.shares.items()]
+    rows = [[name, f"{100 * fraction:.1f}"] for name, fraction in importance.fractions.items()]
     return SweepTable(
         "How much each parameter matters:",
         ["parameter", "importance (%)"],

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from attention_atlas.analysis.token_weights import View
     from attention_atlas.atlas import Atlas, Sample
 
-MOST_DRAWN = 3  # inputs; of more there is a table
+MAX_DRAWN = 3  # inputs; of more there is a table
 TOP_TOKENS = 3  # that a row of the table names
 
 
@@ -65,9 +65,9 @@ def predict(
     given = inputs_of_run(folder, inputs, text_column, label_column)
     with ExitStack() as stack:
         if out is None:
-            place = Path(stack.enter_context(tempfile.TemporaryDirectory())) / ATLAS_FOLDER
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / ATLAS_FOLDER
         else:
-            place = stack.enter_context(new_atlas(out))
+            path = stack.enter_context(new_atlas(out))
         from attention_atlas.atlas import open_atlas
         from attention_atlas.pipeline.predict import reader_of_run, record_inputs
 
@@ -82,20 +82,20 @@ def predict(
             weights = record_inputs(
                 reader,
                 given,
-                place,
+                path,
                 num_samples=None if needs_maps else 0,
                 methods=methods,
                 device=device,
                 progress=progress,
             )
-        atlas = open_atlas(place)
+        atlas = open_atlas(path)
         views = [
             (sample, _view(sample, weights.get(sample.sample_id, {}), method)) for sample in atlas
         ]
         names = {each.name: str(each.content) for each in given}
         if as_json:
             print_json([_described(atlas, names, *pair, reader.max_tokens) for pair in views])
-        elif len(views) <= MOST_DRAWN:
+        elif len(views) <= MAX_DRAWN:
             _draw(atlas, names, views, reader.max_tokens)
         else:
             _tabulate(atlas, names, views, reader.max_tokens)
@@ -185,8 +185,8 @@ def _tabulate(
         name = names[sample.sample_id]
         tokens, is_shown = sample.tokens, sample.stands_in_input
         order = abs(view.weights).argsort()[::-1]
-        shown = (place for place in order if tokens[place].strip() and is_shown[place])
-        mattered = [tokens[place] for place in shown][:TOP_TOKENS]
+        shown = (index for index in order if tokens[index].strip() and is_shown[index])
+        mattered = [tokens[index] for index in shown][:TOP_TOKENS]
         rows.append(
             [
                 _short(name) if is_text else os.path.relpath(name, folder),
@@ -208,6 +208,6 @@ def _common_folder(names: Iterable[str]) -> str:
     return os.path.commonpath([os.path.abspath(Path(name).parent) for name in names])
 
 
-def _short(text: str, most: int = 60) -> str:
+def _short(text: str, limit: int = 60) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -8,7 +8,7 @@ from attention_atlas.data.audio.options import AudioSource, audio_augmentation_o
 from attention_atlas.data.audio.reading import check_header
 from attention_atlas.data.audio.speech_commands import find_root, official_splits
 
-_MOST_FILES = 5_000
+_MAX_FILES = 5_000
 """Headers that are looked at; of larger folders, files spread evenly. Loading looks at all."""
 
 
@@ -25,5 +25,5 @@ def check(config: Mapping[str, Any]) -> None:
         official_splits(root)
     if source.name == "audio_folder":
         files = list_audio(source.folder)
-        for file in files[:: -(-len(files) // _MOST_FILES)]:
+        for file in files[:: -(-len(files) // _MAX_FILES)]:
             check_header(file.path)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from attention_atlas.atlas import AtlasAttributes
 from attention_atlas.attention import Attention
-from attention_atlas.config.env_vars import kept_config
+from attention_atlas.config.env_vars import saved_config
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import BatchDataset
 from attention_atlas.data.splits import stable_hash
@@ -40,8 +40,8 @@ def choose_samples(dataset: BatchDataset, num_samples: int | None) -> set[str]:
 def max_tokens(model: Classifier, datamodule: AtlasDataModule) -> int | None:
     """Return the maximum number of tokens of a sample; None if texts are never truncated."""
     grid = getattr(model.embedding, "grid", None)  # of inputs of a fixed size
-    most = math.prod(grid) if grid else getattr(datamodule, "max_tokens", None)
-    return None if most is None else most + isinstance(model.readout, ClsReadout)
+    limit = math.prod(grid) if grid else getattr(datamodule, "max_tokens", None)
+    return None if limit is None else limit + isinstance(model.readout, ClsReadout)
 
 
 def describe_spectrogram(datamodule: AtlasDataModule) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def describe_atlas(
     config: DictConfig, model: Classifier, datamodule: AtlasDataModule, digest: str | None
 ) -> AtlasAttributes:
     """Return the attributes of the atlas of a run."""
-    plain = kept_config(config)
+    plain = saved_config(config)
     return AtlasAttributes(
         task=config.task.name,
         data=config.data.name,
