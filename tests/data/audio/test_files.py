@@ -219,5 +219,5 @@ def test_the_check_finds_a_bad_file_without_torch(folder: Path) -> None:
 def test_the_check_accepts_what_can_be_used(folder: Path) -> None:
     check({"name": "audio_folder", "path": str(folder), "augmentation": {"tempo": 0.1}})
     check({"name": "spoken_commands", "augmentation": None})
-    with pytest.raises(InputError, match="Did you mean augmentation.tempo"):
+    with pytest.raises(InputError, match=r"Did you mean augmentation\.tempo"):
         check({"name": "spoken_commands", "augmentation": {"temp": 0.1}})
