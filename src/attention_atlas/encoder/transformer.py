@@ -27,8 +27,9 @@ class DropPath(nn.Module):
         """[B, ...] to [B, ...]."""
         if not self.training or self.p == 0:
             return branch
-        mask = branch.new_empty(len(branch), *[1] * (branch.ndim - 1)).bernoulli_(1 - self.p)
-        return branch * (mask / (1 - self.p))
+        survival = 1 - self.p
+        mask = branch.new_empty(len(branch), *[1] * (branch.ndim - 1)).bernoulli_(survival)
+        return branch * (mask / survival if survival else mask)
 
 
 class Block(nn.Module):
