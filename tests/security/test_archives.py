@@ -14,8 +14,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from attention_atlas.data.archives import unpack_tar
-from attention_atlas.data.audio.check import check as check_audio
 from attention_atlas.data.audio.corpora import speech_commands
+from attention_atlas.data.check import check_audio
 from attention_atlas.data.image.corpora import read_corpus, read_idx
 from attention_atlas.data.image.options import ImageSource
 from attention_atlas.errors import InputError
@@ -170,8 +170,8 @@ def test_a_packed_file_that_blows_up_is_read_as_far_as_it_is_images(tmp_path: Pa
 
 def test_a_pickle_in_a_folder_of_texts_is_not_opened(tmp_path: Path) -> None:
     pytest.importorskip("datasets")
-    from attention_atlas.data.text.corpora import TextSource
     from attention_atlas.data.text.hub import load_hub_texts
+    from attention_atlas.data.text.options import TextOptions
 
     marker, data = tmp_path / "marker", tmp_path / "data"
     data.mkdir()
@@ -179,7 +179,7 @@ def test_a_pickle_in_a_folder_of_texts_is_not_opened(tmp_path: Path) -> None:
         (data / name).write_bytes(pickle.dumps(Payload(marker)))
     (data / "data.py").write_text(f"import os\nos.mkdir({str(marker)!r})\n")
     with pytest.raises(InputError, match="could not be loaded from"):
-        load_hub_texts(TextSource(name="imdb", path=str(data)))
+        load_hub_texts(TextOptions(name="imdb", path=str(data)))
     assert not marker.exists()
     pickle.loads((data / "train.parquet").read_bytes())
     assert marker.exists()

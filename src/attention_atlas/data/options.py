@@ -1,10 +1,13 @@
 """Options that all data sets have in common. Nothing here imports torch."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from attention_atlas.option_schema import Keywords, keyword
+from attention_atlas.option_schema import Keywords, check_options, keyword
+
+Options = TypeVar("Options", bound=Keywords)
 
 
 class DataOptions(Keywords):
@@ -19,3 +22,9 @@ class DataOptions(Keywords):
     num_workers: NonNegativeInt = keyword("Processes that load data beside the training.", 0)
     seed: int = keyword("Seed of the split and of the shuffling.", 0)
     augmentation: dict[str, Any] | None = keyword("Options of the group `augmentation`.")
+
+
+def read_options(model: type[Options], values: Mapping[str, Any] | None, prefix: str) -> Options:
+    """Return options as their model; see `check_options` for the arguments and errors."""
+    check_options(model, values or {}, prefix)
+    return model(**{key: value for key, value in (values or {}).items() if key[0] != "_"})

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from attention_atlas.data.audio.check import check
 from attention_atlas.data.audio.folder import list_audio
 from attention_atlas.data.audio.module import AudioDataModule
 from attention_atlas.data.audio.reading import check_header, read_clip
+from attention_atlas.data.check import check_audio
 from attention_atlas.errors import InputError
 
 
@@ -201,9 +201,9 @@ def test_the_check_finds_a_bad_file_without_torch(folder: Path) -> None:
     config = {"name": "audio_folder", "path": str(folder), "augmentation": {}}
     code = (
         "import json, sys\n"
-        "from attention_atlas.data.audio.check import check\n"
+        "from attention_atlas.data.check import check_audio\n"
         "from attention_atlas.errors import InputError\n"
-        "try:\n    check(json.loads(sys.argv[1]))\n"
+        "try:\n    check_audio(json.loads(sys.argv[1]))\n"
         "except InputError as error:\n    print(error)\n"
         "assert 'torch' not in sys.modules\n"
     )
@@ -217,7 +217,7 @@ def test_the_check_finds_a_bad_file_without_torch(folder: Path) -> None:
 
 
 def test_the_check_accepts_what_can_be_used(folder: Path) -> None:
-    check({"name": "audio_folder", "path": str(folder), "augmentation": {"tempo": 0.1}})
-    check({"name": "spoken_commands", "augmentation": None})
+    check_audio({"name": "audio_folder", "path": str(folder), "augmentation": {"tempo": 0.1}})
+    check_audio({"name": "spoken_commands", "augmentation": None})
     with pytest.raises(InputError, match=r"Did you mean augmentation\.tempo"):
-        check({"name": "spoken_commands", "augmentation": {"temp": 0.1}})
+        check_audio({"name": "spoken_commands", "augmentation": {"temp": 0.1}})

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 import torchaudio
 
-from attention_atlas.data.audio.check import check
 from attention_atlas.data.audio.module import AudioDataModule
 from attention_atlas.data.audio.speech_commands import WORDS
+from attention_atlas.data.check import check_audio
 from attention_atlas.errors import InputError
 
 FOLDER = Path("SpeechCommands") / "speech_commands_v0.02"
@@ -108,7 +108,7 @@ def test_a_missing_list_word_or_clip_is_named(tmp_path: Path) -> None:
         file.unlink()
     (root / "yes").rmdir()
     with pytest.raises(InputError, match="has no folder yes"):
-        check({"name": "speech_commands", "path": str(root), "labels": 10})
+        check_audio({"name": "speech_commands", "path": str(root), "labels": 10})
     with pytest.raises(InputError, match="has no folder yes"):
         module_of(root, labels=10)
 

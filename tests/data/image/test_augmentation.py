@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from attention_atlas.data.image.augmentation import ImageAugmentation
-from attention_atlas.data.image.options import ImageAugmentationOptions, augmentation_options
+from attention_atlas.data.image.options import ImageAugmentationOptions
+from attention_atlas.data.options import read_options
 from attention_atlas.errors import InputError
 
 
@@ -147,5 +148,5 @@ def test_without_mixing_there_is_no_target(images: torch.Tensor) -> None:
 )
 def test_a_bad_option_is_named(config: dict, sentence: str) -> None:
     with pytest.raises(InputError) as error:
-        augmentation_options(config)
+        read_options(ImageAugmentationOptions, config, "augmentation.")
     assert sentence in str(error.value)

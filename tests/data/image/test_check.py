@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from attention_atlas.data.image.check import check
+from attention_atlas.data.check import check_image
 from attention_atlas.errors import InputError
 
 NAMES = ["mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder"]
@@ -22,14 +22,14 @@ def config(repository: Path, data: str, **changes) -> dict:
 
 @pytest.mark.parametrize("name", NAMES[:-1])
 def test_the_shipped_configs_pass(repository: Path, name: str) -> None:
-    check(config(repository, name))
+    check_image(config(repository, name))
 
 
 @pytest.mark.parametrize("name", ["image", "image_rand", "mixup", "cutmix", "none"])
 def test_the_shipped_augmentations_pass(repository: Path, name: str) -> None:
     node = OmegaConf.load(repository / "conf" / "augmentation" / f"{name}.yaml") or {}
     options = {key: value for key, value in node.items() if key != "defaults"}
-    check(config(repository, "mnist5k", augmentation=options))
+    check_image(config(repository, "mnist5k", augmentation=options))
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def test_the_shipped_augmentations_pass(repository: Path, name: str) -> None:
 )
 def test_a_bad_choice_is_named(repository: Path, name: str, changes: dict, sentence: str) -> None:
     with pytest.raises(InputError) as error:
-        check(config(repository, name, **changes))
+        check_image(config(repository, name, **changes))
     assert sentence in str(error.value)
 
 
 def test_checking_needs_no_torch() -> None:
     program = (
-        "import sys; from attention_atlas.data.image.check import check; "
-        "check({'name': 'mnist5k'}); sys.exit('torch' in sys.modules)"
+        "import sys; from attention_atlas.data.check import check_image; "
+        "check_image({'name': 'mnist5k'}); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

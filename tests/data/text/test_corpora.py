@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from attention_atlas.data.text.check import check
-from attention_atlas.data.text.corpora import TextCorpus, TextSource, content_ids, normalise_text
-from attention_atlas.data.text.movie_reviews import PARTS
-from attention_atlas.data.text.sources import READERS, find_reader
+from attention_atlas.data.check import check_text
+from attention_atlas.data.text.corpora import TextCorpus, content_ids, normalise_text
+from attention_atlas.data.text.options import TextOptions
+from attention_atlas.data.text.sources import PARTS, READERS, find_reader
 from attention_atlas.errors import InputError
 
 
 def load(name: str, path: Path | None = None, **options: Any) -> TextCorpus:
-    source = TextSource(name, None if path is None else str(path), **options)
+    source = TextOptions(name=name, path=None if path is None else str(path), **options)
     return find_reader(source).load(source)
 
 
@@ -161,7 +161,7 @@ def test_a_bad_csv_file_ends_in_a_sentence_that_names_it(
     path = tmp_path / "reviews.csv"
     path.write_text(content)
     with pytest.raises(InputError, match=rf"reviews\.csv.*{message}"):
-        check({"name": "csv", "path": str(path)})
+        check_text({"name": "csv", "path": str(path)})
 
 
 def test_bad_files_per_split_are_told(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_folder_without_data_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"data=imdb could not be loaded from"):
         load("imdb", tmp_path)
     with pytest.raises(InputError, match=r"data\.path=.*none is not a folder"):
-        check({"name": "imdb", "path": str(tmp_path / "none")})
+        check_text({"name": "imdb", "path": str(tmp_path / "none")})
 
 
 def test_the_hub_out_of_reach_ends_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +261,7 @@ def test_a_missing_library_is_told_with_the_install_command(
         importlib.util, "find_spec", lambda name: None if name == "datasets" else found(name)
     )
     with pytest.raises(InputError, match=r'pip install "attention-atlas\[datasets\]"'):
-        check({"name": "imdb"})
+        check_text({"name": "imdb"})
 
 
 def test_real_sst2_is_read(shared_data: Path) -> None:
@@ -291,9 +291,9 @@ def test_real_sst2_is_read(shared_data: Path) -> None:
 )
 def test_a_bad_config_is_told(key: str, value: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        check({"name": "movie_reviews", key: value})
+        check_text({"name": "movie_reviews", key: value})
 
 
 def test_good_configs_pass() -> None:
     assert set(READERS) == {"movie_reviews", *PARTS, "sst2", "imdb", "csv"}
-    check({"name": "movie_reviews", "batch_size": 8, "augmentation": {"crop_length": None}})
+    check_text({"name": "movie_reviews", "batch_size": 8, "augmentation": {"crop_length": None}})

@@ -20,11 +20,12 @@ from attention_atlas.data.audio.corpora import (
     spoken_commands,
 )
 from attention_atlas.data.audio.noise import coloured_noise
-from attention_atlas.data.audio.options import AudioSource, audio_augmentation_options
+from attention_atlas.data.audio.options import AudioAugmentationOptions, AudioOptions
 from attention_atlas.data.audio.reading import SAMPLE_RATE, read_clip
 from attention_atlas.data.audio.spectrogram import LogMel, PretrainedExtractor
 from attention_atlas.data.base import AtlasDataModule, DisplayInputs
 from attention_atlas.data.loader import Batch, BatchDataset
+from attention_atlas.data.options import read_options
 from attention_atlas.data.user_inputs import UserInput, label_indexes
 
 SCALE = 4.0
@@ -37,17 +38,7 @@ class AudioDataModule(AtlasDataModule):
     A prepared batch has `inputs` [B, mels, frames], centred on each clip's mean, and `level` [B],
     that mean. For a pretrained encoder it has the encoder's own `inputs`, and `log_mel`.
 
-    Args:
-        name: `spoken_commands`, `speech_commands` or `audio_folder`.
-        batch_size: Samples per training batch.
-        path: Location of the files of `speech_commands` or `audio_folder`.
-        eval_batch_size: Samples per evaluation batch, by default twice `batch_size`.
-        num_workers: Processes that load batches.
-        seed: Draws the split (with `spoken_commands`, the voices) and the order of the batches.
-        clip_seconds: Length of the input; longer clips are cut, shorter ones padded.
-        num_mels: Mel bands.
-        labels: Classes of `speech_commands`: 10, 12 or 35.
-        augmentation: Keys of `AudioAugmentationOptions`; empty trains on the clips as they are.
+    The arguments are described in `AudioOptions`.
 
     Raises:
         InputError: A value cannot be used.
@@ -69,13 +60,15 @@ class AudioDataModule(AtlasDataModule):
         augmentation: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
-        self.source = AudioSource(name, path, clip_seconds, num_mels, labels)
+        chosen = {"name": name, "path": path, "clip_seconds": clip_seconds}
+        chosen |= {"num_mels": num_mels, "labels": labels}
+        self.options = read_options(AudioOptions, chosen, "data.")
         self.name = name
         self.clip_seconds = clip_seconds
         self.clip_samples = round(clip_seconds * SAMPLE_RATE)
         self.log_mel = LogMel(num_mels)
-        options = audio_augmentation_options(augmentation or {})
-        self.augmentation = AudioAugmentation(options, SAMPLE_RATE) if augmentation else None
+        variation = read_options(AudioAugmentationOptions, augmentation, "augmentation.")
+        self.augmentation = AudioAugmentation(variation, SAMPLE_RATE) if augmentation else None
         self.noise: dict[str, Tensor] = {}
 
     def load_preprocessor(self, name: str) -> PretrainedExtractor:
@@ -136,9 +129,9 @@ class AudioDataModule(AtlasDataModule):
     def _corpus(self) -> AudioCorpus:
         if self.name == "spoken_commands":
             return spoken_commands(self.clip_samples, self.seed)
-        folder = self.source.folder
+        folder = self.options.folder
         if self.name == "speech_commands":
-            return speech_commands(folder, self.source.labels, self.clip_samples, self.seed)
+            return speech_commands(folder, self.options.labels, self.clip_samples, self.seed)
         return audio_folder(folder, self.clip_samples, self.seed)
 
     def prepare(self, batch: Batch, training: bool) -> Batch:

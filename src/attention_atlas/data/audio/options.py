@@ -1,15 +1,13 @@
 """Options of sound, checked before torch is imported."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, model_validator
 
 from attention_atlas.data.options import DataOptions
 from attention_atlas.errors import InputError
-from attention_atlas.option_schema import Fraction, Keywords, Rate, check_options, keyword
+from attention_atlas.option_schema import Fraction, Keywords, Rate, keyword
 
 
 class AudioOptions(DataOptions):
@@ -25,6 +23,17 @@ class AudioOptions(DataOptions):
     labels: Literal[10, 12, 35] = keyword(
         "Classes of `speech_commands`; 12 has _unknown_ and _silence_ too.", 35
     )
+
+    @property
+    def folder(self) -> Path:
+        """The path, with `~` resolved.
+
+        Raises:
+            InputError: There is none.
+        """
+        if self.path is None:
+            raise InputError(f"data={self.name} needs data.path, the folder with the audio files.")
+        return Path(self.path).expanduser()
 
 
 class AudioAugmentationOptions(Keywords):
@@ -55,42 +64,3 @@ class AudioAugmentationOptions(Keywords):
                 f"augmentation.snr_high={self.snr_high:g}."
             )
         return self
-
-
-@dataclass(frozen=True)
-class AudioSource:
-    """Which clips, and in which form; see `AudioOptions`.
-
-    Raises:
-        InputError: A name is unknown or a number out of range.
-    """
-
-    name: str
-    path: str | None = None
-    clip_seconds: float = 1.0
-    num_mels: int = 40
-    labels: int = 35
-
-    def __post_init__(self) -> None:
-        check_options(AudioOptions, asdict(self), "data.")
-
-    @property
-    def folder(self) -> Path:
-        """The path, with `~` resolved.
-
-        Raises:
-            InputError: There is none.
-        """
-        if self.path is None:
-            raise InputError(f"data={self.name} needs data.path, the folder with the audio files.")
-        return Path(self.path).expanduser()
-
-
-def audio_augmentation_options(config: Mapping[str, Any] | None) -> AudioAugmentationOptions:
-    """Read an `augmentation` config node.
-
-    Raises:
-        InputError: A key is unknown or a number out of range.
-    """
-    check_options(AudioAugmentationOptions, config or {}, "augmentation.")
-    return AudioAugmentationOptions(**(config or {}))

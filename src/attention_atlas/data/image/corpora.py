@@ -4,11 +4,12 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,38 +72,32 @@ def mnist5k(source: ImageSource) -> ImageCorpus:
     )
 
 
-FASHION_CLASSES = [
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-]
-
-
 def mnist(source: ImageSource) -> ImageCorpus:
     """Read MNIST: 60,000 and 10,000 digits (LeCun 1998)."""
-    return _idx_corpus(source, "MNIST", [str(digit) for digit in range(10)])
+    return _idx_corpus(source, [str(digit) for digit in range(10)])
 
 
 def fashion_mnist(source: ImageSource) -> ImageCorpus:
     """Read Fashion-MNIST: 60,000 and 10,000 pieces of clothing (Xiao 2017)."""
-    return _idx_corpus(source, "FashionMNIST", FASHION_CLASSES)
+    from torchvision.datasets import FashionMNIST
+
+    return _idx_corpus(source, FashionMNIST.classes)
 
 
-def cifar10(source: ImageSource) -> ImageCorpus:
-    """Read CIFAR-10: 50,000 and 10,000 colour photographs (Krizhevsky 2009)."""
-    return _cifar_corpus(source)
-
-
-def cifar100(source: ImageSource) -> ImageCorpus:
-    """Read CIFAR-100: 50,000 and 10,000 photographs of 100 fine classes (Krizhevsky 2009)."""
-    return _cifar_corpus(source)
+def cifar(source: ImageSource) -> ImageCorpus:
+    """Read CIFAR-10 or CIFAR-100: 50,000 and 10,000 photographs (Krizhevsky 2009)."""
+    parts, classes = read_cifar(source.name, _data_folder(source))
+    return ImageCorpus(
+        np.concatenate([images for images, _ in parts.values()]),
+        labels=[label for _, labels in parts.values() for label in labels],
+        sample_ids=[
+            f"{source.name}-{split}-{index:05d}"
+            for split, (images, _) in parts.items()
+            for index in range(len(images))
+        ],
+        classes=classes,
+        splits=[split for split, (images, _) in parts.items() for _ in range(len(images))],
+    )
 
 
 def image_folder(source: ImageSource) -> ImageCorpus:
@@ -124,8 +119,8 @@ CORPORA: dict[str, Callable[[ImageSource], ImageCorpus]] = {
     "mnist5k": mnist5k,
     "mnist": mnist,
     "fashion_mnist": fashion_mnist,
-    "cifar10": cifar10,
-    "cifar100": cifar100,
+    "cifar10": cifar,
+    "cifar100": cifar,
     "image_folder": image_folder,
 }
 
@@ -135,6 +130,23 @@ IDX_DOWNLOADS = {
     "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw"),
 }
 DOWNLOADS = (*IDX_DOWNLOADS, *CIFAR)
+
+
+def image_source(config: Mapping[str, Any]) -> ImageSource:
+    """Return the `ImageSource` in a `data` config node.
+
+    Raises:
+        InputError: The name is unknown, or a number is out of range.
+    """
+    if config["name"] not in CORPORA:
+        raise InputError(
+            f"data.name={config['name']} is not an image data set; "
+            f"take one of {', '.join(CORPORA)}."
+        )
+    path = config.get("path")
+    known = {field.name for field in fields(ImageSource)} - {"path"}
+    options = {key: config[key] for key in known if key in config}
+    return ImageSource(path=None if path is None else Path(path).expanduser(), **options)
 
 
 def check_download_folder(source: ImageSource) -> None:
@@ -188,7 +200,7 @@ def _download(source: ImageSource) -> Path:
     return cached(source.name, {"format": 1, "data": IDX_DOWNLOADS[source.name][0]}, make)
 
 
-def _idx_corpus(source: ImageSource, name: str, classes: Sequence[str]) -> ImageCorpus:
+def _idx_corpus(source: ImageSource, classes: Sequence[str]) -> ImageCorpus:
     folder = _data_folder(source)
     images, labels, splits, sample_ids = [], [], [], []
     for split, prefix in (("train", "train"), ("test", "t10k")):
@@ -233,18 +245,3 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
         raise InputError(
             f"{path} is not a complete idx file ({error}); download the data set again."
         ) from error
-
-
-def _cifar_corpus(source: ImageSource) -> ImageCorpus:
-    parts, classes = read_cifar(source.name, _data_folder(source))
-    return ImageCorpus(
-        np.concatenate([images for images, _ in parts.values()]),
-        labels=[label for _, labels in parts.values() for label in labels],
-        sample_ids=[
-            f"{source.name}-{split}-{index:05d}"
-            for split, (images, _) in parts.items()
-            for index in range(len(images))
-        ],
-        classes=classes,
-        splits=[split for split, (images, _) in parts.items() for _ in range(len(images))],
-    )

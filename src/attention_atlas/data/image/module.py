@@ -12,8 +12,7 @@ from torch import Tensor
 
 from attention_atlas.data.base import AtlasDataModule, DisplayInputs
 from attention_atlas.data.image.augmentation import ImageAugmentation
-from attention_atlas.data.image.check import image_source
-from attention_atlas.data.image.corpora import ImageCorpus, read_corpus
+from attention_atlas.data.image.corpora import ImageCorpus, image_source, read_corpus
 from attention_atlas.data.image.dataset import (
     ImageDataset,
     mean_and_deviation,
@@ -21,8 +20,9 @@ from attention_atlas.data.image.dataset import (
     split_corpus,
     with_classes,
 )
-from attention_atlas.data.image.options import augmentation_options
+from attention_atlas.data.image.options import ImageAugmentationOptions
 from attention_atlas.data.loader import Batch, BatchDataset
+from attention_atlas.data.options import read_options
 from attention_atlas.data.user_inputs import UserInput, label_indexes
 from attention_atlas.errors import InputError
 
@@ -35,18 +35,7 @@ class ImageDataModule(AtlasDataModule):
     Prepared batches hold `inputs`, float32 [B, channels, height, width], normalised by mean and
     standard deviation of the training split, and `target` [B, C] with mixup or CutMix.
 
-    Args:
-        name: One of the names in `corpora.CORPORA`.
-        batch_size: Samples per training batch.
-        path: Location of the files; None for a data set that is packaged or downloaded.
-        image_size: Height and width in pixels that every image is resized to.
-        channels: 1 (grey) or 3 (colour).
-        mirror: Whether a mirrored image keeps its label, so that augmentation may flip it.
-        augmentation: Keywords of `ImageAugmentationOptions`.
-        val_fraction: Fraction of the samples for validation, without an official split.
-        test_fraction: The same for the test split.
-        max_memory_mib: A folder whose decoded images take more is decoded batch by batch.
-        loading: `eval_batch_size`, `num_workers` and `seed` of `AtlasDataModule`.
+    The arguments are described in `ImageOptions`.
 
     Raises:
         InputError: An option is out of range.
@@ -84,7 +73,9 @@ class ImageDataModule(AtlasDataModule):
         self.image_size = image_size
         self.channels = channels
         self.mirror = mirror
-        self.augmentation_options = augmentation_options(augmentation)
+        self.augmentation_options = read_options(
+            ImageAugmentationOptions, augmentation, "augmentation."
+        )
         self.mean = torch.zeros(channels, 1, 1)
         self.deviation = torch.ones(channels, 1, 1)
         self._learned: dict[str, Any] | None = None

