@@ -96,6 +96,7 @@ def checkout(repository: Path, reviews: Path, pictures: Path, sounds: Path, tmp_
     """The scripts and configs, with one epoch as this machine's own choice, and a user's files."""
     for script in ("train.py", "evaluate.py"):
         (tmp_path / script).symlink_to(repository / script)
+    (tmp_path / "src").symlink_to(repository / "src")
     own = shutil.ignore_patterns("local")
     shutil.copytree(repository / "conf", tmp_path / "conf", ignore=own)
     (tmp_path / "conf" / "local").mkdir()
@@ -111,6 +112,7 @@ def type_line(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     programs = Path(sys.executable).parent
     settings = os.environ | {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder / "src"),  # whose configs are those beside it
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "200",
         "HF_HUB_OFFLINE": "1",
