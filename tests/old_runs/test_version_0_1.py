@@ -102,6 +102,7 @@ def test_it_predicts(run: Path, task: str, workspace: Path) -> None:
     assert predicted["prediction"] in read_result(run)["classes"]
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_to_the_same_figures(run: Path, workspace: Path) -> None:
     before = content(run)
     done = run_script(["evaluate.py", f"run={run}"], workspace)
@@ -166,6 +167,7 @@ def test_training_starts_from_its_weights(run: Path, run_training, tmp_path: Pat
             torch.testing.assert_close(of_now[name], of_then[name], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_resumed_in_its_folder(workspace: Path, tmp_path: Path) -> None:
     run = Path("outputs") / "nlp" / TIME
     unfinished = tmp_path / run

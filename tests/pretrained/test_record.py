@@ -134,6 +134,7 @@ def test_a_run_can_be_recorded_on_other_data(trained_runs, pictures, tmp_path) -
     assert kept[0].label_name == "left"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

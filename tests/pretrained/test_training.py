@@ -64,6 +64,7 @@ def test_a_learning_rate_is_looked_for_beside_a_frozen_encoder(
     assert "learning rate found" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_is_trained_without_a_warning(overrides, tmp_path) -> None:
     done = run_script(["train.py", *overrides["bert"], "encoder.freeze=all"], tmp_path)
     assert done.returncode == 0
@@ -172,6 +173,7 @@ def test_value_norms_take_the_output_projection_of_the_model(
     torch.testing.assert_close(found, sent.norm(dim=-1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bert", "vit"])
 def test_faithfulness_and_heads_are_measured(kind, runs) -> None:
     measured = measure_run(runs(kind), ["readout", "rollout"], num_samples=4, steps=2)
@@ -301,6 +303,7 @@ def test_lora_trains_small_matrices_alone(overrides, run_training, tiny_bert, tm
     assert len(open_atlas(tmp_path / "run")[0].maps) == 3
 
 
+@pytest.mark.slow
 def test_commands_look_at_the_run(runs, tmp_path) -> None:
     for kind in KINDS:
         for command in (["show"], ["stats"], ["info"]):
@@ -312,6 +315,7 @@ def test_commands_look_at_the_run(runs, tmp_path) -> None:
     assert f"{100 * result['test/accuracy']:.2f} %" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
@@ -330,6 +334,7 @@ def test_what_cannot_be_used_gets_a_sentence(chosen, message, overrides, tmp_pat
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_it_goes_on_without_the_files_it_came_from(
     overrides, run_training, tiny_bert, tmp_path
 ) -> None:
@@ -343,6 +348,7 @@ def test_it_goes_on_without_the_files_it_came_from(
     assert validated == ["0", "1"]
 
 
+@pytest.mark.slow
 def test_two_processes_train_it(overrides, tmp_path) -> None:
     """Each waits for every gradient of the other."""
     chosen = [*overrides["bert"], "trainer=ddp_cpu", "trainer.devices=2", "debug=fast"]

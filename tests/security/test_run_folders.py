@@ -271,6 +271,7 @@ def test_a_link_under_the_name_of_a_draft_is_not_followed(tmp_path: Path) -> Non
     assert not (run / "faithfulness.json").is_symlink()
 
 
+@pytest.mark.filterwarnings("default")  # Hydra warns before it opens the pickle
 @pytest.mark.parametrize("script", ["train.py", "evaluate.py", "baseline.py"])
 def test_the_pickle_of_a_job_is_not_opened(script: str, tmp_path: Path, marker: Path) -> None:
     path = tmp_path / ".hydra" / "config.pickle"
