@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from attention_atlas.atlas.schema import (
+    MAP_DTYPES,
     NULL_KEY_ARRAYS,
     TOKEN_LAYOUTS,
     AtlasAttributes,
     CapturedSample,
+    array_specs,
 )
 
 Array = npt.NDArray[Any]
@@ -20,32 +22,17 @@ Array = npt.NDArray[Any]
 
 @dataclass
 class CapturedBatch:
-    """N recorded samples, one column for each array of the atlas.
+    """N recorded samples of a split in an epoch, one column for each array of the atlas.
 
-    K is the number of tokens of the longest sample. The valid tokens of a sample come first; the
+    A column holds the attribute of `CapturedSample` with its name, behind an axis of N samples. K
+    is the number of tokens of the longest sample. The valid tokens of a sample come first; the
     padding after them is not stored.
 
     Attributes:
-        sample_id: N stable names, the same in every epoch and run.
-        label: [N] true classes.
-        prediction: [N] predicted classes.
-        logits: [N, C].
         length: [N] number of valid tokens.
-        boxes: [N, K, 2] character spans or [N, K, 4] patch or time-frequency boxes. NaN where a
-            token represents no part of the input.
-        readout: [N, R, K] weights of the readout's query; R = 0 for a readout without attention.
-        readout_entropy: [N, R], in nats.
-        entropy: [N, L, H] entropy in nats, mean over the queries.
-        null_share: [N, L, H] weight of the null key, mean over the queries; only with a null key.
-        readout_null_share: [N, R] weight of the null key in the readout row; only with a null key.
         maps: [L, H, length, length] attention weights of the samples whose maps are stored, by
             index in the batch.
-        text: N texts, for character spans.
-        image: uint8 [N, height, width, channels], for patch boxes.
-        spectrogram: float16 or float32 [N, mels, frames], for time-frequency boxes.
         frames: [N] number of valid frames of the spectrogram; by default all.
-        split: Such as `test`.
-        epoch: From 0.
         groups: Names of the groups that the samples belong to: group -> one name per sample.
     """
 
@@ -75,12 +62,10 @@ class CapturedBatch:
     @classmethod
     def of(cls, sample: CapturedSample) -> Self:
         """Return a batch of one sample, with a copy of its maps."""
-        arrays = {
-            name: None if getattr(sample, name) is None else getattr(sample, name)[None]
-            for name in (
-                *("logits", "boxes", "readout", "readout_entropy", "entropy"),
-                *("null_share", "readout_null_share", "image", "spectrogram"),
-            )
+        arrays: dict[str, Any] = {
+            name: value[None]
+            for name, value in vars(sample).items()
+            if isinstance(value, np.ndarray) and name != "maps"
         }
         return cls(
             sample_id=[sample.sample_id],
@@ -92,7 +77,7 @@ class CapturedBatch:
             split=sample.split,
             epoch=sample.epoch,
             groups={name: [value] for name, value in sample.groups.items()},
-            **arrays,  # type: ignore[arg-type]
+            **arrays,
         )
 
     def sizes(self, attributes: AtlasAttributes) -> dict[str, int]:
@@ -149,20 +134,20 @@ class CapturedBatch:
         if not len(self):
             return
         who = f"Sample {self.sample_id[0]!r}"
-        layout = TOKEN_LAYOUTS[attributes.token_layout]
+        input_name = TOKEN_LAYOUTS[attributes.token_layout].input_name
         if not all(self.sample_id):
             raise ValueError("A sample needs a sample_id that is not empty.")
         if self.epoch < 0:
             raise ValueError(f"{who}: epochs count from 0.")
-        if getattr(self, layout.input_name) is None:
-            raise ValueError(f"{who} has no {layout.input_name}.")
+        if getattr(self, input_name) is None:
+            raise ValueError(f"{who} has no {input_name}.")
         for name in NULL_KEY_ARRAYS:
             if (getattr(self, name) is not None) != attributes.has_null_key:
                 has, with_ = ("no", "with") if attributes.has_null_key else ("a", "without")
                 raise ValueError(
                     f"{who} has {has} {name}, but the atlas is of a mechanism {with_} a null key."
                 )
-        for name, shape in self._expected(layout.box_names, sizes).items():
+        for name, shape in self._expected(attributes, sizes).items():
             values = getattr(self, name)
             if values is not None and np.shape(values) != (len(self), *shape):
                 raise ValueError(
@@ -177,26 +162,17 @@ class CapturedBatch:
                 )
 
     def _expected(
-        self, box_names: Sequence[str], sizes: Mapping[str, int]
+        self, attributes: AtlasAttributes, sizes: Mapping[str, int]
     ) -> dict[str, tuple[int, ...]]:
         """Return the shape of each column, without the axis of the samples."""
-        num_tokens = self.boxes.shape[1]
-        num_frames = 0 if self.spectrogram is None else self.spectrogram.shape[2]
+        layout = TOKEN_LAYOUTS[attributes.token_layout]
+        sizes = {**sizes, "key": self.boxes.shape[1], "box": len(layout.box_names)}
+        if self.spectrogram is not None:
+            sizes["frame"] = self.spectrogram.shape[2]
         return {
-            "label": (),
-            "prediction": (),
-            "length": (),
-            "frames": (),
-            "text": (),
-            "logits": (sizes["class"],),
-            "boxes": (num_tokens, len(box_names)),
-            "readout": (sizes["readout_head"], num_tokens),
-            "readout_entropy": (sizes["readout_head"],),
-            "entropy": (sizes["layer"], sizes["head"]),
-            "null_share": (sizes["layer"], sizes["head"]),
-            "readout_null_share": (sizes["readout_head"],),
-            "image": tuple(sizes.get(name, 0) for name in ("height", "width", "channel")),
-            "spectrogram": (sizes.get("mel", 0), num_frames),
+            name: tuple(sizes.get(dimension, 0) for dimension in spec.dimensions[1:])
+            for name, spec in array_specs(attributes, MAP_DTYPES[0]).items()
+            if name not in ("epoch", "split", "groups", "maps", "has_maps")  # not columns here
         }
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,7 @@ Batch = tuple[list[Sample], npt.NDArray[Any]]
 
 
 def iter_maps(samples: Sequence[Sample], batch_bytes: int) -> Iterator[Batch]:
-    """Yield samples of one length with their maps [N, L, H, K, K], the shortest first.
-
-    Args:
-        samples: Samples with full maps.
-        batch_bytes: Maximum bytes of the maps of a batch; a larger sample is a batch of its own.
-    """
+    """Yield samples of one length with their maps [N, L, H, K, K], as `Atlas.iter_maps` does."""
     batches = _batches(samples, batch_bytes)
     with ThreadPoolExecutor(max_workers=1) as pool:
         ahead = None
@@ -35,15 +32,11 @@ def iter_maps(samples: Sequence[Sample], batch_bytes: int) -> Iterator[Batch]:
 
 def _batches(samples: Sequence[Sample], batch_bytes: int) -> Iterator[list[Sample]]:
     """Cut the samples, in order of length, into batches of one length that are small enough."""
-    batch: list[Sample] = []
-    for sample in sorted(samples, key=lambda each: each.length):
-        max_samples = max(1, batch_bytes // max(1, sample.num_map_bytes))
-        if batch and (sample.length != batch[0].length or len(batch) >= max_samples):
-            yield batch
-            batch = []
-        batch.append(sample)
-    if batch:
-        yield batch
+    for _, group in groupby(sorted(samples, key=attrgetter("length")), attrgetter("length")):
+        alike = list(group)
+        size = max(1, batch_bytes // max(1, alike[0].num_map_bytes))
+        for first in range(0, len(alike), size):
+            yield alike[first : first + size]
 
 
 def _read(samples: list[Sample]) -> Batch:

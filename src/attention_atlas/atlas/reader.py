@@ -4,9 +4,7 @@ Only committed rows are shown.
 """
 
 import difflib
-import json
 from collections.abc import Iterator
-from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +21,7 @@ from attention_atlas.atlas.locations import (
     parent,
 )
 from attention_atlas.atlas.sample import Sample
-from attention_atlas.atlas.schema import METADATA, SCHEMA_VERSION, AtlasAttributes
+from attention_atlas.atlas.schema import METADATA, parse_root
 from attention_atlas.atlas.storage.files import Files, open_files
 from attention_atlas.atlas.storage.group_reader import GroupReader
 from attention_atlas.atlas.storage.verify import Verification, verify
@@ -50,9 +48,9 @@ def find_atlas(location: Location) -> Location:
     """Return the location of the atlas that a run folder holds, or the location if it is one."""
     path = local_path(location)
     location = location if path is None else path
-    if _holds(location, METADATA):
+    if exists(join(location, METADATA)):
         return location
-    if _holds(location, f"{ATLAS_FOLDER}/{METADATA}"):
+    if exists(join(location, f"{ATLAS_FOLDER}/{METADATA}")):
         return join(location, ATLAS_FOLDER)
     if not exists(location):
         raise InputError(
@@ -67,10 +65,6 @@ def find_atlas(location: Location) -> Location:
         "run has none if it ran with capture=off or stopped before its test: `atlas evaluate "
         "run=<folder>` records one."
     )
-
-
-def _holds(location: Location, name: str) -> bool:
-    return exists(join(location, name))
 
 
 class Atlas:
@@ -91,15 +85,18 @@ class Atlas:
     def __init__(self, location: Location) -> None:
         self.location = location
         self._files = open_files(location)
-        self.attributes = _read_attributes(location, self._files)
-        self._ranks = [
-            GroupReader(location, self._files, name) for name in _rank_names(self._files)
-        ]
+        self.attributes = parse_root(location, self._files.read([METADATA])[0])
+        names = _rank_names(self._files)
+        self._ranks = [GroupReader(location, self._files, name) for name in names]
         self.finished = bool(self._ranks) and all(rank.finished for rank in self._ranks)
         self.num_repeated = 0
         self._rows: dict[int, dict[str, tuple[GroupReader, int]]] = {}
         for rank in self._ranks:
-            self._index_rows(rank)
+            epochs = rank.epochs.tolist()
+            for row in rank.committed_rows:
+                samples = self._rows.setdefault(epochs[row], {})
+                if samples.setdefault(rank.sample_ids[row], (rank, row)) != (rank, row):
+                    self.num_repeated += 1
         if not self._rows:
             raise InputError(
                 f"The atlas {location} is empty: its run has committed no sample yet, or stopped "
@@ -107,14 +104,6 @@ class Atlas:
             )
         self.epochs = sorted(self._rows)
         self._last = list(self._rows[self.epochs[-1]].values())
-
-    def _index_rows(self, rank: GroupReader) -> None:
-        """Index the committed rows of a rank by epoch and sample id."""
-        epochs = rank.epochs.tolist()
-        for row in rank.committed_rows:
-            samples = self._rows.setdefault(epochs[row], {})
-            if samples.setdefault(rank.sample_ids[row], (rank, row)) != (rank, row):
-                self.num_repeated += 1
 
     def __repr__(self) -> str:
         return f"Atlas({str(self.location)!r}, samples={len(self)}, epochs={len(self.epochs)})"
@@ -294,32 +283,6 @@ class Atlas:
         chosen = self.epochs if epoch == "all" else [epoch]
         samples = [sample for each in chosen for sample in self.samples(each)]
         return to_dataset(self.attributes, samples)
-
-
-def _read_attributes(location: Location, files: Files) -> AtlasAttributes:
-    (content,) = files.read([METADATA])
-    try:
-        root = json.loads(content or b"")
-        if root["zarr_format"] != 3 or root["node_type"] != "group":
-            raise ValueError
-        attributes = root.get("attributes", {})
-        found = attributes.get("schema_version")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{location} is not an atlas: its {METADATA} is not a Zarr v3 group."
-        ) from (error)
-    if not isinstance(found, int):
-        raise InputError(f"{location} is not an atlas: its attributes have no schema_version.")
-    if found > SCHEMA_VERSION:
-        raise InputError(
-            f"The atlas {location} has schema version {found} and this program reads up to "
-            f"{SCHEMA_VERSION}: update attention-atlas."
-        )
-    known = {entry.name for entry in fields(AtlasAttributes)}
-    try:
-        return AtlasAttributes(**{k: v for k, v in attributes.items() if k in known})
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The atlas {location} is incomplete: {error}") from error
 
 
 def _rank_names(files: Files) -> list[str]:

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from attention_atlas.atlas.schema import TOKEN_LAYOUTS, AtlasAttributes
 from attention_atlas.atlas.storage.group_reader import GroupReader
-from attention_atlas.atlas.token_boxes import describe_box, stands_in_input
 from attention_atlas.errors import InputError
 
 
@@ -192,7 +191,7 @@ class Sample:
             tokens = [text[start:end] for start, end in boxes.tolist()]
         else:
             tokens = [
-                describe_box(attributes.token_layout, *box) if is_input else ""
+                _describe_box(attributes.token_layout, *box) if is_input else ""
                 for box, is_input in zip(boxes.tolist(), stands_in_input(boxes), strict=True)
             ]
         first, last = attributes.leading_tokens, attributes.trailing_tokens
@@ -218,3 +217,19 @@ class Sample:
 
 def _name(classes: list[str], index: int, unknown: str) -> str:
     return unknown if index < 0 else classes[index]
+
+
+def stands_in_input(boxes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which tokens [K] represent a part of the input; a CLS token does not.
+
+    `boxes` [K, 2] or [K, 4] are as stored: NaN or an empty span for no part of the input.
+    """
+    axes = boxes.shape[1] // 2
+    filled: npt.NDArray[np.bool_] = np.all(boxes[:, axes:] > boxes[:, :axes], axis=1)
+    return filled
+
+
+def _describe_box(layout: str, first: float, second: float, third: float, fourth: float) -> str:
+    if layout == "patch_box":
+        return f"rows {first:g}-{third:g}, columns {second:g}-{fourth:g}"
+    return f"{first:.2f}-{third:.2f} s, {second:.0f}-{fourth:.0f} Hz"

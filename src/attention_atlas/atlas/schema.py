@@ -4,13 +4,17 @@ Writer and reader both use the tables here; `docs/atlas-format.md` describes the
 Letters of shapes: L layers, H heads, R heads of the readout, Q queries, K keys, C classes.
 """
 
+import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from attention_atlas.atlas.locations import Location
+from attention_atlas.errors import InputError
 
 SCHEMA_VERSION = 1
 MAP_DTYPES = ("float16", "float32")
@@ -103,13 +107,13 @@ def array_specs(
     if attributes.has_null_key:
         specs |= NULL_KEY_ARRAYS
     specs["boxes"] = ArraySpec(
-        ("sample", "key", "box"),
-        layout.box_dtype,
-        0,
-        "part of the input that a token represents",
+        ("sample", "key", "box"), layout.box_dtype, 0, "part of the input that a token represents"
     )
     specs["maps"] = ArraySpec(
-        ("sample", "layer", "head", "query", "key"), maps_dtype, _NAN, _meaning_of_maps(attributes)
+        ("sample", "layer", "head", "query", "key"),
+        maps_dtype,
+        _NAN,
+        _meaning_of_maps(attributes),
     )
     if layout.input_name == "text":
         specs["text"] = ArraySpec(("sample",), "str", "", "the text")
@@ -188,8 +192,37 @@ class AtlasAttributes:
 
     def to_json(self) -> dict[str, Any]:
         """Return the attributes as plain JSON values, the schema version first."""
-        attributes = plain_json(asdict(self))
-        return {"schema_version": SCHEMA_VERSION, **attributes}
+        return {"schema_version": SCHEMA_VERSION, **plain_json(asdict(self))}
+
+
+def parse_root(location: Location, content: bytes | None) -> AtlasAttributes:
+    """Return the attributes of an atlas from the metadata of its root.
+
+    Raises:
+        InputError: It is not an atlas, or was written by a newer version.
+    """
+    try:
+        root = json.loads(content or b"")
+        if root["zarr_format"] != 3 or root["node_type"] != "group":
+            raise ValueError
+        attributes = root.get("attributes", {})
+        found = attributes.get("schema_version")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{location} is not an atlas: its {METADATA} is not a Zarr v3 group."
+        ) from error
+    if not isinstance(found, int):
+        raise InputError(f"{location} is not an atlas: its attributes have no schema_version.")
+    if found > SCHEMA_VERSION:
+        raise InputError(
+            f"The atlas {location} has schema version {found} and this program knows up to "
+            f"{SCHEMA_VERSION}: update attention-atlas."
+        )
+    known = {entry.name for entry in fields(AtlasAttributes)}
+    try:
+        return AtlasAttributes(**{k: v for k, v in attributes.items() if k in known})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The atlas {location} is incomplete: {error}") from error
 
 
 @dataclass

@@ -11,7 +11,6 @@ from xarray.core import indexing  # where xarray documents it for backends; not 
 
 from attention_atlas.atlas.sample import Sample
 from attention_atlas.atlas.schema import (
-    NULL_KEY_ARRAYS,
     SCHEMA_VERSION,
     TOKEN_LAYOUTS,
     AtlasAttributes,
@@ -34,10 +33,7 @@ _BOX_UNITS = {
 
 
 def to_dataset(attributes: AtlasAttributes, samples: list[Sample]) -> xarray.Dataset:
-    """Return a dataset of these samples; `maps` is read from the store on access.
-
-    netCDF has no float16, so float16 variables are encoded as float32 when they are written.
-    """
+    """Return a dataset of these samples; `maps` is read from the store on access."""
     mapped = [sample for sample in samples if sample.has_maps]
     variables = _per_sample(attributes, samples)
     if mapped:
@@ -55,7 +51,7 @@ def to_dataset(attributes: AtlasAttributes, samples: list[Sample]) -> xarray.Dat
             variable.attrs["meaning"] = specs[str(name)].meaning
         if name in _UNITS:
             variable.attrs["units"] = _UNITS[str(name)]
-        if variable.dtype == np.float16:
+        if variable.dtype == np.float16:  # which netCDF does not have
             variable.encoding["dtype"] = "float32"
     dataset["boxes"].attrs["units"] = _BOX_UNITS[attributes.token_layout]
     return dataset
@@ -63,29 +59,12 @@ def to_dataset(attributes: AtlasAttributes, samples: list[Sample]) -> xarray.Dat
 
 def _per_sample(attributes: AtlasAttributes, samples: list[Sample]) -> dict[str, Any]:
     """Return the variables that every sample has, by name with their dimensions."""
-    layout = TOKEN_LAYOUTS[attributes.token_layout]
-    variables: dict[str, Any] = {
-        "logits": (("sample", "class"), np.stack([sample.logits for sample in samples])),
-        "entropy": (("sample", "layer", "head"), np.stack([s.entropy for s in samples])),
-        "readout_entropy": (
-            ("sample", "readout_head"),
-            np.stack([sample.readout_entropy for sample in samples]),
-        ),
-        "readout": (("sample", "readout_head", "key"), _pad([s.readout for s in samples])),
-        "boxes": (("sample", "key", "box"), _pad([sample.boxes for sample in samples])),
-    }
-    if attributes.has_null_key:
-        for name, spec in NULL_KEY_ARRAYS.items():
-            weights = np.stack([getattr(sample, name) for sample in samples])
-            variables[name] = (spec.dimensions, weights)
-    if layout.input_name == "text":
-        variables["text"] = ("sample", _texts([sample.text for sample in samples]))
-    elif layout.input_name == "image":
-        images = np.stack([sample.image for sample in samples])
-        variables["image"] = (("sample", "height", "width", "channel"), images)
-    else:
-        spectrograms = _pad([sample.spectrogram for sample in samples])
-        variables["spectrogram"] = (("sample", "mel", "frame"), spectrograms)
+    variables: dict[str, Any] = {}
+    for name, spec in array_specs(attributes, "float16").items():
+        if name == "text":
+            variables[name] = ("sample", _texts([sample.text for sample in samples]))
+        elif len(spec.dimensions) > 1 and name != "maps":
+            variables[name] = (spec.dimensions, _pad([getattr(each, name) for each in samples]))
     return variables
 
 
@@ -95,26 +74,21 @@ def _coordinates(
     mapped: list[Sample],
     sizes: dict[Any, int],
 ) -> dict[str, Any]:
-    names = sorted({name for sample in samples for name in sample.groups})
     coordinates: dict[str, Any] = {
         "sample": _texts([sample.sample_id for sample in samples]),
-        "label": ("sample", [sample.label for sample in samples]),
-        "prediction": ("sample", [sample.prediction for sample in samples]),
-        "length": ("sample", [sample.length for sample in samples]),
         "split": ("sample", _texts([sample.split for sample in samples])),
-        "epoch": ("sample", [sample.epoch for sample in samples]),
         "class": _texts(attributes.classes),
         "layer": _texts(attributes.layers),
         "box": _texts(list(TOKEN_LAYOUTS[attributes.token_layout].box_names)),
     }
+    for name in ("label", "prediction", "length", "epoch"):
+        coordinates[name] = ("sample", [getattr(sample, name) for sample in samples])
     for name in ("head", "readout_head", "query", "key", "height", "width", "channel"):
         if name in sizes:
             coordinates[name] = np.arange(sizes[name])
-    for name in names:
-        coordinates[f"group_{name}"] = (
-            "sample",
-            _texts([sample.groups.get(name, "") for sample in samples]),
-        )
+    groups = [sample.groups for sample in samples]
+    for name in sorted({name for each in groups for name in each}):
+        coordinates[f"group_{name}"] = ("sample", _texts([each.get(name, "") for each in groups]))
     if mapped:
         coordinates["mapped_sample"] = _texts([sample.sample_id for sample in mapped])
         coordinates["mapped_epoch"] = ("mapped_sample", [sample.epoch for sample in mapped])

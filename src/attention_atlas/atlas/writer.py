@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -24,10 +23,9 @@ from attention_atlas.atlas.schema import (
     array_specs,
 )
 from attention_atlas.atlas.storage.append import StoredGroup, check_same, read_group
-from attention_atlas.atlas.storage.background_writer import BackgroundWriter
 from attention_atlas.atlas.storage.codecs import DIGESTS, group_json
 from attention_atlas.atlas.storage.files import open_files
-from attention_atlas.atlas.storage.group_writer import GroupWriter
+from attention_atlas.atlas.storage.group_writer import BackgroundWriter, GroupWriter
 from attention_atlas.atlas.storage.row_buffer import RowBuffer
 from attention_atlas.errors import InputError
 
@@ -144,8 +142,7 @@ class AtlasWriter:
         self._last_row = stored.last_row
         self._next_row = _round_up(stored.last_row, stored.rows_per_flush)
         self._group.committed = stored.committed
-        self._group.reuse(stored.specs, stored.arrays)
-        self._group.clean_up(self._next_row)
+        self._group.reuse(stored.specs, stored.arrays, self._next_row)
         if self._group.digests() is not None and stored.digests:
             self._group.check_digests(stored.digests, self.location)
         self._specs = stored.specs
@@ -193,16 +190,15 @@ class AtlasWriter:
             columns = {name: batch.column(name) for name in self._specs if name != "maps"}
             first = 0
             while first < len(batch):
-                flush = self._open_flush()
+                if self._flush is None:
+                    self._flush = RowBuffer(self._specs, self._sizes, self._steps, self._next_row)
+                flush = self._flush
                 last = min(len(batch), first + flush.num_free)
                 self._buffer(flush, batch, columns, slice(first, last))
                 first = last
 
     def flush(self, wait: bool = True) -> None:
-        """Commit all added samples, even if the flush is not full.
-
-        Args:
-            wait: Whether to return only when they are written.
+        """Commit all added samples, even if the flush is not full; `wait` until they are written.
 
         Raises:
             InputError: If the atlas cannot be written.
@@ -238,12 +234,7 @@ class AtlasWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
         else:
@@ -281,11 +272,6 @@ class AtlasWriter:
             partial(self._group.create, self._specs, dict(self._sizes), dict(self._steps))
         )
 
-    def _open_flush(self) -> RowBuffer:
-        if self._flush is None:
-            self._flush = RowBuffer(self._specs, self._sizes, self._steps, self._next_row)
-        return self._flush
-
     def _buffer(
         self, flush: RowBuffer, batch: CapturedBatch, columns: Mapping[str, Any], rows: slice
     ) -> None:
@@ -308,10 +294,9 @@ class AtlasWriter:
 
     def _submit(self) -> None:
         """Submit the buffered rows to be committed."""
-        flush = self._flush
+        flush, self._flush = self._flush, None
         if flush is None:
             return
-        self._flush = None
         self._next_row = flush.first_row + self.rows_per_flush
         self._last_row = flush.first_row + flush.num_rows
         self._background.put(partial(self._group.commit, flush), flush.num_bytes)

@@ -14,7 +14,7 @@ from attention_atlas.analysis.heads.per_sample import (
     sink_score,
     token_positions,
 )
-from attention_atlas.atlas.token_boxes import stands_in_input
+from attention_atlas.atlas.sample import stands_in_input
 
 CLS = [np.nan] * 4
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attention_atlas.analysis.heads.similarity import evenly_spaced
-from attention_atlas.atlas.token_boxes import stands_in_input
+from attention_atlas.atlas.sample import stands_in_input
 
 Boxes = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attention_atlas.atlas.token_boxes import stands_in_input
+from attention_atlas.atlas.sample import stands_in_input
 
 INPUT_UNITS = {
     "character_span": "characters",

@@ -1,21 +1,18 @@
 """Read the group of a rank to which a writer appends."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from attention_atlas.atlas.locations import Location
 from attention_atlas.atlas.schema import (
     GROWING_DIMENSIONS,
     METADATA,
-    SCHEMA_VERSION,
     ArraySpec,
     AtlasAttributes,
     array_specs,
+    parse_root,
 )
 from attention_atlas.atlas.storage.array_reader import StoredArray
-from attention_atlas.atlas.storage.codecs import DIGESTS
 from attention_atlas.atlas.storage.files import Files
 from attention_atlas.atlas.storage.group_reader import GroupReader
 from attention_atlas.errors import InputError
@@ -29,14 +26,10 @@ class StoredGroup:
     """A group that holds arrays.
 
     Attributes:
-        specs: Specification of each array.
-        arrays: Stored arrays.
         sizes: Size along each dimension; the smallest, if a killed writer had resized only some
             of the arrays.
         steps: Size of the chunks along each dimension.
-        rows_per_flush: Rows that are committed together.
         last_row: Index after the last committed row.
-        committed: Number of committed samples.
         digests: Digest of each array; empty if none are stored.
     """
 
@@ -54,31 +47,18 @@ def check_same(location: Location, files: Files, attributes: AtlasAttributes) ->
     """Check that an atlas has the same attributes as those of a writer that appends.
 
     Raises:
-        InputError: If an attribute differs; it names the attribute.
+        InputError: It is not an atlas, is of a newer version, or has another attribute, which is
+            named.
     """
     (content,) = files.read([METADATA])
     if content is None:
         return
-    try:
-        found: dict[str, Any] = json.loads(content)["attributes"]
-        found["schema_version"] += 0
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{location} cannot be appended to: its {METADATA} is not one of an atlas."
-        ) from error
-    if found["schema_version"] > SCHEMA_VERSION:
-        raise InputError(
-            f"The atlas {location} has schema version {found['schema_version']} and this program "
-            f"writes {SCHEMA_VERSION}: update attention-atlas."
-        )
-    wanted = attributes.to_json()
-    for field in fields(AtlasAttributes):
-        # An attribute that was added later is missing in older atlases, where its default applies.
-        stored = found.get(field.name, None if field.default is MISSING else field.default)
-        if field.name not in OVERWRITTEN and stored != wanted[field.name]:
+    stored = parse_root(location, content).to_json()
+    for name, wanted in attributes.to_json().items():
+        if name not in OVERWRITTEN and stored[name] != wanted:
             raise InputError(
-                f"The atlas {location} cannot be appended to: its {field.name} is "
-                f"{stored!r}, and here it is {wanted[field.name]!r}."
+                f"The atlas {location} cannot be appended to: its {name} is {stored[name]!r}, and "
+                f"here it is {wanted!r}."
             )
 
 
@@ -105,7 +85,6 @@ def read_group(
             known = sizes.get(dimension, size)
             sizes[dimension] = min(known, size) if dimension in GROWING_DIMENSIONS else size
             steps[dimension] = step
-    digests = rank.attributes.get(DIGESTS)
     return StoredGroup(
         specs=specs,
         arrays=arrays,
@@ -114,17 +93,14 @@ def read_group(
         rows_per_flush=int(rank.attributes["rows_per_flush"]),
         last_row=rank.committed_rows[-1] + 1 if rank.committed_rows else 0,
         committed=len(rank.committed_rows),
-        digests=digests if isinstance(digests, dict) else {},
+        digests=rank.digests,
     )
 
 
 def _stored(rank: GroupReader, name: str, spec: ArraySpec) -> StoredArray:
     array = rank.array(name)
     if array is None:
-        raise InputError(
-            f"The atlas {rank.location} is damaged: {rank.name}/{name} is missing. "
-            "Record the maps again."
-        )
+        raise rank.damage(f"{rank.name}/{name} is missing")
     stored = "str" if array.is_text else array.dtype.name
     if (stored, array.dimensions) != (spec.dtype, spec.dimensions):
         raise InputError(

@@ -1,8 +1,6 @@
 """Read an array of an atlas by whole chunks, and detect missing or damaged ones.
 
 Zarr itself silently reads a missing chunk as fill values, and reads each through its event loop.
-The codecs are those of the format: `bytes` (little endian) or `vlen-utf8`,
-then `zstd`.
 """
 
 import itertools
@@ -39,14 +37,9 @@ class DamagedChunkError(Exception):
 class StoredArray:
     """One array of a rank's group.
 
-    The decoded chunks of one flush are cached, so that reading its rows in order decodes each
-    once.
-
-    Args:
-        files: Files below the root of the atlas.
-        key: Key of the array's folder, such as `rank-0/readout`.
-        metadata: Content of its `zarr.json`.
-        cache: Whether decoded chunks are cached.
+    Its key is that of its folder, such as `rank-0/readout`, and its metadata the content of
+    `zarr.json`. With `cache` the decoded chunks of one flush are cached, so that reading its rows
+    in order decodes each once.
 
     Raises:
         ValueError: If the metadata does not describe an array of this format.

@@ -14,6 +14,7 @@ from attention_atlas.atlas.storage.array_reader import (
     Region,
     StoredArray,
 )
+from attention_atlas.atlas.storage.codecs import DIGESTS
 from attention_atlas.atlas.storage.files import Files
 from attention_atlas.errors import InputError
 
@@ -74,26 +75,26 @@ class GroupReader:
         try:
             attributes: dict[str, Any] = json.loads(content or b"").get("attributes", {})
         except (ValueError, AttributeError) as error:
-            raise InputError(
-                f"The atlas {self.location} is damaged: {self.name}/{METADATA} cannot be read."
-            ) from error
+            raise self.damage(f"{self.name}/{METADATA} cannot be read") from error
         return attributes
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Digest of each array by its name; empty if none are stored."""
+        stored = self.attributes.get(DIGESTS)
+        return stored if isinstance(stored, dict) else {}
 
     def array(self, name: str) -> StoredArray | None:
         """Return an array of the group; None if it does not exist."""
         if name not in self._arrays:
             key = f"{self.name}/{name}"
             (metadata,) = self._files.read([f"{key}/{METADATA}"])
+            if metadata is None:
+                return self._arrays.setdefault(name, None)
             try:
-                found = (
-                    None
-                    if metadata is None
-                    else StoredArray(self._files, key, metadata, cache=name != "maps")
-                )
+                found = StoredArray(self._files, key, metadata, cache=name != "maps")
             except (ValueError, KeyError, AttributeError) as error:
-                raise InputError(
-                    f"The atlas {self.location} is damaged: {key} cannot be read ({error})."
-                ) from error
+                raise self.damage(f"{key} cannot be read ({error})") from error
             self._arrays[name] = found
         return self._arrays[name]
 
@@ -143,10 +144,7 @@ class GroupReader:
         return contents
 
     def _damaged_index(self, name: str, what: str) -> InputError:
-        return InputError(
-            f"The atlas {self.location} is damaged: {self.name}/{name} cannot be read, because it "
-            f"{what}. Record the maps again."
-        )
+        return self.damage(f"{self.name}/{name} cannot be read, because it {what}")
 
     def _check_index(
         self, committed: npt.NDArray[np.bool_], names: npt.NDArray[Any]
@@ -161,16 +159,11 @@ class GroupReader:
             row = int(bad[0])
             lost = "length" if not has_mark[row] else "sample_id" if has_epoch[row] else "epoch"
             sample = repr(self.sample_ids[row]) if self.sample_ids[row] else f"of row {row}"
-            return InputError(
-                f"The atlas {self.location} is damaged: a chunk of {self.name}/{lost} with the "
-                f"sample {sample} is missing. Record the maps again."
-            )
+            return self.damage(f"a chunk of {self.name}/{lost} with the sample {sample} is missing")
         count = self.attributes.get("committed")
         if self.finished and count is not None and count != len(self.committed_rows):
-            return InputError(
-                f"The atlas {self.location} is damaged: {self.name} committed {count} samples and "
-                f"shows {len(self.committed_rows)}. Record the maps again."
-            )
+            shown = len(self.committed_rows)
+            return self.damage(f"{self.name} committed {count} samples and shows {shown}")
         return None
 
     def read(self, name: str, row: int) -> Any:
@@ -183,11 +176,11 @@ class GroupReader:
         """
         array = self.array(name)
         if array is None:
-            raise self.damaged(name, row, "is missing")
+            raise self._damaged_row(name, row, "is missing")
         try:
             values = array.read(self.region(array, row))
         except (DamagedChunkError, OSError) as error:
-            raise self.damaged(name, row, str(error)) from error
+            raise self._damaged_row(name, row, str(error)) from error
         return values[0]
 
     def region(self, array: StoredArray, row: int) -> Region:
@@ -201,9 +194,9 @@ class GroupReader:
             return size
         return int(self.read("frames", row) if dimension == "frame" else self.lengths[row])
 
-    def damaged(self, name: str, row: int, what: str) -> InputError:
-        """Return the error of a damaged part of a sample."""
-        return InputError(
-            f"The atlas {self.location} is damaged: {self.name}/{name} of the sample "
-            f"{self.sample_ids[row]!r} {what}. Record the maps again."
-        )
+    def _damaged_row(self, name: str, row: int, what: str) -> InputError:
+        return self.damage(f"{self.name}/{name} of the sample {self.sample_ids[row]!r} {what}")
+
+    def damage(self, what: str) -> InputError:
+        """Return the error that says what is damaged."""
+        return InputError(f"The atlas {self.location} is damaged: {what}. Record the maps again.")

@@ -1,6 +1,8 @@
-"""Write the group of one rank: its arrays, their chunks and their digests."""
+"""Write the group of one rank, its arrays, chunks and digests, in a background thread."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,7 @@ from attention_atlas.atlas.storage.files import Files
 from attention_atlas.atlas.storage.row_buffer import RowBuffer
 from attention_atlas.errors import InputError
 
+MAX_WAITING_BYTES = 64 * 2**20  # of the waiting jobs, unless a single job holds more
 MAX_MAP_CHUNK_BYTES = 4 * 2**20  # the maps of a larger sample have one chunk per layer
 
 
@@ -40,11 +43,6 @@ class GroupWriter:
 
     Attributes:
         committed: Number of samples whose commit mark is written.
-
-    Args:
-        files: Files below the root of the atlas.
-        name: Name of the group, such as `rank-0`.
-        with_digests: Whether digests of the chunks are computed.
     """
 
     def __init__(self, files: Files, name: str, with_digests: bool) -> None:
@@ -70,14 +68,15 @@ class GroupWriter:
             self._arrays[name] = _Array(spec, shape, _chunks_of(name, spec, steps))
             self._write_metadata(name)
 
-    def reuse(self, specs: Mapping[str, ArraySpec], arrays: Mapping[str, StoredArray]) -> None:
-        """Append to stored arrays."""
+    def reuse(
+        self, specs: Mapping[str, ArraySpec], arrays: Mapping[str, StoredArray], first_row: int
+    ) -> None:
+        """Append to stored arrays from a row on.
+
+        Drafts and the uncommitted chunks from there on are removed; the others are digested.
+        """
         for name, array in arrays.items():
             self._arrays[name] = _Array(specs[name], array.shape, array.chunks)
-
-    def clean_up(self, first_row: int) -> None:
-        """Remove drafts and the uncommitted chunks from a row on; digest the chunks that stay."""
-        for name, array in self._arrays.items():
             folder = f"{self.name}/{name}"
             for key in self._files.names(folder):
                 is_draft = key.endswith(DRAFT)
@@ -165,3 +164,53 @@ def _chunks_of(name: str, spec: ArraySpec, steps: Mapping[str, int]) -> tuple[in
         if np.prod(chunks) * np.dtype(spec.dtype).itemsize > MAX_MAP_CHUNK_BYTES:
             chunks[1] = 1
     return tuple(chunks)
+
+
+class BackgroundWriter:
+    """Runs jobs one after the other in a thread of its own.
+
+    After a job fails, no further job runs, and every later call raises its error. Waiting jobs
+    still run when the program exits.
+    """
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="atlas")
+        self._waiting: deque[tuple[Future[None], int]] = deque()
+        self._num_bytes = 0
+        self._error: Exception | None = None
+
+    def put(self, job: Callable[[], None], num_bytes: int = 0) -> None:
+        """Submit a job; wait for earlier ones while more than `MAX_WAITING_BYTES` wait."""
+        while self._waiting and (
+            self._waiting[0][0].done() or self._num_bytes + num_bytes > MAX_WAITING_BYTES
+        ):
+            self._wait_for_first()
+        self._raise()
+        self._waiting.append((self._executor.submit(self._run, job), num_bytes))
+        self._num_bytes += num_bytes
+
+    def wait(self) -> None:
+        """Wait until every job is done."""
+        while self._waiting:
+            self._wait_for_first()
+        self._raise()
+
+    def stop(self) -> None:
+        """Finish what waits and end the thread, whether or not a job failed."""
+        self._executor.shutdown()
+
+    def _run(self, job: Callable[[], None]) -> None:
+        if self._error is None:
+            try:
+                job()
+            except Exception as error:  # raised in the thread that submits jobs
+                self._error = error
+
+    def _wait_for_first(self) -> None:
+        future, num_bytes = self._waiting.popleft()
+        future.result()
+        self._num_bytes -= num_bytes
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error

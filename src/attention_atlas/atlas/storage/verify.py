@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from attention_atlas.atlas.locations import DRAFT, Location
 from attention_atlas.atlas.schema import MAP_DTYPES, METADATA, AtlasAttributes, array_specs
 from attention_atlas.atlas.storage.array_reader import DamagedChunkError, Numbers, StoredArray
-from attention_atlas.atlas.storage.codecs import DIGESTS, array_digest, chunk_digest
+from attention_atlas.atlas.storage.codecs import array_digest, chunk_digest
 from attention_atlas.atlas.storage.files import Files
 from attention_atlas.atlas.storage.group_reader import GroupReader
 from attention_atlas.errors import InputError
@@ -38,9 +38,8 @@ class Verification:
         if self.damages:
             lines = [f"The atlas {self.location} is damaged:", *self.damages]
         else:
-            lines = [f"All {self.num_chunks} chunks of {self.location} are there and decode."]
-            if not self.without_digests:
-                lines = [f"All {self.num_chunks} chunks of {self.location} are as written."]
+            state = "there and decode" if self.without_digests else "as written"
+            lines = [f"All {self.num_chunks} chunks of {self.location} are {state}."]
         if self.without_digests:
             lines.append(
                 f"{', '.join(self.without_digests)} has no digests, so that only missing chunks "
@@ -59,12 +58,10 @@ def verify(
     found = Verification(location)
     names = sorted(array_specs(attributes, MAP_DTYPES[0]))
     for rank in ranks:
-        stored = rank.attributes.get(DIGESTS)
-        digests = stored if isinstance(stored, dict) else {}
-        if not digests:
+        if not rank.digests:
             found.without_digests.append(rank.name)
         for name in names if rank.committed_rows else ():
-            _verify_array(found, files, rank, name, digests.get(name))
+            _verify_array(found, files, rank, name, rank.digests.get(name))
     return found
 
 
@@ -83,7 +80,8 @@ def _verify_array(
         found.damages.append(f"{rank.name}/{name} is missing.")
         return
     wanted = dict(_wanted(rank, array))
-    stored = set(_stored_keys(files, array.key)) if digest else set()
+    names = files.names(array.key) if digest else []
+    stored = {key for key in names if key.startswith("c.") and not key.endswith(DRAFT)}
     digests: dict[str, str] = {}
     is_damaged = False
     for key in sorted(wanted.keys() | stored):
@@ -119,9 +117,3 @@ def _wanted(rank: GroupReader, array: StoredArray) -> Iterator[tuple[str, str]]:
             if numbers not in seen:
                 seen.add(numbers)
                 yield array.chunk_key(numbers), rank.sample_ids[row]
-
-
-def _stored_keys(files: Files, folder: str) -> list[str]:
-    """Return the keys of all chunks in the folder of an array."""
-    names = files.names(folder)
-    return [name for name in names if name.startswith("c.") and not name.endswith(DRAFT)]
