@@ -8,9 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from attention_atlas.cli.formatting import format_p_value
 from attention_atlas.cli.head_table import HeadNumber, table_by_head
-from attention_atlas.cli.tables import print_facts, print_table
+from attention_atlas.cli.tables import format_p_value, print_facts, print_table
 
 HEADINGS = ["run", "task", "attention", "accuracy"]
 ROWS = [

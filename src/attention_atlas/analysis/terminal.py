@@ -42,14 +42,6 @@ TOP_TOKENS = 10
 BAR_WIDTH = 20
 
 
-def draw(
-    console: Console, attributes: AtlasAttributes, sample: Sample, view: View
-) -> Iterator[Group | Text | Table]:
-    """Yield the heading of a sample, its picture and its top tokens, for a console."""
-    yield from heading(sample)
-    yield from draw_weights(console, attributes, sample, view)
-
-
 def heading(sample: Sample) -> Iterator[Text]:
     """Return the name of a sample and its classes."""
     yield Text(f"{sample.sample_id}", style="bold")

@@ -14,7 +14,6 @@ from attention_atlas.cli.commands.compare import compare
 from attention_atlas.cli.commands.export import export
 from attention_atlas.cli.commands.faithfulness import faithfulness
 from attention_atlas.cli.commands.gallery import gallery
-from attention_atlas.cli.commands.hydra_applications import baseline, evaluate, train
 from attention_atlas.cli.commands.info import info
 from attention_atlas.cli.commands.list_runs import list_runs
 from attention_atlas.cli.commands.predict import predict
@@ -31,7 +30,11 @@ BAD_INPUT = 2  # exit code
 RUN_ARGUMENTS = ("run", "runs", "model")
 """Arguments that name a run, or several."""
 
-APPLICATIONS = (train, evaluate, baseline)
+APPLICATIONS = {
+    "train": "Train a model, test it, and save its attention maps.",
+    "evaluate": "Test a finished run again, also on other data.",
+    "baseline": "Measure what a classical model reaches on the same split.",
+}
 """Commands whose arguments are read by Hydra."""
 
 COMMANDS: dict[Callable[..., None], str] = {
@@ -77,11 +80,12 @@ def _reporting_bad_input(command: Callable[..., None]) -> Callable[..., None]:
 
 def _with_runs_found(arguments: dict[str, Any]) -> dict[str, Any]:
     """Replace `last` by the newest finished run."""
-    found = dict(arguments)
-    for name in found.keys() & set(RUN_ARGUMENTS):
-        runs = found[name]
-        found[name] = find_run(runs) if isinstance(runs, str) else [find_run(run) for run in runs]
-    return found
+    found = {
+        name: find_run(runs) if isinstance(runs, str) else [find_run(run) for run in runs]
+        for name, runs in arguments.items()
+        if name in RUN_ARGUMENTS
+    }
+    return arguments | found
 
 
 def _user_message(error: InputError | OSError) -> str | None:
@@ -91,6 +95,14 @@ def _user_message(error: InputError | OSError) -> str | None:
     return None if error.filename is None else f"{error.filename}: {error.strerror}."
 
 
+def _run_application(context: typer.Context) -> None:
+    """Run a Hydra application, with all arguments behind its name."""
+    from attention_atlas.pipeline import commands
+
+    sys.argv = [f"{sys.argv[0]} {context.info_name}", *context.args]
+    getattr(commands, str(context.info_name))()
+
+
 app = typer.Typer(
     help=HELP,
     rich_markup_mode=None,
@@ -98,11 +110,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for application in APPLICATIONS:
+for application, meaning in APPLICATIONS.items():
     app.command(
+        application,
+        help=meaning,
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
         add_help_option=False,
-    )(application)
+    )(_run_application)
 for command, example in COMMANDS.items():
     name = "list" if command is list_runs else command.__name__
     app.command(name, epilog=f"Example: {example}")(_reporting_bad_input(command))

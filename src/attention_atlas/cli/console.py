@@ -34,9 +34,8 @@ def make_console(width: int | None = None) -> "Console":
     return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
-def print_parts(*parts: "RenderableType", console: "Console | None" = None) -> None:
+def print_parts(console: "Console", *parts: "RenderableType") -> None:
     """Print renderables of rich one below the other."""
-    console = console or make_console()
     for part in parts:
         console.print(part)
 
@@ -100,9 +99,6 @@ class SafeOutput:
     A name in an untrusted atlas may contain such characters, which can set the title of a window,
     hide lines, or write to the clipboard. `rich.control.strip_control_codes` is not enough: it
     leaves ESC and the C1 control characters.
-
-    Args:
-        stream: Stream to write to.
     """
 
     def __init__(self, stream: TextIO) -> None:

@@ -12,40 +12,33 @@ from attention_atlas.config.untrusted import read_run
 from attention_atlas.data.user_inputs import UserInput, collect_inputs, count_skipped_files
 from attention_atlas.errors import InputError
 
+if TYPE_CHECKING:
+    from attention_atlas.atlas import Sample
 
-def inputs_of_run(
-    run: Path, arguments: Sequence[str], text_column: str | None, label_column: str | None
+TOKEN_LIMIT = "the model takes no more tokens"
+
+
+def inputs_of(
+    source: Path | str, arguments: Sequence[str], text_column: str | None, label_column: str | None
 ) -> list[UserInput]:
-    """The inputs for the model of a run; columns are called as in its data unless they are named.
+    """The inputs for the model of a run folder, or of a modality such as `text`.
+
+    Columns are called as in the data of the run unless they are named. Other files in a folder are
+    reported as skipped.
 
     Raises:
         InputError: The run or a file cannot be used, or there is no input.
     """
-    config = read_run(run)
-    text, label = (config.data.get(f"{key}_column") or key for key in ("text", "label"))
-    return inputs_of(
-        config.task.modality,
-        arguments,
-        text_column or text,
-        label_column or label,
-        config.data.get("quoted", True),
-    )
-
-
-def inputs_of(
-    modality: str,
-    arguments: Sequence[str],
-    text_column: str | None,
-    label_column: str | None,
-    quoted: bool = True,
-) -> list[UserInput]:
-    """The inputs of a modality; other files in a folder are reported as skipped.
-
-    Raises:
-        InputError: A file cannot be used, or there is no input.
-    """
+    config = read_run(source) if isinstance(source, Path) else None
+    modality = str(source) if config is None else config.task.modality
+    data = {} if config is None else config.data
     inputs = collect_inputs(
-        modality, arguments, _read_lines, text_column or "text", label_column or "label", quoted
+        modality,
+        arguments,
+        _read_lines,
+        text_column or data.get("text_column") or "text",
+        label_column or data.get("label_column") or "label",
+        data.get("quoted", True),
     )
     for argument in arguments:
         if others := count_skipped_files(argument, modality):
@@ -59,12 +52,6 @@ def _read_lines() -> list[str]:
         return sys.stdin.read().splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"Standard input is not UTF-8 text: {error.reason}.") from error
-
-
-if TYPE_CHECKING:
-    from attention_atlas.atlas import Sample
-
-TOKEN_LIMIT = "the model takes no more tokens"
 
 
 def characters_read(sample: "Sample", max_tokens: int | None) -> int:

@@ -9,6 +9,7 @@ import typer
 
 from attention_atlas.cli.runs import OUTPUTS, find_runs, open_run
 from attention_atlas.errors import InputError
+from attention_atlas.output_files import check_output
 
 MAX_COMPLETED = 200  # sample ids that are offered at once
 
@@ -42,6 +43,9 @@ Run = Annotated[
         autocompletion=complete_run,
     ),
 ]
+RunFolder = Annotated[
+    str, typer.Argument(help="Run folder.", show_default=False, autocompletion=complete_run)
+]
 SampleName = Annotated[
     str | None,
     typer.Argument(
@@ -64,9 +68,18 @@ LabelColumn = Annotated[
     str | None,
     typer.Option(help="Column of the labels, if any; without it that of the run, or label."),
 ]
-OutFolder = Annotated[
-    Path | None, typer.Option(help="Folder that an atlas of the maps is made in.")
-]
 SaveFigure = Annotated[
     Path | None, typer.Option(help="Write a figure here too (.png, .pdf, .svg).")
 ]
+
+
+def check_outputs(figure: Path | None, table: Path | None = None) -> None:
+    """Check the paths of a figure and of a CSV file, before work is done for them.
+
+    Raises:
+        InputError: One of them cannot be written, or has another ending.
+    """
+    if table is not None:
+        check_output(table, (".csv",))
+    if figure is not None:
+        check_output(figure, (".png", ".pdf", ".svg"))

@@ -1,18 +1,21 @@
-"""Find runs, open their atlas, and choose a sample; each mistake names what would be right."""
+"""Find runs, open their atlas, and choose a sample; each error names what would be right."""
 
 import difflib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from attention_atlas.atlas.locations import is_url
 from attention_atlas.errors import InputError
-from attention_atlas.run_folder import ATLAS_FOLDER, CHECKPOINTS, RESULT, read_json
+from attention_atlas.run_folder import ATLAS_FOLDER, CHECKPOINTS, FAITHFULNESS, RESULT, read_json
 
 if TYPE_CHECKING:
+    from attention_atlas.analysis.faithfulness import Faithfulness
     from attention_atlas.atlas import Atlas, Sample
 
 OUTPUTS = Path("outputs")
@@ -33,7 +36,6 @@ def find_runs(folder: Path) -> list[Path]:
 def open_run(run: str) -> "Atlas":
     """Open the atlas of a run; if there is none, name the closest run."""
     from attention_atlas.atlas import open_atlas
-    from attention_atlas.atlas.locations import is_url
 
     if not is_url(run):
         must_exist(run)
@@ -46,8 +48,6 @@ def local_run(run: str) -> Path:
     Raises:
         InputError: If it is a URL, an atlas alone, or there is no such run.
     """
-    from attention_atlas.atlas.locations import is_url
-
     if is_url(run):
         raise InputError(f"{run!r} is a URL: a folder is needed, because its model is run.")
     must_exist(run)
@@ -77,17 +77,15 @@ def choose_sample(atlas: "Atlas", name: str | None, epoch: int | None = None) ->
     if name is None:
         return default_sample(atlas, epoch)
     samples = list(atlas.samples(epoch))
-    if name not in {entry.sample_id for entry in samples}:
-        try:
-            number = int(name)
-        except ValueError:
-            return atlas.sample(name, epoch)  # says which id is the closest
-        if not -len(samples) <= number < len(samples):
-            raise InputError(
-                f"There is no sample {number}: the run has {len(samples)}, counted from 0."
-            )
-        return samples[number]
-    return atlas.sample(name, epoch)
+    is_id = name in {entry.sample_id for entry in samples}
+    if is_id or not re.fullmatch(r"[+-]?\d+", name):
+        return atlas.sample(name, epoch)  # names the closest id
+    number = int(name)
+    if not -len(samples) <= number < len(samples):
+        raise InputError(
+            f"There is no sample {number}: the run has {len(samples)}, counted from 0."
+        )
+    return samples[number]
 
 
 def default_sample(atlas: "Atlas", epoch: int | None = None) -> "Sample":
@@ -103,6 +101,17 @@ def presentable_sample(atlas: "Atlas") -> "Sample":
     right = [s for s in atlas if s.label == s.prediction and (len(s.readout) or s.has_maps)]
     fitting = (s for s in right if shortest <= s.length <= longest)
     return next(fitting, right[0] if right else default_sample(atlas))
+
+
+def describe_sample(sample: "Sample") -> dict[str, Any]:
+    """Return the description of a sample in JSON, without its weights."""
+    return {
+        "sample_id": sample.sample_id,
+        "label": sample.label_name,
+        "prediction": sample.prediction_name,
+        "tokens": sample.tokens,
+        "boxes": [None if any(x != x for x in box) else box for box in sample.boxes.tolist()],
+    }
 
 
 @contextmanager
@@ -154,4 +163,14 @@ def read_accuracy(atlas: "Atlas") -> float | None:
     try:
         return float((read_json(atlas.run, RESULT) or {})["test/accuracy"])
     except (ValueError, KeyError, TypeError):
+        return None
+
+
+def read_faithfulness(run: Path) -> "Faithfulness | None":
+    """Read what `atlas faithfulness` measured; None if it is missing, damaged or of old format."""
+    from attention_atlas.analysis.faithfulness import Faithfulness
+
+    try:
+        return Faithfulness.from_json(read_json(run, FAITHFULNESS) or {})
+    except InputError:
         return None

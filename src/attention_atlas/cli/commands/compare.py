@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attention_atlas.cli.console import fixed_width, print_json, print_prose, progress_bar
-from attention_atlas.cli.formatting import format_p_value
 from attention_atlas.cli.options import AsJson, complete_run
 from attention_atlas.cli.runs import must_exist, open_run
+from attention_atlas.cli.tables import format_p_value, print_facts, print_table
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:
@@ -133,7 +133,6 @@ def _print_task(comparison: "Comparison", task: str, data: str) -> None:
         is_faithfulness,
     )
     from attention_atlas.analysis.comparison.metrics import metric_title
-    from attention_atlas.cli.tables import print_table
 
     groups = comparison.of_task(task, data)
     of_runs: list[str] = []
@@ -177,8 +176,6 @@ def _cells(comparison: "Comparison", groups: "list[Group]", name: str) -> list[s
 
 
 def _print_samples(first: str, second: str, result: "SampleComparison") -> None:
-    from attention_atlas.cli.tables import print_facts, print_table
-
     print_prose(f"Sample by sample, from {first} to {second}:")
     changes = result.changes
     facts: list[tuple[str, str | list[str]]] = [

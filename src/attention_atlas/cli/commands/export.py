@@ -1,5 +1,6 @@
 """`atlas export`: what an atlas holds, in forms that other programs read."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,18 +11,15 @@ from attention_atlas.cli.options import AsJson, Epoch, Run, complete_sample
 from attention_atlas.cli.runs import choose_sample, must_have_maps, open_run
 
 
-def complete_format(incomplete: str) -> list[str]:
-    """Return the formats that begin with what was typed."""
-    from attention_atlas.analysis.export import FORMATS
+def _complete_from(names: str) -> Callable[[str], list[str]]:
+    """Complete with the names in this constant of `export`, which is imported only then."""
 
-    return [name for name in FORMATS if name.startswith(incomplete)]
+    def complete(incomplete: str) -> list[str]:
+        from attention_atlas.analysis import export
 
+        return [name for name in getattr(export, names) if name.startswith(incomplete)]
 
-def complete_what(incomplete: str) -> list[str]:
-    """Return the tables that begin with what was typed."""
-    from attention_atlas.analysis.export import WHATS
-
-    return [name for name in WHATS if name.startswith(incomplete)]
+    return complete
 
 
 def export(
@@ -45,7 +43,7 @@ def export(
             "--format",
             help="png (.png, .pdf, .svg), html, csv, npz, netcdf (.nc) or bertviz (.pt); without "
             "it that of the file's ending.",
-            autocompletion=complete_format,
+            autocompletion=_complete_from("FORMATS"),
         ),
     ] = None,
     what: Annotated[
@@ -53,7 +51,7 @@ def export(
         typer.Option(
             help="Rows of a csv: tokens (the default), readout, maps or statistics.",
             show_default=False,
-            autocompletion=complete_what,
+            autocompletion=_complete_from("WHATS"),
         ),
     ] = None,
     epoch: Epoch = None,

@@ -1,29 +1,28 @@
 """`atlas faithfulness`: whether attributions reflect what the model used."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from attention_atlas.cli.console import print_json, print_prose, progress_bar
-from attention_atlas.cli.options import AsJson, complete_run
-from attention_atlas.cli.runs import local_run
+from attention_atlas.cli.options import AsJson, RunFolder
+from attention_atlas.cli.runs import local_run, read_faithfulness
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import FAITHFULNESS, read_json
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.faithfulness import Faithfulness
 
-NUM_SAMPLES, STEPS, SEED = 100, 10, 0  # defaults
+NUM_SAMPLES, STEPS, SEED = 100, 10, 0
+DEFAULTS = {"num_samples": NUM_SAMPLES, "removal": None, "steps": STEPS, "seed": SEED}
 MARKS = {True: " +", False: " -", None: "  "}
 DIRECTIONS = {True: "higher is better", False: "lower is better"}
 
 
 def faithfulness(
-    run: Annotated[
-        str,
-        typer.Argument(help="Run folder.", show_default=False, autocompletion=complete_run),
-    ],
+    run: RunFolder,
     methods: Annotated[
         str | None,
         typer.Option(help="Attributions, such as readout,rollout,raw:0; without it all."),
@@ -56,77 +55,57 @@ def faithfulness(
     """
     folder = local_run(run)
     names = None if methods is None else [name.strip() for name in methods.split(",")]
-    content = {} if again else _read(folder)
-    measured = _faithfulness(content)
-    is_new = measured is None
+    wanted = {"num_samples": num_samples, "removal": removal, "steps": steps, "seed": seed}
+    measured = None if again else read_faithfulness(folder)
     if measured is None:
-        from attention_atlas.output_files import check_output
-
-        check_output(folder / FAITHFULNESS, (".json",))
-        from attention_atlas.pipeline.faithfulness import measure_run
-
-        with progress_bar("samples") as progress:
-            measured = measure_run(
-                folder,
-                names,
-                num_samples or NUM_SAMPLES,
-                removal,
-                steps or STEPS,
-                SEED if seed is None else seed,
-                progress,
-            )
+        end = f"Saved {folder / FAITHFULNESS}, and the same as .csv and .png"
+        measured = _measure(folder, names, wanted)
     else:
-        # A small test set has fewer samples than were asked for.
-        asked_for = content.get("num_samples_asked_for", len(measured.sample_ids))
-        options = {
-            "num-samples": (num_samples, asked_for),
-            "removal": (removal, measured.removal),
-            "steps": (steps, measured.steps),
-            "seed": (seed, measured.seed),
-        }
-        _check_same(folder / FAITHFULNESS, measured, names, options)
+        end = f"Read from {folder / FAITHFULNESS}; --again measures it again"
+        _check_same(folder, measured, names, wanted)
     if as_json:
         print_json(measured.to_json())
-        return
-    _print(measured, names)
-    if is_new:
-        print(f"\nSaved {folder / FAITHFULNESS}, and the same as .csv and .png")
     else:
-        print(f"\nRead from {folder / FAITHFULNESS}; --again measures it again")
+        _print(measured, names)
+        print(f"\n{end}")
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    """Return the content of an earlier measurement; empty if there is none, or it is damaged."""
-    try:
-        return read_json(folder, FAITHFULNESS) or {}
-    except InputError:
-        return {}
+def _measure(folder: Path, methods: list[str] | None, options: Mapping[str, Any]) -> "Faithfulness":
+    from attention_atlas.output_files import check_output
 
+    check_output(folder / FAITHFULNESS, (".json",))
+    from attention_atlas.pipeline.faithfulness import measure_run
 
-def _faithfulness(content: dict[str, Any]) -> "Faithfulness | None":
-    from attention_atlas.analysis.faithfulness import Faithfulness
-
-    try:
-        return Faithfulness.from_json(content)
-    except InputError:
-        return None  # of another version: measured again
+    used = DEFAULTS | {name: value for name, value in options.items() if value is not None}
+    with progress_bar("samples") as progress:
+        return measure_run(folder, methods, **used, progress=progress)
 
 
 def _check_same(
-    path: Path,
+    folder: Path,
     measured: "Faithfulness",
     methods: list[str] | None,
-    options: dict[str, tuple[Any, Any]],
+    wanted: Mapping[str, Any],
 ) -> None:
-    """Check that a measurement has the options that the user gave.
+    """Check that a measurement has the options that the user wants.
 
     Raises:
         InputError: If it differs: it took long, and is only replaced on request.
     """
+    path = folder / FAITHFULNESS
+    stored = {
+        # A small test set has fewer samples than were asked for.
+        "num_samples": (read_json(folder, FAITHFULNESS) or {}).get(
+            "num_samples_asked_for", len(measured.sample_ids)
+        ),
+        "removal": measured.removal,
+        "steps": measured.steps,
+        "seed": measured.seed,
+    }
     differences = [
-        f"--{name} {stored}, not {wanted}"
-        for name, (wanted, stored) in options.items()
-        if wanted not in (None, stored)
+        f"--{name.replace('_', '-')} {value}, not {wanted[name]}"
+        for name, value in stored.items()
+        if wanted[name] not in (None, value)
     ]
     missing = set(methods or ()) - {*measured.methods, *measured.refused}
     if missing:

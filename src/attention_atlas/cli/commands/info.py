@@ -8,9 +8,9 @@ import typer
 
 from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.cli.console import fixed_width, print_json
-from attention_atlas.cli.formatting import format_size, format_value, percent
 from attention_atlas.cli.options import AsJson, Run
 from attention_atlas.cli.runs import FEW, open_run, read_accuracy
+from attention_atlas.cli.tables import format_size, format_value, percent, print_facts
 
 if TYPE_CHECKING:
     from attention_atlas.atlas import Atlas
@@ -56,10 +56,8 @@ def info(
     facts = _facts(atlas)
     if as_json:
         print_json(facts)
-        return
-    from attention_atlas.cli.tables import print_facts
-
-    print_facts(_worded(facts))
+    else:
+        print_facts(_worded(facts))
 
 
 def _verify(atlas: "Atlas", as_json: bool) -> None:
@@ -139,17 +137,8 @@ def _worded(facts: dict[str, Any]) -> list[tuple[str, str | list[str]]]:
     for name, value in facts.items():
         if name == "samples_per_epoch" and len(value) < 2:
             continue
-        shown = changes.get(name, _items(value))
+        shown = changes.get(name, format_value(value))
         worded.append((renamed.get(name, name.replace("_", " ")), shown))
         if name == "mechanism":
             worded += [(f"  {option}", format_value(value)) for option, value in options.items()]
     return worded
-
-
-def _items(value: Any) -> str | list[str]:
-    """Return a value in words, item by item, so that a line is broken between two items."""
-    if isinstance(value, dict) and value:
-        return [f"{name} {format_value(item)}" for name, item in value.items()]
-    if isinstance(value, list) and value:
-        return [format_value(item) for item in value]
-    return format_value(value)

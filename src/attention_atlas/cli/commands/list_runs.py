@@ -9,9 +9,9 @@ import typer
 
 from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.cli.console import print_json
-from attention_atlas.cli.formatting import format_age, format_size, percent
 from attention_atlas.cli.options import AsJson
 from attention_atlas.cli.runs import OUTPUTS, find_runs, read_accuracy
+from attention_atlas.cli.tables import format_age, format_size, percent, print_table
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import ATLAS_FOLDER
 
@@ -33,8 +33,6 @@ def list_runs(
     if not runs:
         print(f"No run below {folder} holds an atlas. `atlas train task=nlp` makes one.")
         return
-    from attention_atlas.cli.tables import print_table
-
     readable = [run for run in runs if "problem" not in run]
     if readable:
         print_table(HEADINGS, [_cells(run) for run in readable], NUMBERS)

@@ -10,30 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attention_atlas.cli.console import make_console, print_json, print_parts, progress_bar
-from attention_atlas.cli.options import (
-    AsJson,
-    Device,
-    LabelColumn,
-    OutFolder,
-    TextColumn,
-    complete_run,
-)
-from attention_atlas.cli.runs import local_run, new_atlas
+from attention_atlas.cli.options import AsJson, Device, LabelColumn, RunFolder, TextColumn
+from attention_atlas.cli.runs import describe_sample, local_run, new_atlas
 from attention_atlas.run_folder import ATLAS_FOLDER
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.token_weights import View
     from attention_atlas.atlas import Atlas, Sample
 
+    Views = list[tuple[Sample, View]]
+
 MAX_DRAWN = 3  # inputs; of more there is a table
 TOP_TOKENS = 3  # that a row of the table names
 
 
 def predict(
-    run: Annotated[
-        str,
-        typer.Argument(help="Run folder.", show_default=False, autocompletion=complete_run),
-    ],
+    run: RunFolder,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -50,7 +42,9 @@ def predict(
     ] = None,
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
-    out: OutFolder = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder that an atlas of the maps is made in.")
+    ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -60,9 +54,9 @@ def predict(
     needed: the data that the model was trained on is not read.
     """
     folder = local_run(run)
-    from attention_atlas.cli.inputs import inputs_of_run
+    from attention_atlas.cli.inputs import inputs_of
 
-    given = inputs_of_run(folder, inputs, text_column, label_column)
+    given = inputs_of(folder, inputs, text_column, label_column)
     with ExitStack() as stack:
         if out is None:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / ATLAS_FOLDER
@@ -121,37 +115,25 @@ def _view(sample: "Sample", weights: dict[str, list[float]], method: str | None)
 
 
 def _described(
-    atlas: "Atlas",
-    names: dict[str, str],
-    sample: "Sample",
-    view: "View",
-    max_tokens: int | None,
+    atlas: "Atlas", names: dict[str, str], sample: "Sample", view: "View", max_tokens: int | None
 ) -> dict[str, Any]:
-    from attention_atlas.cli.attributions import describe_sample
     from attention_atlas.cli.inputs import characters_read
 
     chances = sample.probabilities
+    is_text = atlas.attributes.token_layout == "character_span"
+    read = {"characters_read": characters_read(sample, max_tokens)} if is_text else {}
     return {
         "input": names[sample.sample_id],
         **describe_sample(sample),
         "confidence": chances[sample.prediction],
         "probabilities": dict(zip(atlas.classes, chances.tolist(), strict=True)),
-        **(
-            {"characters_read": characters_read(sample, max_tokens)}
-            if atlas.attributes.token_layout == "character_span"
-            else {}
-        ),
+        **read,
         "weights_of": view.description,
         "weights": view.weights,
     }
 
 
-def _draw(
-    atlas: "Atlas",
-    names: dict[str, str],
-    views: list[tuple["Sample", "View"]],
-    max_tokens: int | None,
-) -> None:
+def _draw(atlas: "Atlas", names: dict[str, str], views: "Views", max_tokens: int | None) -> None:
     from attention_atlas.analysis.terminal import draw_weights
     from attention_atlas.cli.inputs import TOKEN_LIMIT, characters_read, is_cut
 
@@ -164,15 +146,12 @@ def _draw(
         if is_text and is_cut(sample, max_tokens):
             read, size = characters_read(sample, max_tokens), len(sample.text)
             print(f"read up to character {read:,} of {size:,}: {TOKEN_LIMIT}")
-        print_parts(*draw_weights(console, atlas.attributes, sample, view), console=console)
+        print_parts(console, *draw_weights(console, atlas.attributes, sample, view))
         print()
 
 
 def _tabulate(
-    atlas: "Atlas",
-    names: dict[str, str],
-    views: list[tuple["Sample", "View"]],
-    max_tokens: int | None,
+    atlas: "Atlas", names: dict[str, str], views: "Views", max_tokens: int | None
 ) -> None:
     from attention_atlas.cli.inputs import TOKEN_LIMIT, is_cut
     from attention_atlas.cli.tables import print_table
@@ -183,18 +162,12 @@ def _tabulate(
     for sample, view in views:
         chance = sample.probabilities[sample.prediction]
         name = names[sample.sample_id]
+        shown_name = _short(name) if is_text else os.path.relpath(name, folder)
         tokens, is_shown = sample.tokens, sample.stands_in_input
         order = abs(view.weights).argsort()[::-1]
         shown = (index for index in order if tokens[index].strip() and is_shown[index])
-        mattered = [tokens[index] for index in shown][:TOP_TOKENS]
-        rows.append(
-            [
-                _short(name) if is_text else os.path.relpath(name, folder),
-                sample.prediction_name,
-                f"{100 * chance:.1f} %",
-                "; ".join(mattered),
-            ]
-        )
+        mattered = "; ".join([tokens[index] for index in shown][:TOP_TOKENS])
+        rows.append([shown_name, sample.prediction_name, f"{100 * chance:.1f} %", mattered])
     print(f"What mattered: {views[0][1].description}{f'; files of {folder}' if folder else ''}")
     print_table(["input", "class", "confidence", "what mattered"], rows, ["confidence"])
     cut = [sample for sample, _ in views if is_text and is_cut(sample, max_tokens)]

@@ -51,18 +51,13 @@ def record(
         raise InputError(f"--modality {modality} is not possible: take text, image or audio.")
     if dtype not in ("float16", "float32"):
         raise InputError(f"--dtype {dtype} is not possible: take float16 or float32.")
-    from attention_atlas.cli.inputs import inputs_of, inputs_of_run
+    from attention_atlas.cli.inputs import inputs_of
     from attention_atlas.data.file_types import modality_of_data
 
     run = Path(model) if is_run(Path(model)) else None
     found = modality or modality_of_data(data)
-    if run is None:
-        inputs = inputs_of(found, [str(data)], text_column, label_column)
-    else:
-        inputs = inputs_of_run(run, [str(data)], text_column, label_column)
-    with new_atlas(out) as atlas_path:
-        from attention_atlas.atlas import open_atlas
-        from attention_atlas.cli.inputs import TOKEN_LIMIT, is_cut
+    inputs = inputs_of(run or found, [str(data)], text_column, label_column)
+    with new_atlas(out) as path:
         from attention_atlas.pipeline.predict import reader_of_model, reader_of_run, record_inputs
 
         reader = reader_of_model(model, found, clip_seconds) if run is None else reader_of_run(run)
@@ -70,7 +65,7 @@ def record(
             record_inputs(
                 reader,
                 inputs,
-                atlas_path,
+                path,
                 data=data.name,
                 batch_size=batch_size,
                 num_samples=num_samples,
@@ -78,21 +73,27 @@ def record(
                 device=device,
                 progress=progress,
             )
-        max_tokens = reader.max_tokens
-        cut = (
-            sum(is_cut(each, max_tokens) for each in open_atlas(atlas_path))
-            if found == "text"
-            else 0
-        )
+    cut = _num_cut(path, reader.max_tokens) if found == "text" else 0
     if as_json:
-        print_json({"atlas": str(atlas_path), "samples": len(inputs), "cut": cut})
-        return
-    whole = len(inputs) if num_samples is None else min(num_samples, len(inputs))
-    full = "" if whole == len(inputs) else f", {whole} of them with full maps,"
-    samples = "sample" if len(inputs) == 1 else "samples"
+        print_json({"atlas": str(path), "samples": len(inputs), "cut": cut})
+    else:
+        _print_cut(cut, reader.max_tokens)
+        whole = len(inputs) if num_samples is None else min(num_samples, len(inputs))
+        full = "" if whole == len(inputs) else f", {whole} of them with full maps,"
+        samples = "sample" if len(inputs) == 1 else "samples"
+        print(f"{len(inputs)} {samples}{full} in {out}    next: atlas show {out}")
+
+
+def _num_cut(path: Path, max_tokens: int | None) -> int:
+    from attention_atlas.atlas import open_atlas
+    from attention_atlas.cli.inputs import is_cut
+
+    return sum(is_cut(each, max_tokens) for each in open_atlas(path))
+
+
+def _print_cut(cut: int, max_tokens: int | None) -> None:
+    from attention_atlas.cli.inputs import TOKEN_LIMIT
+
     if cut:
-        print(
-            f"{cut} of the texts {'was' if cut == 1 else 'were'} cut: {TOKEN_LIMIT} than "
-            f"{max_tokens}."
-        )
-    print(f"{len(inputs)} {samples}{full} in {out}    next: atlas show {out}")
+        was = "was" if cut == 1 else "were"
+        print(f"{cut} of the texts {was} cut: {TOKEN_LIMIT} than {max_tokens}.")

@@ -1,16 +1,27 @@
-"""`atlas show`: a sample with the weights of its tokens."""
+"""`atlas show`: a sample with the weights of its tokens, from its atlas or by the model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attention_atlas.cli.attributions import describe_sample, show_attributions
 from attention_atlas.cli.console import make_console, print_json, print_parts
-from attention_atlas.cli.options import AsJson, Epoch, Run, SampleName
-from attention_atlas.cli.runs import choose_sample, must_have_maps, open_run
+from attention_atlas.cli.options import AsJson, Epoch, Run, SampleName, check_outputs
+from attention_atlas.cli.runs import (
+    choose_sample,
+    describe_sample,
+    local_run,
+    must_have_maps,
+    open_run,
+    read_faithfulness,
+)
 from attention_atlas.errors import InputError
-from attention_atlas.output_files import check_output
+
+if TYPE_CHECKING:
+    from attention_atlas.analysis.token_weights import View
+    from attention_atlas.atlas import Atlas, Sample
+
+READ = "read"  # instead of the name of a method
 
 
 def show(
@@ -45,39 +56,95 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Draw a sample with the weights of its tokens."""
-    if save is not None:
-        check_output(save, (".png", ".pdf", ".svg"))
-    if method:
-        if (layer, head, query, epoch) != (None, None, None, None):
-            raise InputError(
-                "--method goes with no --layer, --head, --query or --epoch: it is of the whole "
-                "model, with its best weights. raw:1.3 is layer 1, head 3."
-            )
-        show_attributions(run, sample, method, save, as_json)
-        return
-    from attention_atlas.analysis.token_weights import pick
-
+    check_outputs(save)
+    if method and (layer, head, query, epoch) != (None, None, None, None):
+        raise InputError(
+            "--method goes with no --layer, --head, --query or --epoch: it is of the whole "
+            "model, with its best weights. raw:1.3 is layer 1, head 3."
+        )
+    folder = local_run(run) if method else None
     atlas = open_run(run)
     chosen = choose_sample(atlas, sample, epoch)
-    if layer is not None or not len(chosen.readout):
-        must_have_maps(atlas, chosen, run)
-    view = pick(chosen, layer, head, query)
-    if save is not None:
-        from attention_atlas.analysis.figures import sample_figure, save_figure
+    if folder is not None and method:
+        views = _attribute(folder, chosen, method)
+    else:
+        from attention_atlas.analysis.token_weights import pick
 
-        save_figure(sample_figure(atlas.attributes, chosen, view), save)
+        if layer is not None or not len(chosen.readout):
+            must_have_maps(atlas, chosen, run)
+        views = {READ: pick(chosen, layer, head, query)}
+    if save is not None:
+        _save(save, atlas, chosen, views, folder)
     if as_json:
-        described = {
-            "weights_of": view.description,
-            "weights": view.weights,
-            "signed": view.signed,
-            "null_share": view.null_share,
-        }
-        print_json({**describe_sample(chosen), "epoch": chosen.epoch, **described})
+        print_json({**describe_sample(chosen), "epoch": chosen.epoch, **_described(views)})
     elif save is not None:
         print(f"Saved {save}")
     else:
-        from attention_atlas.analysis.terminal import draw
+        from attention_atlas.analysis.terminal import draw_weights, heading
 
         console = make_console()
-        print_parts(*draw(console, atlas.attributes, chosen, view), console=console)
+        print_parts(console, *heading(chosen))
+        for name, view in views.items():
+            gap = [] if name == READ else [""]
+            drawn = draw_weights(console, atlas.attributes, chosen, view)
+            print_parts(console, *gap, *drawn)
+
+
+def _described(views: "dict[str, View]") -> dict[str, Any]:
+    if READ not in views:
+        return {
+            "attributions": {
+                method: {"title": view.description, "weights": view.weights, "signed": view.signed}
+                for method, view in views.items()
+            }
+        }
+    view = views[READ]
+    return {
+        "weights_of": view.description,
+        "weights": view.weights,
+        "signed": view.signed,
+        "null_share": view.null_share,
+    }
+
+
+def _save(
+    path: Path, atlas: "Atlas", sample: "Sample", views: "dict[str, View]", folder: Path | None
+) -> None:
+    """Write a figure of one view or, of a run whose model was used, of each attribution."""
+    from attention_atlas.analysis.figures import sample_figure, save_figure
+
+    if folder is None:
+        save_figure(sample_figure(atlas.attributes, sample, views[READ]), path)
+        return
+    from attention_atlas.analysis.faithfulness.figures import attributions_figure
+
+    weights = {method: view.weights for method, view in views.items()}
+    measured = read_faithfulness(folder)
+    is_measured = measured is not None and sample.sample_id in measured.sample_ids
+    scores = measured.scores(sample.sample_id) if measured and is_measured else None
+    save_figure(attributions_figure(atlas.attributes, sample, weights, scores), path)
+
+
+def _attribute(folder: Path, sample: "Sample", methods: list[str]) -> "dict[str, View]":
+    """Return the weights of each method with a description."""
+    from attention_atlas.analysis.attributions import find_method
+    from attention_atlas.analysis.token_weights import View
+    from attention_atlas.pipeline.faithfulness import attribute_sample
+
+    found = {method: find_method(method) for method in methods}
+    weights = attribute_sample(folder, sample.sample_id, methods, sample.split)
+    views = {}
+    for method, values in weights.items():
+        if len(values) != sample.length:
+            raise InputError(
+                f"The atlas shows {sample.length} tokens of {sample.sample_id!r} and the model "
+                f"sees {len(values)}: its data has changed since the maps were recorded."
+            )
+        paper = f" ({found[method].paper})" if found[method].paper else ""
+        views[method] = View(
+            values,
+            f"{found[method].title}{paper}",
+            signed=found[method].signed or bool((values < 0).any()),
+            unit="attribution",
+        )
+    return views

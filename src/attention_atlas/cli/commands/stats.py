@@ -2,23 +2,26 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from attention_atlas.cli.console import print_json, print_prose, progress_bar
 from attention_atlas.cli.head_table import (
+    HeadNumber,
     list_numbers,
     table_by_head,
     table_by_layer,
     write_csv,
 )
-from attention_atlas.cli.options import AsJson, Epoch, Run, SaveFigure
+from attention_atlas.cli.options import AsJson, Epoch, Run, SaveFigure, check_outputs
 from attention_atlas.cli.runs import local_run, open_run
+from attention_atlas.cli.tables import print_table
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from attention_atlas.analysis.heads import HeadStatistics
     from attention_atlas.analysis.heads.importance import HeadImportance
     from attention_atlas.atlas import Atlas
 
@@ -37,16 +40,32 @@ class Measure(StrEnum):
     CKA = "cka"
 
 
+# Of each, the caption of the table and the title of the panel.
 SIMILARITIES = {
-    Measure.JENSEN_SHANNON: "Jensen-Shannon divergence of heads (layer.head) in bits; 0 is alike:",
-    Measure.CKA: "Linear CKA of heads (layer.head); 1 is alike:",
+    Measure.JENSEN_SHANNON: (
+        "Jensen-Shannon divergence of heads (layer.head) in bits; 0 is alike:",
+        "divergence of heads (bits; 0: alike)",
+    ),
+    Measure.CKA: (
+        "Linear CKA of heads (layer.head); 1 is alike:",
+        "linear CKA of heads (1: alike)",
+    ),
 }
-TITLES = {  # in the figure
-    Measure.JENSEN_SHANNON: "divergence of heads (bits; 0: alike)",
-    Measure.CKA: "linear CKA of heads (1: alike)",
-}
-AGREEMENT = "Agreement of layers, 1 - Jensen-Shannon divergence; 1 is alike:"
-AGREEMENT_TITLE = "agreement of layers (1: alike)"
+AGREEMENT = (
+    "Agreement of layers, 1 - Jensen-Shannon divergence; 1 is alike:",
+    "agreement of layers (1: alike)",
+)
+
+
+class Matrix(NamedTuple):
+    """Values of each pair of heads or of layers [n, n], and what they are called."""
+
+    key: str
+    what: str
+    caption: str
+    title: str
+    labels: list[str]
+    values: "npt.NDArray[Any]"
 
 
 def stats(
@@ -79,17 +98,13 @@ def stats(
     loss depends on each.
     """
     from attention_atlas.analysis.heads import head_statistics
-    from attention_atlas.output_files import check_output
 
-    if csv_path is not None:
-        check_output(csv_path, (".csv",))
-    if save is not None:
-        check_output(save, (".png", ".pdf", ".svg"))
+    check_outputs(save, csv_path)
     folder = local_run(run) if importance else None
     atlas = open_run(run)
     with progress_bar("statistics of heads") as progress:
         statistics = head_statistics(atlas, epoch, progress)
-    alike = {} if similarity is None else _similarity(atlas, similarity, epoch)
+    matrices = [] if similarity is None else _matrices(atlas, similarity, epoch)
     found = None if folder is None else _importance(folder, num_samples)
     numbers = list_numbers(statistics, found)
     if csv_path is not None:
@@ -99,49 +114,32 @@ def stats(
         from attention_atlas.analysis.heads.figure import heads_figure
 
         drawn = None if found is None else (found.layers, found.readout)
-        pairs = []
-        if similarity is not None:
-            pairs.append((TITLES[similarity], "head", alike["head_similarity"]))
-            pairs.append((AGREEMENT_TITLE, "layer", alike["layer_agreement"]))
+        pairs = [(each.title, each.what, each.values) for each in matrices]
         save_figure(heads_figure(statistics, drawn, pairs), save)
     if as_json:
-        described: dict[str, Any] = {
-            "epoch": statistics.epoch,
-            "layers": statistics.layers,
-            "num_samples": statistics.num_samples,
-            "numbers": [number._asdict() for number in numbers],
-            "notes": statistics.notes,
-        }
-        if similarity is not None:
-            described |= {"similarity_measure": similarity.value, **alike}
-        print_json(described)
+        print_json(_described(statistics, numbers, similarity, matrices))
         return
-    from attention_atlas.cli.tables import print_table
-
-    headings, rows = table_by_head(numbers) if by is By.HEAD else table_by_layer(numbers)
-    print_table(headings, rows, headings[1:], in_pieces=True)
-    if by is By.HEAD:
-        print("\nMeans over samples ± their standard deviation.")
-    if similarity is not None:
-        _print_matrix(SIMILARITIES[similarity], "head", alike["head_similarity"], len(atlas.layers))
-        _print_matrix(AGREEMENT, "layer", alike["layer_agreement"])
-    for note in statistics.notes:
-        print_prose(f"- {note}")
+    _print(statistics, numbers, by, matrices)
     for path in (save, csv_path):
         if path is not None:
             print(f"Saved {path}")
 
 
-def _similarity(
-    atlas: "Atlas", measure: Measure, epoch: int | None
-) -> dict[str, "npt.NDArray[Any]"]:
+def _matrices(atlas: "Atlas", measure: Measure, epoch: int | None) -> list[Matrix]:
+    """Return the similarity of heads, and the agreement of layers."""
     from attention_atlas.analysis.heads import head_similarity, layer_agreement
 
     with progress_bar("similarity of heads") as progress:
         heads = head_similarity(atlas, measure.value, epoch, progress=progress)
     with progress_bar("agreement of layers") as progress:
         layers = layer_agreement(atlas, epoch, progress=progress)
-    return {"head_similarity": heads, "layer_agreement": layers}
+    per_layer = len(heads) // len(atlas.layers)
+    names = [f"{index // per_layer}.{index % per_layer}" for index in range(len(heads))]
+    numbers = [str(index) for index in range(len(layers))]
+    return [
+        Matrix("head_similarity", "head", *SIMILARITIES[measure], names, heads),
+        Matrix("layer_agreement", "layer", *AGREEMENT, numbers, layers),
+    ]
 
 
 def _importance(folder: Path, num_samples: int) -> "HeadImportance":
@@ -152,17 +150,38 @@ def _importance(folder: Path, num_samples: int) -> "HeadImportance":
         return head_importance_of(folder, num_samples, show)
 
 
-def _print_matrix(words: str, what: str, matrix: "npt.NDArray[Any]", layers: int = 0) -> None:
-    """Print a square matrix; with a number of layers its rows are named `layer.head`."""
-    from attention_atlas.cli.tables import print_table
+def _described(
+    statistics: "HeadStatistics",
+    numbers: list[HeadNumber],
+    measure: Measure | None,
+    matrices: list[Matrix],
+) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "epoch": statistics.epoch,
+        "layers": statistics.layers,
+        "num_samples": statistics.num_samples,
+        "numbers": [number._asdict() for number in numbers],
+        "notes": statistics.notes,
+    }
+    if measure is not None:
+        described["similarity_measure"] = measure.value
+    return described | {each.key: each.values for each in matrices}
 
-    heads = len(matrix) // layers if layers else 0
-    indices = range(len(matrix))
-    labels = [f"{index // heads}.{index % heads}" if heads else str(index) for index in indices]
-    rows = [
-        [label, *(f"{value:.2f}" for value in row)]
-        for label, row in zip(labels, matrix, strict=True)
-    ]
-    print()
-    print_prose(words)
-    print_table([what, *labels], rows, labels, in_pieces=True)
+
+def _print(
+    statistics: "HeadStatistics", numbers: list[HeadNumber], by: By, matrices: list[Matrix]
+) -> None:
+    headings, rows = table_by_head(numbers) if by is By.HEAD else table_by_layer(numbers)
+    print_table(headings, rows, headings[1:], in_pieces=True)
+    if by is By.HEAD:
+        print("\nMeans over samples ± their standard deviation.")
+    for each in matrices:
+        rows = [
+            [label, *(f"{value:.2f}" for value in row)]
+            for label, row in zip(each.labels, each.values, strict=True)
+        ]
+        print()
+        print_prose(each.caption)
+        print_table([each.what, *each.labels], rows, each.labels, in_pieces=True)
+    for note in statistics.notes:
+        print_prose(f"- {note}")

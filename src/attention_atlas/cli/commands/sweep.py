@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from attention_atlas.cli.console import print_json, print_prose
-from attention_atlas.cli.options import AsJson, SaveFigure
+from attention_atlas.cli.options import AsJson, SaveFigure, check_outputs
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.sweeps import Sweep
@@ -42,12 +42,8 @@ def sweep(
     and why. Nothing is written into the folder.
     """
     from attention_atlas.analysis.sweeps import describe_sweep, read_sweep, write_csv
-    from attention_atlas.output_files import check_output
 
-    if csv_path is not None:
-        check_output(csv_path, (".csv",))
-    if save is not None:
-        check_output(save, (".png", ".pdf", ".svg"))
+    check_outputs(save, csv_path)
     found = read_sweep(folder, metric)
     if save is not None:
         from attention_atlas.analysis.figures import save_figure
