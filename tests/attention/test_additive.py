@@ -381,8 +381,6 @@ def test_what_is_compiled_once_serves_every_shape_and_mode() -> None:
 
 
 @pytest.mark.usefixtures("unchecked_shapes")
-# Dynamo asks every tensor for its gradient, also tensors that are not leaves.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_stands_inside_what_is_compiled(kernel: Kernel) -> None:
     leaves = inputs()
