@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import transformers
 
+from attention_atlas.encoder.recordable import load_whole
 from attention_atlas.errors import InputError
 from attention_atlas.pretrained.source import load_model
-from attention_atlas.pretrained.whole import load_whole
 from tests.pretrained.architectures import SEQUENCES, SOUND, TEXT
 
 

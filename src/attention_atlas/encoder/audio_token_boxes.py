@@ -5,11 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from attention_atlas.encoder.tokens import time_frequency_boxes
 from attention_atlas.errors import InputError
 
 SAMPLE_RATE = 16_000
 MAX_HERTZ = SAMPLE_RATE / 2
 """Nyquist frequency of a clip, in hertz."""
+WHOLE_BAND = torch.tensor([0, MAX_HERTZ])
 FRAME_SECONDS = 0.01
 """Time from one frame of a spectrogram to the next, in seconds."""
 
@@ -39,7 +41,7 @@ def _boxes(config: Any, values: Tensor) -> Tensor:
         return _patches_of_spectrogram(config, *values.shape[-2:])
     if hasattr(config, "max_source_positions"):
         times = torch.arange(config.max_source_positions + 1) * 2 * FRAME_SECONDS
-        return _whole_band(times)
+        return time_frequency_boxes(times, WHOLE_BAND)
     raise InputError(f"Where {config.model_type} models see each token in the sound is not known.")
 
 
@@ -54,12 +56,7 @@ def _frames_of_waveform(config: Any, num_samples: int) -> Tensor:
         step *= stride
         count = (count - kernel) // stride + 1
     starts = torch.arange(count + 1) * step + (field - step) / 2
-    return _whole_band(starts / SAMPLE_RATE)
-
-
-def _whole_band(times: Tensor) -> Tensor:
-    low = torch.zeros(len(times) - 1)
-    return torch.stack([times[:-1], low, times[1:], low + MAX_HERTZ], dim=-1)
+    return time_frequency_boxes(starts / SAMPLE_RATE, WHOLE_BAND)
 
 
 def _patches_of_spectrogram(config: Any, num_frames: int, num_mels: int) -> Tensor:
@@ -70,12 +67,9 @@ def _patches_of_spectrogram(config: Any, num_frames: int, num_mels: int) -> Tens
     patch, step_mel, step_time = config.patch_size, config.frequency_stride, config.time_stride
     rows = (num_mels - patch) // step_mel + 1
     columns = (num_frames - patch) // step_time + 1
-    edges = mel_edges(num_mels)
     mels = torch.arange(rows + 1) * step_mel + (patch - step_mel) // 2
     frames = torch.arange(columns + 1) * step_time + (patch - step_time) / 2
-    low, start = torch.meshgrid(edges[mels[:-1]], frames[:-1] * FRAME_SECONDS, indexing="ij")
-    high, end = torch.meshgrid(edges[mels[1:]], frames[1:] * FRAME_SECONDS, indexing="ij")
-    return torch.stack([start, low, end, high], dim=-1).flatten(0, 1)
+    return time_frequency_boxes(frames * FRAME_SECONDS, mel_edges(num_mels)[mels])
 
 
 def mel_edges(num_mels: int) -> Tensor:

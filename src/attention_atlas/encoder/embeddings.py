@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -14,14 +15,27 @@ from attention_atlas.encoder.positions import (
     sinusoidal,
     sinusoidal_grid,
 )
-from attention_atlas.encoder.tokens import Batch, LayoutKind, TokenLayout, Tokens
+from attention_atlas.encoder.tokens import (
+    Batch,
+    LayoutKind,
+    TokenLayout,
+    Tokens,
+    grid_boxes,
+    padding_mask,
+    same_boxes,
+    time_frequency_boxes,
+)
 from attention_atlas.errors import InputError
 
 Stem = Literal["linear", "conv", "pool"]
 
 
 class Embedding(nn.Module):
-    """Makes tokens of a batch, and describes where they lie in the input."""
+    """Makes tokens of a batch, and describes where they lie in the input.
+
+    Embeddings have in common `embed_dim` (D), `positions` (see `position_table`) and the rate
+    `dropout`.
+    """
 
     layout_kind: ClassVar[LayoutKind]
 
@@ -43,10 +57,7 @@ class TextEmbedding(Embedding):
 
     Args:
         vocab_size: Number of token ids; id 0 is padding.
-        embed_dim: D.
         max_length: Maximum number of tokens in one input.
-        positions: `learned`, `sinusoidal` or `none`.
-        dropout: Dropout rate.
         vectors: [vocab_size, D], initial token vectors; random by default.
         pairs: [N] int64, sorted: first id * vocab_size + second id of each bigram with a vector,
             which is initialized to zero.
@@ -91,7 +102,7 @@ class TextEmbedding(Embedding):
         if self.pair is not None:
             scale = self.pair_dropout(torch.ones_like(values[..., :1]))
             values = values + scale * self.pair(self._pair_ids(ids))
-        padding = _padding(batch["lengths"], ids.shape[1])
+        padding = padding_mask(batch["lengths"], ids.shape[1])
         return Tokens(self.dropout(values), padding, grid=(ids.shape[1],))
 
     def _pair_ids(self, ids: Tensor) -> Tensor:
@@ -104,7 +115,7 @@ class TextEmbedding(Embedding):
     def token_layout(self, batch: Batch) -> TokenLayout:
         """Return the characters of each token, [start, end)."""
         spans = batch["spans"].float()
-        return TokenLayout(self.layout_kind, spans, ~_padding(batch["lengths"], spans.shape[1]))
+        return TokenLayout(self.layout_kind, spans, ~padding_mask(batch["lengths"], spans.shape[1]))
 
 
 class PatchEmbedding(Embedding):
@@ -114,14 +125,10 @@ class PatchEmbedding(Embedding):
         image_size: Height and width in pixels.
         channels: 1 or 3.
         patch_size: Side of a patch in pixels; the convolutional stem needs a power of two.
-        embed_dim: D.
         stem: `linear` projects each patch (Dosovitskiy 2021); `conv` is a stack of 3 x 3
             convolutions of stride 2, which trains faster on little data (Xiao 2021); `pool` has
             convolutions of stride 1, each followed by max pooling, at a higher cost and accuracy
             (Hassani 2021).
-        positions: `learned`, `sinusoidal` (half of the width for rows, half for columns) or
-            `none`.
-        dropout: Dropout rate.
     """
 
     layout_kind = "patch_box"
@@ -154,11 +161,8 @@ class PatchEmbedding(Embedding):
 
     def token_layout(self, batch: Batch) -> TokenLayout:
         """Return the pixels of each patch: top, left, bottom, right."""
-        starts = self.patch_size * torch.arange(self.side)
-        top, left = torch.meshgrid(starts, starts, indexing="ij")
-        boxes = torch.stack([top, left, top + self.patch_size, left + self.patch_size], dim=-1)
-        boxes = _repeat(boxes.flatten(0, 1), batch)
-        return TokenLayout(self.layout_kind, boxes, torch.ones(boxes.shape[:2], dtype=torch.bool))
+        edges = self.patch_size * torch.arange(self.side + 1)
+        return same_boxes(self.layout_kind, grid_boxes(edges, edges), batch)
 
 
 class SpectrogramEmbedding(Embedding):
@@ -167,15 +171,12 @@ class SpectrogramEmbedding(Embedding):
     Args:
         num_mels: Mel bands.
         num_frames: Maximum number of frames in one input.
-        embed_dim: D.
         patch_frames: Frames per token; the convolutional stem needs a power of two.
         patch_mels: Mel bands per token; None takes all, so that a token is an interval of time.
         hop_seconds: Time from one frame to the next, in seconds.
         mel_edges: The num_mels + 1 edges of the mel bands in hertz.
         stem: `linear` projects each patch; `conv` is a stack of convolutions of stride 2 that
             halves time, and frequency where patches have one; `pool` halves by max pooling.
-        positions: `learned`, `sinusoidal` or `none`.
-        dropout: Dropout rate.
     """
 
     layout_kind = "time_frequency_box"
@@ -232,28 +233,15 @@ class SpectrogramEmbedding(Embedding):
         if "lengths" not in batch:
             return None
         columns = torch.ceil(batch["lengths"] / self.patch_frames)
-        return _padding(columns, self.columns).repeat(1, self.rows)
+        return padding_mask(columns, self.columns).repeat(1, self.rows)
 
     def token_layout(self, batch: Batch) -> TokenLayout:
         """Return start in seconds, low edge in hertz, end, high edge of each token."""
         edges = torch.tensor(self.mel_edges)[:: self.patch_mels]
         times = self.hop_seconds * self.patch_frames * torch.arange(self.columns + 1)
-        low, start = torch.meshgrid(edges[:-1], times[:-1], indexing="ij")
-        high, end = torch.meshgrid(edges[1:], times[1:], indexing="ij")
-        boxes = _repeat(torch.stack([start, low, end, high], dim=-1).flatten(0, 1), batch)
+        layout = same_boxes(self.layout_kind, time_frequency_boxes(times, edges), batch)
         padding = self._padding(batch)
-        valid = torch.ones(boxes.shape[:2], dtype=torch.bool) if padding is None else ~padding
-        return TokenLayout(self.layout_kind, boxes, valid)
-
-
-def _padding(lengths: Tensor, num_tokens: int) -> Tensor:
-    """Return [B, K], True from each sample's length [B] on."""
-    return torch.arange(num_tokens, device=lengths.device) >= lengths[:, None]
-
-
-def _repeat(boxes: Tensor, batch: Batch) -> Tensor:
-    """Repeat a layout [K, 4] for each sample of a batch: [B, K, 4]."""
-    return boxes.float().expand(len(batch["inputs"]), -1, -1)
+        return layout if padding is None else replace(layout, valid=~padding)
 
 
 def _halvings(size: int, name: str) -> int:

@@ -9,7 +9,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from attention_atlas.encoder.tokens import Batch, LayoutKind, TokenLayout, Tokens
+from attention_atlas.encoder.tokens import (
+    Batch,
+    LayoutKind,
+    TokenLayout,
+    Tokens,
+    padding_mask,
+    same_boxes,
+)
 
 Inputs = dict[str, Tensor]
 
@@ -67,9 +74,7 @@ class TextInputs(ModelInputs):
 
     def padding(self, batch: Batch) -> Tensor:
         """Return [B, K], True from each text's length on."""
-        steps = torch.arange(batch["inputs"].shape[1], device=batch["lengths"].device)
-        behind: Tensor = steps >= batch["lengths"][:, None]
-        return behind
+        return padding_mask(batch["lengths"], batch["inputs"].shape[1])
 
 
 class BoxInputs(ModelInputs):
@@ -94,7 +99,7 @@ class BoxInputs(ModelInputs):
         self.name = name
         self.shape = shape
         self.layout_kind = layout_kind
-        self.boxes = boxes.float()
+        self.boxes = boxes
         self.num_tokens = len(boxes)
         self.leading_tokens = leading_tokens
 
@@ -108,5 +113,4 @@ class BoxInputs(ModelInputs):
 
     def layout(self, batch: Batch) -> TokenLayout:
         """Return the same boxes for each sample."""
-        boxes = self.boxes.expand(len(batch["inputs"]), -1, -1)
-        return TokenLayout(self.layout_kind, boxes, torch.ones(boxes.shape[:2], dtype=torch.bool))
+        return same_boxes(self.layout_kind, self.boxes, batch)

@@ -144,14 +144,7 @@ class PretrainedEmbedding(Embedding):
 
 
 class PretrainedClassifier(Classifier):
-    """A classifier around a pretrained encoder, which it runs in one pass.
-
-    Args:
-        encoder: The pretrained model.
-        readout: Pools the tokens to [B, D].
-        num_classes: C.
-        dropout: Dropout rate of the pooled values before the head.
-    """
+    """A classifier around a pretrained encoder, which it runs in one pass; see `Classifier`."""
 
     encoder: PretrainedEncoder
 

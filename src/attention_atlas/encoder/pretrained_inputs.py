@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from attention_atlas.encoder.audio_token_boxes import audio_token_boxes
 from attention_atlas.encoder.model_inputs import BoxInputs, ModelInputs, TextInputs
-from attention_atlas.encoder.tokens import Batch, LayoutKind
+from attention_atlas.encoder.tokens import Batch, LayoutKind, grid_boxes
 from attention_atlas.errors import InputError
 from attention_atlas.pretrained.backbone import Backbone
 
@@ -111,7 +111,4 @@ def _patches(config: Any, images: Tensor) -> Tensor:
     if not isinstance(size, int):
         raise InputError(f"{config.model_type} models have no patches of one size.")
     rows, columns = images.shape[-2] // size, images.shape[-1] // size
-    top, left = torch.meshgrid(
-        size * torch.arange(rows), size * torch.arange(columns), indexing="ij"
-    )
-    return torch.stack([top, left, top + size, left + size], dim=-1).flatten(0, 1)
+    return grid_boxes(size * torch.arange(rows + 1), size * torch.arange(columns + 1))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 Batch = dict[str, Any]
@@ -39,3 +40,26 @@ class TokenLayout:
     kind: LayoutKind
     boxes: Tensor
     valid: Tensor
+
+
+def same_boxes(kind: LayoutKind, boxes: Tensor, batch: Batch) -> TokenLayout:
+    """Return a layout with the same boxes [K, 4] for each sample of a batch, without padding."""
+    boxes = boxes.float().expand(len(batch["inputs"]), -1, -1)
+    return TokenLayout(kind, boxes, torch.ones(boxes.shape[:2], dtype=torch.bool))
+
+
+def grid_boxes(rows: Tensor, columns: Tensor) -> Tensor:
+    """Return top, left, bottom, right of the cells between edges, row by row: [K, 4]."""
+    top, left = torch.meshgrid(rows[:-1], columns[:-1], indexing="ij")
+    bottom, right = torch.meshgrid(rows[1:], columns[1:], indexing="ij")
+    return torch.stack([top, left, bottom, right], dim=-1).flatten(0, 1)
+
+
+def time_frequency_boxes(seconds: Tensor, hertz: Tensor) -> Tensor:
+    """Return start, low, end, high of the cells between edges, band by band: [K, 4]."""
+    return grid_boxes(hertz, seconds)[:, [1, 0, 3, 2]]
+
+
+def padding_mask(lengths: Tensor, num_tokens: int) -> Tensor:
+    """Return [B, K], True from each sample's length [B] on."""
+    return torch.arange(num_tokens, device=lengths.device) >= lengths[:, None]

@@ -35,13 +35,7 @@ class DropPath(nn.Module):
 class Block(nn.Module):
     """Self-attention and a two-layer perceptron, each pre-normalised and residual.
 
-    Args:
-        embed_dim: D.
-        num_heads: H.
-        mlp_ratio: Hidden width of the perceptron divided by D.
-        dropout: Dropout rate of each residual branch.
-        drop_path: Rate of samples that skip a residual branch in training (Huang 2016).
-        attention: Options of `Attention` besides its sizes.
+    The arguments are those of `TransformerEncoder`; `drop_path` is the rate of this block.
     """
 
     def __init__(
@@ -115,15 +109,8 @@ class TransformerEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            Block(
-                embed_dim,
-                num_heads,
-                mlp_ratio,
-                dropout,
-                drop_path * (index + 1) / depth,
-                attention or {},
-            )
-            for index in range(depth)
+            Block(embed_dim, num_heads, mlp_ratio, dropout, rate, attention or {})
+            for rate in (drop_path * (index + 1) / depth for index in range(depth))
         )
         self.norm = nn.LayerNorm(embed_dim)
         self._num_heads = num_heads

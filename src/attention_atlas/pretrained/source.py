@@ -94,15 +94,7 @@ def load_model(name: str, modality: str, with_weights: bool = True) -> PreTraine
     """Load the encoder of a pretrained model, wired for `record`.
 
     A model with a decoder gives its encoder, and one with a text and an image tower that of the
-    modality.
-
-    Args:
-        name: A hub id, a folder, or the short name of a package.
-        modality: `text`, `image` or `audio`.
-        with_weights: Whether to load the weights; without, they are random.
-
-    Raises:
-        InputError: It cannot be loaded, or its maps cannot be recorded.
+    modality (`text`, `image` or `audio`). Arguments and errors are else those of `load_wired`.
     """
     model, _ = load_wired(name, AutoModel, with_weights)
     return encoder_of(model, modality)

@@ -82,12 +82,6 @@ def cosine(
 
 
 def constant(optimizer: Optimizer, num_steps: float, warmup: float = 0.0) -> LambdaLR:
-    """Return a schedule of linear warm-up and a constant learning rate.
-
-    Args:
-        optimizer: Has the constant learning rates.
-        num_steps: Steps of the whole training; infinite in the learning rate finder.
-        warmup: Fraction of the steps that warm up.
-    """
+    """Return a schedule of linear warm-up and a constant learning rate; arguments as `cosine`."""
     num_warmup = warmup * num_steps
     return LambdaLR(optimizer, lambda step: min((step + 1) / (num_warmup + 1), 1.0))
