@@ -1,11 +1,10 @@
 """Unpacking of downloaded archives: plain files below one folder, nothing else."""
 
-import shutil
 import tarfile
-import tempfile
 import zlib
 from pathlib import Path
 
+from attention_atlas.data.cache import complete_folder
 from attention_atlas.errors import InputError
 
 
@@ -18,21 +17,15 @@ def unpack_tar(archive: Path, folder: Path) -> None:
         InputError: The archive is damaged, or holds a link, a device, or a path outside of the
             folder.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        with tarfile.open(archive) as tar:
+        with complete_folder(folder) as draft, tarfile.open(archive) as tar:
             tar.extractall(draft, filter=_plain_files)
-        draft.chmod(0o755)  # mkdtemp makes it private
-        draft.rename(folder)
     except tarfile.FilterError as error:
         raise InputError(f"{archive} holds an entry that is refused: {error}.") from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise InputError(
             f"{archive} is not a complete archive ({error}); download it again."
         ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _plain_files(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:

@@ -31,12 +31,7 @@ class AtlasDataModule:
     samples differ in length, and `groups` (name -> one str per sample) by which test accuracy is
     reported too.
 
-    Args:
-        batch_size: Samples per training batch of one process.
-        eval_batch_size: Samples per evaluation batch, by default twice `batch_size`.
-        num_workers: Processes that load batches; 0 loads in the main process, which is fastest
-            for data in memory.
-        seed: Draws the split and the order of the batches.
+    The arguments are described in `DataOptions`.
 
     Attributes:
         classes: Names of the classes.
@@ -77,9 +72,6 @@ class AtlasDataModule:
 
     def use_pretrained(self, name: str) -> None:
         """Prepare inputs by the preprocessing of a pretrained model; call before `setup`.
-
-        Args:
-            name: A hub id, a folder, or the short name of a package.
 
         Raises:
             InputError: The model cannot be loaded, or does not fit the modality.
@@ -126,12 +118,7 @@ class AtlasDataModule:
 
     @abstractmethod
     def embedding_options(self, embed_dim: int, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the keyword arguments of the embedding that fits the data, but for `embed_dim`.
-
-        Args:
-            embed_dim: D.
-            options: The `embedding` config node.
-        """
+        """Return the keywords of the embedding from the `embedding` config node and the data."""
 
     @abstractmethod
     def display_inputs(self, batch: Batch) -> DisplayInputs:

@@ -1,5 +1,6 @@
-"""Which files are taken for text, images or audio, by the ends of their names."""
+"""Which files are taken for text, images or audio, and the split and class of their folders."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from attention_atlas.errors import InputError
@@ -21,6 +22,32 @@ SUFFIXES = {
 }
 """Suffixes by modality. A tie in `modality_of_data` goes to the first: texts often describe the
 other files."""
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """A file in the folder of its class.
+
+    Attributes:
+        path: The file.
+        sample_id: Its path relative to the whole folder, with forward slashes.
+        label: Name of its class.
+        split: `train`, `val` or `test`; None in a folder without splits.
+    """
+
+    path: Path
+    sample_id: str
+    label: str
+    split: str | None
 
 
 def has_modality(path: Path, modality: str) -> bool:

@@ -67,11 +67,8 @@ class PooledBatchSampler(Sampler[list[int]]):
         lengths: Tokens per sample, or None if all samples have the same.
         num_samples: Number of samples.
         batch_size: Samples per batch of a rank; the last batch may hold fewer.
-        shuffle: Whether to draw a new order each epoch; without it, longer samples come last.
-        seed: Determines the order, together with the epoch.
-        pool_size: Batches per pool.
-        rank: Rank of this process.
-        num_ranks: Number of processes.
+        shuffle: Whether to draw a new order each epoch, from `seed` and the number of the epoch;
+            without it, longer samples come last.
     """
 
     def __init__(

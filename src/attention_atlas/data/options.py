@@ -17,9 +17,11 @@ class DataOptions(Keywords):
     path: str | None = keyword("File or folder with the data; null downloads it where possible.")
     batch_size: PositiveInt = keyword("Samples of a training batch, in each process.", 64)
     eval_batch_size: PositiveInt | None = keyword(
-        "Samples of a validation or test batch; null: as many as of a training batch."
+        "Samples of a validation or test batch; null: twice those of a training batch."
     )
-    num_workers: NonNegativeInt = keyword("Processes that load data beside the training.", 0)
+    num_workers: NonNegativeInt = keyword(
+        "Processes that load data beside the training; 0 is fastest for data in memory.", 0
+    )
     seed: int = keyword("Seed of the split and of the shuffling.", 0)
     augmentation: dict[str, Any] | None = keyword("Options of the group `augmentation`.")
 

@@ -37,15 +37,12 @@ def collect_inputs(
 
     An argument is a text, or the name of a file or folder; `-` stands for the lines of standard
     input, each a text or the name of a file. A .txt file holds a text per line, a CSV file one per
-    row.
+    row, read by `text_column`, `label_column` (which may be missing) and `quoted` of `TextOptions`.
 
     Args:
         modality: `text`, `image` or `audio`.
         arguments: As typed.
         read_lines: Reads standard input.
-        text_column: Header of the texts in CSV files.
-        label_column: Header of the labels in CSV files; the column may be missing.
-        quoted: Whether quotation marks in CSV files enclose fields.
 
     Raises:
         InputError: A file cannot be used, or there is no input.

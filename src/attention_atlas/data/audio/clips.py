@@ -14,14 +14,12 @@ class ClipDataset(BatchDataset):
     """One split of a speech data set, held as int16 at 16 kHz.
 
     A clip may be shorter than the input. Its position there and the noise mixed with it are numbers
-    in [0, 1), fixed for each sample id; training draws others.
+    in [0, 1), fixed for each sample id; training draws others. `labels`, `sample_ids` and `groups`
+    are those of `BatchDataset`.
 
     Args:
         clips: One int16 array per sample; the end of those longer than `clip_samples` is cut off.
-        labels: Class indexes.
-        sample_ids: Stable ids.
         clip_samples: Length of the input in samples.
-        groups: Values by which accuracy is reported: name -> one value per sample.
         snr_db: Signal-to-noise ratio in evaluation, one per sample; None mixes no noise and puts
             each clip in the middle.
     """

@@ -60,7 +60,7 @@ def audio_folder(root: Path, clip_samples: int, seed: int) -> AudioCorpus:
         name: ClipDataset(
             [read_clip(file.path, clip_samples) for file in part],
             [classes.index(file.label) for file in part],
-            [f"audio_folder/{file.name}" for file in part],
+            [f"audio_folder/{file.sample_id}" for file in part],
             clip_samples,
         )
         for name, part in files.items()

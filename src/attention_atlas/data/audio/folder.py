@@ -1,40 +1,15 @@
 """A folder of your own clips: `<class>/<file>` or `<split>/<class>/<file>`. Needs no torch."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from attention_atlas.data.file_types import files_below
+from attention_atlas.data.file_types import SPLIT_FOLDERS, LabelledFile, files_below
 from attention_atlas.data.splits import stratified_split
 from attention_atlas.errors import InputError
 
-SPLIT_FOLDERS = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
-@dataclass(frozen=True)
-class AudioFile:
-    """One file of a folder of audio.
-
-    Attributes:
-        path: Path of the file.
-        name: Its path relative to the folder, with forward slashes.
-        label: Name of the class folder.
-        split: `train`, `val` or `test`; None in a folder without splits.
-    """
-
-    path: Path
-    name: str
-    label: str
-    split: str | None
-
-
-def list_audio(root: Path) -> list[AudioFile]:
+def list_audio(root: Path) -> list[LabelledFile]:
     """List the files of `root/<class>/`, or of `root/<split>/<class>/` if there is a `train`.
 
     Raises:
@@ -59,7 +34,7 @@ def list_audio(root: Path) -> list[AudioFile]:
     return files
 
 
-def split_audio(root: Path, seed: int) -> dict[str, list[AudioFile]]:
+def split_audio(root: Path, seed: int) -> dict[str, list[LabelledFile]]:
     """List the files of each split.
 
     Without folders `train`, `val` and `test`, 10 % of each class are held out for validation and
@@ -89,7 +64,7 @@ def _folders(root: Path) -> list[Path]:
     )
 
 
-def _list_splits(root: Path, folders: list[Path]) -> list[AudioFile]:
+def _list_splits(root: Path, folders: list[Path]) -> list[LabelledFile]:
     splits = {
         folder: SPLIT_FOLDERS[folder.name] for folder in folders if folder.name in SPLIT_FOLDERS
     }
@@ -105,7 +80,7 @@ def _list_splits(root: Path, folders: list[Path]) -> list[AudioFile]:
     return files
 
 
-def _list_classes(root: Path, parent: Path, split: str | None) -> list[AudioFile]:
+def _list_classes(root: Path, parent: Path, split: str | None) -> list[LabelledFile]:
     files = []
     for folder in _folders(parent):
         found = files_below(folder, "audio")
@@ -114,14 +89,15 @@ def _list_classes(root: Path, parent: Path, split: str | None) -> list[AudioFile
                 f"{folder} holds no audio file; remove it or fill it with WAV, FLAC, OGG or MP3."
             )
         files += [
-            AudioFile(path, path.relative_to(root).as_posix(), folder.name, split) for path in found
+            LabelledFile(path, path.relative_to(root).as_posix(), folder.name, split)
+            for path in found
         ]
     return files
 
 
 def _divide(
-    files: list[AudioFile], fractions: dict[str, float], seed: int
-) -> dict[str, list[AudioFile]]:
-    names = [file.name for file in files]
+    files: list[LabelledFile], fractions: dict[str, float], seed: int
+) -> dict[str, list[LabelledFile]]:
+    names = [file.sample_id for file in files]
     parts = stratified_split(names, [file.label for file in files], fractions, seed)
     return {name: [files[index] for index in indexes] for name, indexes in parts.items()}

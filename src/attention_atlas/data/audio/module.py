@@ -22,7 +22,7 @@ from attention_atlas.data.audio.corpora import (
 from attention_atlas.data.audio.noise import coloured_noise
 from attention_atlas.data.audio.options import AudioAugmentationOptions, AudioOptions
 from attention_atlas.data.audio.reading import SAMPLE_RATE, read_clip
-from attention_atlas.data.audio.spectrogram import LogMel, PretrainedExtractor
+from attention_atlas.data.audio.spectrogram import HOP, LogMel, PretrainedExtractor
 from attention_atlas.data.base import AtlasDataModule, DisplayInputs
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.options import read_options
@@ -39,6 +39,11 @@ class AudioDataModule(AtlasDataModule):
     that mean. For a pretrained encoder it has the encoder's own `inputs`, and `log_mel`.
 
     The arguments are described in `AudioOptions`.
+
+    Attributes:
+        num_frames: Frames of an input.
+        hop_seconds: Time from one frame to the next, in seconds.
+        mel_edges: The num_mels + 1 edges of the mel bands in hertz.
 
     Raises:
         InputError: A value cannot be used.
@@ -67,6 +72,10 @@ class AudioDataModule(AtlasDataModule):
         self.clip_seconds = clip_seconds
         self.clip_samples = round(clip_seconds * SAMPLE_RATE)
         self.log_mel = LogMel(num_mels)
+        self.num_mels = num_mels
+        self.num_frames = self.clip_samples // HOP
+        self.hop_seconds = HOP / SAMPLE_RATE
+        self.mel_edges = self.log_mel.mel_edges
         variation = read_options(AudioAugmentationOptions, augmentation, "augmentation.")
         self.augmentation = AudioAugmentation(variation, SAMPLE_RATE) if augmentation else None
         self.noise: dict[str, Tensor] = {}
@@ -74,26 +83,6 @@ class AudioDataModule(AtlasDataModule):
     def load_preprocessor(self, name: str) -> PretrainedExtractor:
         """Load the feature extractor of a pretrained model."""
         return PretrainedExtractor(name)
-
-    @property
-    def num_mels(self) -> int:
-        """Mel bands of the inputs."""
-        return self.log_mel.num_mels
-
-    @property
-    def num_frames(self) -> int:
-        """Frames of the inputs."""
-        return self.log_mel.num_frames(self.clip_samples)
-
-    @property
-    def hop_seconds(self) -> float:
-        """Time from one frame to the next, in seconds."""
-        return self.log_mel.hop_seconds
-
-    @property
-    def mel_edges(self) -> list[float]:
-        """The num_mels + 1 edges of the mel bands in hertz."""
-        return self.log_mel.mel_edges
 
     def make_dataset(self, inputs: Sequence[UserInput]) -> BatchDataset:
         """Return sound files, each in the middle of the input, without noise."""

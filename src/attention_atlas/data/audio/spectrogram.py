@@ -9,8 +9,11 @@ from torch import Tensor, nn
 from attention_atlas.data.audio.reading import SAMPLE_RATE
 from attention_atlas.errors import InputError
 
+HOP = 200
+"""Samples from one frame to the next."""
 _FLOOR = 1e-6
 _WINDOW = 400
+_LOW, _HIGH = 40.0, 7_600.0  # hertz
 
 
 def _mel(hertz: Tensor) -> Tensor:
@@ -22,33 +25,18 @@ def _hertz(mel: Tensor) -> Tensor:
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrograms of waveforms, by windows of 25 ms.
+    """Log-mel spectrograms of waveforms, by windows of 25 ms, in bands from 40 to 7,600 Hz."""
 
-    Args:
-        num_mels: Mel bands.
-        hop: Samples from one frame to the next.
-        low: Lowest frequency in hertz.
-        high: Highest frequency in hertz.
-    """
-
-    def __init__(
-        self, num_mels: int = 40, hop: int = 200, low: float = 40.0, high: float = 7_600.0
-    ) -> None:
+    def __init__(self, num_mels: int) -> None:
         from torchaudio.transforms import MelScale, Spectrogram
 
         super().__init__()
-        self.hop = hop
         self.num_mels = num_mels
-        self._low, self._high = _mel(torch.tensor([low, high])).tolist()
-        self.spectrogram = Spectrogram(n_fft=_WINDOW, hop_length=hop, power=None)
+        self._low, self._high = _mel(torch.tensor([_LOW, _HIGH])).tolist()
+        self.spectrogram = Spectrogram(n_fft=_WINDOW, hop_length=HOP, power=None)
         self.mel_scale = MelScale(
-            n_mels=num_mels, sample_rate=SAMPLE_RATE, f_min=low, f_max=high, n_stft=_WINDOW // 2 + 1
+            num_mels, SAMPLE_RATE, f_min=_LOW, f_max=_HIGH, n_stft=_WINDOW // 2 + 1
         )
-
-    @property
-    def hop_seconds(self) -> float:
-        """Time from one frame to the next, in seconds."""
-        return self.hop / SAMPLE_RATE
 
     @property
     def mel_edges(self) -> list[float]:
@@ -62,13 +50,9 @@ class LogMel(nn.Module):
         ).tolist()
         return edges
 
-    def num_frames(self, num_samples: int) -> int:
-        """Return the frames of a waveform of so many samples."""
-        return num_samples // self.hop
-
     def forward(self, waveform: Tensor) -> Tensor:
         """Return the natural logarithm of the power, [B, mels, frames], of waveforms [B, T]."""
-        complex_spectrogram = self.spectrogram(waveform)[..., : self.num_frames(waveform.shape[-1])]
+        complex_spectrogram = self.spectrogram(waveform)[..., : waveform.shape[-1] // HOP]
         real, imaginary = complex_spectrogram.real, complex_spectrogram.imag
         power = torch.addcmul(real.square(), imaginary, imaginary)  # abs() would take roots
         log_mel: Tensor = (self.mel_scale(power) + _FLOOR).log()
@@ -104,10 +88,7 @@ def _interpolation(source: Tensor, size: int) -> Tensor:
 
 
 class PretrainedExtractor:
-    """The feature extractor of a pretrained model.
-
-    Args:
-        name: A hub id, a folder, or the short name of a package.
+    """The feature extractor of a pretrained model, by its name.
 
     Raises:
         InputError: The model has no feature extractor, or one for another sample rate.

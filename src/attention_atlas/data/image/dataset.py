@@ -21,11 +21,8 @@ STATISTICS_SAMPLES = 1024
 class ImageDataset(BatchDataset):
     """Images of one split, in memory or decoded batch by batch.
 
-    Args:
-        images: uint8 [samples, channels, height, width], or files.
-        labels: The class index of each.
-        sample_ids: One per image.
-        source: Size and channels of decoded files.
+    `images` are uint8 [samples, channels, height, width], or files, which are decoded to the size
+    and channels of `source`.
     """
 
     def __init__(

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -11,38 +10,13 @@ import numpy as np
 import PIL
 
 from attention_atlas.data.cache import cached
+from attention_atlas.data.file_types import SPLIT_FOLDERS, LabelledFile
 from attention_atlas.data.image.options import ImageSource
 from attention_atlas.data.image.reading import check_header, read_image
 from attention_atlas.errors import InputError
 
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
 
-
-@dataclass(frozen=True)
-class ImageFile:
-    """One image of the folder.
-
-    Attributes:
-        path: The file.
-        sample_id: Its path relative to the folder, with forward slashes.
-        label: Name of its class.
-        split: `train`, `val` or `test`; None in a folder without splits.
-    """
-
-    path: Path
-    sample_id: str
-    label: str
-    split: str | None
-
-
-def find_images(root: Path) -> list[ImageFile]:
+def find_images(root: Path) -> list[LabelledFile]:
     """List the images in `<root>/<class>/...` or `<root>/<split>/<class>/...`.
 
     Hidden files are skipped; folders below a class belong to it.
@@ -80,12 +54,12 @@ def find_images(root: Path) -> list[ImageFile]:
     return sorted(images, key=lambda image: image.sample_id)
 
 
-def fits_memory(images: list[ImageFile], source: ImageSource) -> bool:
+def fits_memory(images: list[LabelledFile], source: ImageSource) -> bool:
     """Whether the decoded images may be held in memory."""
     return len(images) * source.bytes_per_image <= source.max_memory_mib * 2**20
 
 
-def decode_folder(images: list[ImageFile], source: ImageSource) -> np.ndarray:
+def decode_folder(images: list[LabelledFile], source: ImageSource) -> np.ndarray:
     """Decode all images, or read them from the cache.
 
     Returns:
@@ -137,12 +111,12 @@ def _root(source: ImageSource) -> Path:
     return source.path
 
 
-def folder_images(source: ImageSource) -> list[ImageFile]:
+def folder_images(source: ImageSource) -> list[LabelledFile]:
     """List the images in `data.path`."""
     return find_images(_root(source))
 
 
-def _classes(folder: Path, root: Path, split: str | None) -> Iterator[ImageFile]:
+def _classes(folder: Path, root: Path, split: str | None) -> Iterator[LabelledFile]:
     """Iterate over the images of a folder that holds one folder per class."""
     entries = _visible(folder)
     for entry in entries:
@@ -158,7 +132,7 @@ def _classes(folder: Path, root: Path, split: str | None) -> Iterator[ImageFile]
         if not paths:
             raise InputError(f"The class folder {entry} is empty; add images or remove it.")
         for path in paths:
-            yield ImageFile(path, _sample_id(path, root), entry.name, split)
+            yield LabelledFile(path, _sample_id(path, root), entry.name, split)
 
 
 def _files(folder: Path) -> Iterator[Path]:

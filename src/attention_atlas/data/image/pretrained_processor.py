@@ -16,10 +16,7 @@ NORMALISE_ONLY = {"do_resize": False, "do_center_crop": False}
 
 
 class PretrainedProcessor:
-    """The image processor of a pretrained model.
-
-    Args:
-        name: A hub id, a folder, or the short name of a package.
+    """The image processor of a pretrained model, by its name.
 
     Attributes:
         side: Height and width of the model's input, in pixels.

@@ -71,14 +71,7 @@ def random_windows(
 ) -> tuple[Tensor, Tensor]:
     """Crop each text to a window of at most `size` tokens, at a uniformly random start.
 
-    Args:
-        ids: [B, K].
-        lengths: [B] valid tokens.
-        size: Maximum number of tokens of a window.
-        pad: Fills up the shorter ones.
-
-    Returns:
-        The ids [B, K'] and their valid lengths [B].
+    Ids [B, K] and valid lengths [B] become ids [B, K'], filled up with `pad`, and lengths [B].
     """
     cropped = lengths.clamp(max=size)
     choices = lengths - cropped + 1

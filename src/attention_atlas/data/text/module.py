@@ -199,10 +199,8 @@ class TextDataModule(AtlasDataModule):
     def embedding_options(self, embed_dim: int, options: dict[str, Any]) -> dict[str, Any]:
         """Add the vocabulary, initial token vectors, and the bigrams with vectors of their own.
 
-        Args:
-            embed_dim: D.
-            options: `init` (`random` or `cooccurrence`), `num_pairs` (maximum number of bigrams),
-                and options that are passed on.
+        `options` are `init` (`random` or `cooccurrence`), `num_pairs` (maximum number of bigrams),
+        and others that are passed on.
         """
         options = dict(options)
         vectors = None
