@@ -63,15 +63,15 @@ def check_text(config: Mapping[str, Any]) -> None:
 
 def check_image(config: Mapping[str, Any]) -> None:
     """Check the `data` node of an image task."""
-    from attention_atlas.data.image.corpora import DOWNLOADS, check_download_folder, image_source
+    from attention_atlas.data.image.corpora import DOWNLOADS, data_folder, image_source
     from attention_atlas.data.image.folder import check_folder
 
     source = image_source(config)
     read_options(ImageAugmentationOptions, config.get("augmentation"), "augmentation.")
     if source.name == "image_folder":
         check_folder(source)
-    elif source.name in DOWNLOADS:
-        check_download_folder(source)
+    elif source.name in DOWNLOADS and source.path is not None:
+        data_folder(source)
 
 
 def check_audio(config: Mapping[str, Any]) -> None:

@@ -64,6 +64,20 @@ def files_below(folder: Path, modality: str | None = None) -> list[Path]:
     )
 
 
+def utf8_name(path: Path, folder: Path | None = None) -> str:
+    """Return the name of a file, relative to a folder if there is one, with forward slashes.
+
+    Raises:
+        InputError: It is not UTF-8.
+    """
+    name = (path.relative_to(folder) if folder else path).as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"The file name {name!a} is not UTF-8; rename it.") from None
+    return name
+
+
 def modality_of_data(path: Path) -> str:
     """Return the modality of a file, or of most files of a folder: `text`, `image` or `audio`.
 

@@ -6,6 +6,9 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from attention_atlas.errors import InputError
 
+FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
+"""How texts and clips without official splits are divided."""
+
 
 def stable_hash(*parts: object) -> int:
     """Return a 64-bit number that depends on the parts only, in every process and release."""
@@ -53,7 +56,8 @@ def stratified_split(
     Raises:
         InputError: The fractions do not sum to 1, or one of them is not between 0 and 1.
     """
-    if any(not 0 <= fraction <= 1 for fraction in fractions.values()) or not _is_one(fractions):
+    sums_to_one = abs(sum(fractions.values()) - 1) < 1e-9
+    if not sums_to_one or any(not 0 <= fraction <= 1 for fraction in fractions.values()):
         raise InputError(
             f"Split fractions must lie between 0 and 1 and sum to 1, got {dict(fractions)}."
         )
@@ -69,23 +73,18 @@ def stratified_split(
     splits: dict[str, list[int]] = {name: [] for name in fractions}
     for ordered in group_strata.values():
         ordered.sort()
-        total = sum(len(indexes) for _, indexes in ordered)
-        _deal(ordered, total, fractions, splits)
+        _deal(ordered, fractions, splits)
     return {name: sorted(indexes) for name, indexes in splits.items()}
-
-
-def _is_one(fractions: Mapping[str, float]) -> bool:
-    return abs(sum(fractions.values()) - 1) < 1e-9
 
 
 def _deal(
     ordered: list[tuple[int, list[int]]],
-    total: int,
     fractions: Mapping[str, float],
     splits: dict[str, list[int]],
 ) -> None:
     """Cut one shuffled stratum at the cumulated fractions."""
     names = list(fractions)
+    total = sum(len(indexes) for _, indexes in ordered)
     ends = [sum(list(fractions.values())[: k + 1]) * total for k in range(len(names))]
     dealt = 0
     current = 0

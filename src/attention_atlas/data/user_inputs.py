@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from attention_atlas.data.file_types import SUFFIXES, TABLES, files_below, has_modality
+from attention_atlas.data.file_types import SUFFIXES, TABLES, files_below, has_modality, utf8_name
 from attention_atlas.data.splits import number_repeats, stable_hash
 from attention_atlas.data.tables import read_table, read_text
 from attention_atlas.errors import InputError
@@ -115,18 +115,11 @@ def _exists(path: Path) -> bool:
 
 
 def _text(text: str, label: str | None = None) -> UserInput:
-    if not _is_utf8(text):
-        raise InputError(f"An input is not UTF-8: {text[:60]!a}.")
-    return UserInput(f"text-{stable_hash(text):016x}", text, label)
-
-
-def _is_utf8(text: str) -> bool:
-    """Whether a text holds no surrogates, which Python puts in the place of undecodable bytes."""
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+        text.encode()
+    except UnicodeEncodeError:  # surrogates, which Python puts in the place of undecodable bytes
+        raise InputError(f"An input is not UTF-8: {text[:60]!a}.") from None
+    return UserInput(f"text-{stable_hash(text):016x}", text, label)
 
 
 def _files(path: Path, modality: str) -> list[UserInput]:
@@ -134,17 +127,7 @@ def _files(path: Path, modality: str) -> list[UserInput]:
         found = files_below(path, modality)
         if not found:
             raise InputError(f"{path} holds no {modality} files.")
-        _check_names(found)
-        return [
-            UserInput(each.relative_to(path).as_posix(), each, each.parent.name) for each in found
-        ]
+        return [UserInput(utf8_name(each, path), each, each.parent.name) for each in found]
     if not path.is_file():
         raise InputError(f"{path} does not exist; give {modality} files or folders of them.")
-    _check_names([path])
-    return [UserInput(path.as_posix(), path)]
-
-
-def _check_names(paths: Sequence[Path]) -> None:
-    for path in paths:
-        if not _is_utf8(str(path)):
-            raise InputError(f"The file name {str(path)!a} is not UTF-8; rename it.")
+    return [UserInput(utf8_name(path), path)]

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from attention_atlas.data.file_types import SPLIT_FOLDERS, LabelledFile, files_below
-from attention_atlas.data.splits import stratified_split
+from attention_atlas.data.file_types import SPLIT_FOLDERS, LabelledFile, files_below, utf8_name
+from attention_atlas.data.splits import FRACTIONS, stratified_split
 from attention_atlas.errors import InputError
-
-FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
 def list_audio(root: Path) -> list[LabelledFile]:
@@ -88,10 +86,7 @@ def _list_classes(root: Path, parent: Path, split: str | None) -> list[LabelledF
             raise InputError(
                 f"{folder} holds no audio file; remove it or fill it with WAV, FLAC, OGG or MP3."
             )
-        files += [
-            LabelledFile(path, path.relative_to(root).as_posix(), folder.name, split)
-            for path in found
-        ]
+        files += [LabelledFile(path, utf8_name(path, root), folder.name, split) for path in found]
     return files
 
 

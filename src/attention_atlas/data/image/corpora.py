@@ -15,7 +15,7 @@ import numpy as np
 
 from attention_atlas.data.cache import cached
 from attention_atlas.data.image.cifar import CIFAR, download_cifar, find_cifar, read_cifar
-from attention_atlas.data.image.folder import decode_folder, fits_memory, folder_images
+from attention_atlas.data.image.folder import decode_folder, find_images, fits_memory
 from attention_atlas.data.image.options import ImageSource
 from attention_atlas.errors import InputError
 
@@ -86,7 +86,7 @@ def fashion_mnist(source: ImageSource) -> ImageCorpus:
 
 def cifar(source: ImageSource) -> ImageCorpus:
     """Read CIFAR-10 or CIFAR-100: 50,000 and 10,000 photographs (Krizhevsky 2009)."""
-    parts, classes = read_cifar(source.name, _data_folder(source))
+    parts, classes = read_cifar(source.name, data_folder(source))
     return ImageCorpus(
         np.concatenate([images for images, _ in parts.values()]),
         labels=[label for _, labels in parts.values() for label in labels],
@@ -102,7 +102,7 @@ def cifar(source: ImageSource) -> ImageCorpus:
 
 def image_folder(source: ImageSource) -> ImageCorpus:
     """Read the images in `data.path`, one folder per class, with or without splits."""
-    listed = folder_images(source)
+    listed = find_images(source.folder)
     classes = sorted({image.label for image in listed})
     in_memory = fits_memory(listed, source)
     official = [image.split for image in listed if image.split is not None]
@@ -149,18 +149,12 @@ def image_source(config: Mapping[str, Any]) -> ImageSource:
     return ImageSource(path=None if path is None else Path(path).expanduser(), **options)
 
 
-def check_download_folder(source: ImageSource) -> None:
-    """Check that `data.path`, if set, holds the files of a data set.
+def data_folder(source: ImageSource) -> Path:
+    """Find the folder with the files, at `data.path` or below it; download them without a path.
 
     Raises:
-        InputError: They are missing.
+        InputError: They are missing, or cannot be downloaded.
     """
-    if source.path is not None:
-        _data_folder(source)
-
-
-def _data_folder(source: ImageSource) -> Path:
-    """Find the folder with the files, at `data.path` or below it, or download them."""
     if source.name in CIFAR:
         if source.path is None:
             return _download(source) / CIFAR[source.name].folder
@@ -201,7 +195,7 @@ def _download(source: ImageSource) -> Path:
 
 
 def _idx_corpus(source: ImageSource, classes: Sequence[str]) -> ImageCorpus:
-    folder = _data_folder(source)
+    folder = data_folder(source)
     images, labels, splits, sample_ids = [], [], [], []
     for split, prefix in (("train", "train"), ("test", "t10k")):
         pixels = read_idx(folder, f"{prefix}-images-idx3-ubyte")

@@ -10,7 +10,7 @@ import numpy as np
 import PIL
 
 from attention_atlas.data.cache import cached
-from attention_atlas.data.file_types import SPLIT_FOLDERS, LabelledFile
+from attention_atlas.data.file_types import SPLIT_FOLDERS, LabelledFile, utf8_name
 from attention_atlas.data.image.options import ImageSource
 from attention_atlas.data.image.reading import check_header, read_image
 from attention_atlas.errors import InputError
@@ -95,25 +95,12 @@ def check_folder(source: ImageSource) -> None:
     Raises:
         InputError: As `find_images` and `decode_folder`.
     """
-    images = find_images(_root(source))
+    images = find_images(source.folder)
     if fits_memory(images, source):
         decode_folder(images, source)
     else:
         for image in images:
             check_header(image.path)
-
-
-def _root(source: ImageSource) -> Path:
-    if source.path is None:
-        raise InputError(
-            "data.path is missing; data=image_folder needs a folder with one folder per class."
-        )
-    return source.path
-
-
-def folder_images(source: ImageSource) -> list[LabelledFile]:
-    """List the images in `data.path`."""
-    return find_images(_root(source))
 
 
 def _classes(folder: Path, root: Path, split: str | None) -> Iterator[LabelledFile]:
@@ -132,22 +119,13 @@ def _classes(folder: Path, root: Path, split: str | None) -> Iterator[LabelledFi
         if not paths:
             raise InputError(f"The class folder {entry} is empty; add images or remove it.")
         for path in paths:
-            yield LabelledFile(path, _sample_id(path, root), entry.name, split)
+            yield LabelledFile(path, utf8_name(path, root), entry.name, split)
 
 
 def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(parent, name) for name in names if not name.startswith("."))
-
-
-def _sample_id(path: Path, root: Path) -> str:
-    sample_id = path.relative_to(root).as_posix()
-    try:
-        sample_id.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"The file name {sample_id!a} is not UTF-8; rename it.") from None
-    return sample_id
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from attention_atlas.data.options import DataOptions
+from attention_atlas.errors import InputError
 from attention_atlas.option_schema import Fraction, Keywords, check_options, keyword
 
 SplitFraction = Annotated[float, Field(gt=0, lt=0.5)]
@@ -82,6 +83,19 @@ class ImageSource:
     def __post_init__(self) -> None:
         own = set(ImageOptions.model_fields) & set(vars(self)) - {"path"}
         check_options(ImageOptions, {key: getattr(self, key) for key in own}, "data.")
+
+    @property
+    def folder(self) -> Path:
+        """The path of a data set that needs one.
+
+        Raises:
+            InputError: There is none.
+        """
+        if self.path is None:
+            raise InputError(
+                "data.path is missing; data=image_folder needs a folder with one folder per class."
+            )
+        return self.path
 
     @property
     def bytes_per_image(self) -> int:

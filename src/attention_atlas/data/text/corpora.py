@@ -5,11 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from attention_atlas.data.splits import number_repeats, stable_hash, stratified_split
+from attention_atlas.data.splits import FRACTIONS, number_repeats, stable_hash, stratified_split
 
 Splits = dict[str, list[int]]
 
-FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 SENTIMENTS = ["negative", "positive"]
 
 TAG = re.compile(r"<[^>]+>")
