@@ -47,7 +47,6 @@ def stratified_split(
         sample_ids: One stable id per sample.
         strata: Stratum of each sample: the label, or the pair of label and source.
         fractions: Fraction of each split, by name; they sum to 1.
-        seed: Draws the split.
         groups: One per sample; by default every sample is a group of its own.
 
     Returns:

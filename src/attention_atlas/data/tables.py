@@ -24,11 +24,7 @@ class Table:
     lines: list[int]
 
     def column(self, name: str, key: str | None = None) -> list[str]:
-        """Return the cells of a column by its name.
-
-        Args:
-            name: Name in the header.
-            key: The config key that chose the name, for the error message.
+        """Return the cells of a column by its name in the header, which `key` of the config chose.
 
         Raises:
             InputError: There is no such column, or one of its cells is empty.

@@ -10,11 +10,7 @@ Positions = Literal["learned", "sinusoidal", "none"]
 
 
 def sinusoidal(num_positions: int, embed_dim: int) -> Tensor:
-    """Return sines and cosines of geometrically spaced frequencies (Vaswani 2017, section 3.5).
-
-    Returns:
-        [num_positions, D].
-    """
+    """Return sines and cosines [num_positions, D] (Vaswani 2017, section 3.5)."""
     half = (embed_dim + 1) // 2
     frequencies = torch.exp(-math.log(10_000.0) * torch.arange(half) / half)
     angles = torch.arange(num_positions)[:, None] * frequencies
@@ -22,11 +18,7 @@ def sinusoidal(num_positions: int, embed_dim: int) -> Tensor:
 
 
 def sinusoidal_grid(rows: int, columns: int, embed_dim: int) -> Tensor:
-    """Return sinusoidal positions of a grid: half of the width for the row, half for the column.
-
-    Returns:
-        [rows * columns, D], row by row.
-    """
+    """Return sinusoidal positions of a grid [rows * columns, D], half of D for each direction."""
     half = embed_dim // 2
     down = sinusoidal(rows, half)[:, None, :].expand(rows, columns, half)
     across = sinusoidal(columns, embed_dim - half)[None].expand(rows, columns, -1)

@@ -11,11 +11,7 @@ COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
 
 
 def coloured_noise(num_pieces: int, num_samples: int, seed: int) -> Tensor:
-    """Generate pieces of white, pink and brown noise of mean power 1.
-
-    Returns:
-        float32 [3 * num_pieces, num_samples].
-    """
+    """Generate white, pink and brown noise of mean power 1: [3 * num_pieces, num_samples]."""
     generator = torch.Generator().manual_seed(seed)
     frequency = torch.arange(num_samples // 2 + 1).clamp(min=num_samples // 400)
     pieces = []
@@ -29,11 +25,7 @@ def coloured_noise(num_pieces: int, num_samples: int, seed: int) -> Tensor:
 def babble(
     clips: Sequence[np.ndarray], num_pieces: int, num_samples: int, seed: int, voices: int = 8
 ) -> Tensor:
-    """Mix pieces in which `voices` clips sound at any time, of mean power 1.
-
-    Returns:
-        float32 [num_pieces, num_samples].
-    """
+    """Mix `voices` clips at any time, with mean power 1: float32 [num_pieces, num_samples]."""
     random = np.random.default_rng(seed)
     pieces = np.zeros((num_pieces, num_samples), dtype=np.float32)
     for piece in pieces:
@@ -50,11 +42,7 @@ def babble(
 
 
 def recorded_noise(recordings: Sequence[np.ndarray], num_samples: int) -> Tensor:
-    """Cut recordings into pieces of mean power 1; shorter recordings are repeated.
-
-    Returns:
-        float32 [pieces, num_samples].
-    """
+    """Cut recordings into pieces [P, num_samples] of mean power 1; shorter ones are repeated."""
     pieces = []
     for recording in recordings:
         repeats = -(-num_samples // len(recording))
@@ -64,15 +52,7 @@ def recorded_noise(recordings: Sequence[np.ndarray], num_samples: int) -> Tensor
 
 
 def cut_noise(noise: Tensor, position: Tensor, length: int) -> Tensor:
-    """Cut a stretch out of the noise for each position.
-
-    Args:
-        noise: [P, N] pieces, N >= length.
-        position: [B] in [0, 1).
-
-    Returns:
-        [B, length].
-    """
+    """Cut a stretch out of noise [P, N] for each position [B] in [0, 1): [B, length]."""
     starts_per_piece = noise.shape[1] - length + 1
     start = (position * noise.shape[0] * starts_per_piece).long()
     piece = (start // starts_per_piece).clamp(max=noise.shape[0] - 1)
@@ -81,16 +61,9 @@ def cut_noise(noise: Tensor, position: Tensor, length: int) -> Tensor:
 
 
 def mix(waveform: Tensor, num_samples: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
-    """Add noise at a signal-to-noise ratio.
+    """Add noise [B, T] to waveforms [B, T] at signal-to-noise ratios [B] in decibels.
 
-    Args:
-        waveform: [B, T].
-        num_samples: [B] samples over which the power of the signal is averaged.
-        noise: [B, T].
-        snr_db: [B] decibels; infinity adds nothing.
-
-    Returns:
-        [B, T].
+    The power of a signal is averaged over `num_samples` [B]; an infinite ratio adds nothing.
     """
     signal_power = waveform.square().sum(dim=1) / num_samples.clamp(min=1)
     noise_power = noise.square().mean(dim=1).clamp(min=1e-12)

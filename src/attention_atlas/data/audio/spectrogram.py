@@ -62,12 +62,9 @@ class LogMel(nn.Module):
         """Scale all frequencies, as another vocal tract would (Jaitly 2013), and the tempo.
 
         Args:
-            log_mel: [B, mels, frames].
+            log_mel: [B, mels, frames], as the result is.
             frequency: [B]; above 1, formants move up.
             tempo: [B]; above 1, the clip is shorter, around its middle.
-
-        Returns:
-            [B, mels, frames].
         """
         step = (self._high - self._low) / (self.num_mels + 1)
         bands = torch.arange(self.num_mels, device=log_mel.device)

@@ -13,10 +13,7 @@ from attention_atlas.data.image.options import ImageAugmentationOptions
 class ImageAugmentation:
     """Random changes of a batch of images, drawn from torch's global generator.
 
-    Args:
-        options: Kinds and strengths of the changes.
-        num_classes: C.
-        mirror: Whether a mirrored image keeps its label; without it `options.flip` is ignored.
+    `mirror` tells whether a mirrored image keeps its label; without it `options.flip` is ignored.
     """
 
     def __init__(self, options: ImageAugmentationOptions, num_classes: int, mirror: bool) -> None:
@@ -32,14 +29,7 @@ class ImageAugmentation:
             self.mixers.append(v2.CutMix(alpha=options.cutmix_alpha, num_classes=num_classes))
 
     def vary(self, images: Tensor) -> Tensor:
-        """Change each image independently.
-
-        Args:
-            images: uint8 [B, channels, height, width].
-
-        Returns:
-            float32 [B, channels, height, width] in [0, 1].
-        """
+        """Change each image, uint8 [B, channels, height, width] to float32 in [0, 1]."""
         if self.options.rand_augment_ops:
             images = torch.stack([self.rand_augment(image) for image in images])
         values = images.float() / 255
@@ -47,10 +37,6 @@ class ImageAugmentation:
 
     def mix(self, inputs: Tensor, label: Tensor) -> tuple[Tensor, Tensor | None]:
         """Mix each image of a batch with another one, if mixup or CutMix is on.
-
-        Args:
-            inputs: [B, channels, height, width].
-            label: [B].
 
         Returns:
             The mixed inputs and their soft label [B, C], or the unchanged inputs and None.
