@@ -25,14 +25,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "SCHEMA_VERSION": "schema",
-    "Atlas": "reader",
-    "AtlasAttributes": "schema",
+    **dict.fromkeys(("Atlas", "find_atlas", "open_atlas"), "reader"),
+    **dict.fromkeys(("SCHEMA_VERSION", "AtlasAttributes", "CapturedSample"), "schema"),
     "AtlasWriter": "writer",
-    "CapturedSample": "schema",
     "Sample": "sample",
-    "find_atlas": "reader",
-    "open_atlas": "reader",
 }
 
 

@@ -110,7 +110,9 @@ class AtlasWriter:
             if stored is not None:
                 self._append_to(stored)
             if rank == 0:
-                self._write_root()
+                root = attributes.to_json()
+                root["versions"] = root["versions"] or library_versions()
+                self._files.write(METADATA, group_json(root))
             self._group.write_attributes(self._state(finished=False))
 
     @property
@@ -129,11 +131,6 @@ class AtlasWriter:
                 f"{self.location} already holds {name}: write to a new folder, or remove this one."
             )
         return None
-
-    def _write_root(self) -> None:
-        attributes = self.attributes.to_json()
-        attributes["versions"] = attributes["versions"] or library_versions()
-        self._files.write(METADATA, group_json(attributes))
 
     def _append_to(self, stored: StoredGroup) -> None:
         """Continue a stored group, without the rows that were never committed."""

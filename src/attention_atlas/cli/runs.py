@@ -37,8 +37,7 @@ def open_run(run: str) -> "Atlas":
     """Open the atlas of a run; if there is none, name the closest run."""
     from attention_atlas.atlas import open_atlas
 
-    if not is_url(run):
-        must_exist(run)
+    must_exist(run)
     return open_atlas(run)
 
 
@@ -63,8 +62,8 @@ def local_run(run: str) -> Path:
 
 
 def must_exist(run: str) -> None:
-    """Say which run is the closest where this one is not there."""
-    if Path(run).exists():
+    """Say which run is the closest where this one is not there; a URL is not looked up."""
+    if is_url(run) or Path(run).exists():
         return
     known = [str(folder) for folder in find_runs(OUTPUTS)]
     close = difflib.get_close_matches(run, known, n=1)

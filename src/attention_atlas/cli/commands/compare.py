@@ -49,7 +49,6 @@ def compare(
     row with an interval. Differences within the interval are ties.
     """
     from attention_atlas.analysis.comparison import compare_runs
-    from attention_atlas.atlas.locations import is_url
     from attention_atlas.output_files import check_output
 
     if len(runs) < 2:
@@ -57,8 +56,7 @@ def compare(
     if save is not None:
         check_output(save, SUFFIXES)
     for run in runs:
-        if not is_url(run):
-            must_exist(run)
+        must_exist(run)
     with progress_bar("runs") as progress:
         comparison = compare_runs(runs, progress)
     by_sample = _compare_samples(runs) if samples or (samples is None and len(runs) == 2) else []

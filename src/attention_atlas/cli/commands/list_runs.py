@@ -65,10 +65,7 @@ def _summary(run: Path) -> dict[str, Any]:
 def _cells(run: dict[str, Any]) -> list[str]:
     accuracy = run["test_accuracy"]
     return [
-        run["run"],
-        run["task"],
-        run["data"],
-        run["attention"],
+        *(run[name] for name in ("run", "task", "data", "attention")),
         "-" if accuracy is None else percent(accuracy),
         str(run["samples"]),
         format_size(run["bytes"]),

@@ -1,8 +1,7 @@
 """`atlas stats`: what the heads of a run do."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -26,30 +25,16 @@ if TYPE_CHECKING:
     from attention_atlas.atlas import Atlas
 
 
-class By(StrEnum):
-    """Row of the table."""
-
-    HEAD = "head"
-    LAYER = "layer"
-
-
-class Measure(StrEnum):
-    """Similarity measure of two heads."""
-
-    JENSEN_SHANNON = "jensen_shannon"
-    CKA = "cka"
-
+By = Literal["head", "layer"]
+Measure = Literal["jensen_shannon", "cka"]
 
 # Of each, the caption of the table and the title of the panel.
-SIMILARITIES = {
-    Measure.JENSEN_SHANNON: (
+SIMILARITIES: dict[Measure, tuple[str, str]] = {
+    "jensen_shannon": (
         "Jensen-Shannon divergence of heads (layer.head) in bits; 0 is alike:",
         "divergence of heads (bits; 0: alike)",
     ),
-    Measure.CKA: (
-        "Linear CKA of heads (layer.head); 1 is alike:",
-        "linear CKA of heads (1: alike)",
-    ),
+    "cka": ("Linear CKA of heads (layer.head); 1 is alike:", "linear CKA of heads (1: alike)"),
 }
 AGREEMENT = (
     "Agreement of layers, 1 - Jensen-Shannon divergence; 1 is alike:",
@@ -70,7 +55,7 @@ class Matrix(NamedTuple):
 
 def stats(
     run: Run,
-    by: Annotated[By, typer.Option(help="A row for each head, or the mean of a layer.")] = By.HEAD,
+    by: Annotated[By, typer.Option(help="A row for each head, or the mean of a layer.")] = "head",
     epoch: Epoch = None,
     importance: Annotated[
         bool,
@@ -130,10 +115,10 @@ def _matrices(atlas: "Atlas", measure: Measure, epoch: int | None) -> list[Matri
     from attention_atlas.analysis.heads import head_similarity, layer_agreement
 
     with progress_bar("similarity of heads") as progress:
-        heads = head_similarity(atlas, measure.value, epoch, progress=progress)
+        heads = head_similarity(atlas, measure, epoch, progress=progress)
     with progress_bar("agreement of layers") as progress:
         layers = layer_agreement(atlas, epoch, progress=progress)
-    per_layer = len(heads) // len(atlas.layers)
+    per_layer = len(heads) // max(1, len(atlas.layers))
     names = [f"{index // per_layer}.{index % per_layer}" for index in range(len(heads))]
     numbers = [str(index) for index in range(len(layers))]
     return [
@@ -164,16 +149,16 @@ def _described(
         "notes": statistics.notes,
     }
     if measure is not None:
-        described["similarity_measure"] = measure.value
+        described["similarity_measure"] = measure
     return described | {each.key: each.values for each in matrices}
 
 
 def _print(
     statistics: "HeadStatistics", numbers: list[HeadNumber], by: By, matrices: list[Matrix]
 ) -> None:
-    headings, rows = table_by_head(numbers) if by is By.HEAD else table_by_layer(numbers)
+    headings, rows = table_by_head(numbers) if by == "head" else table_by_layer(numbers)
     print_table(headings, rows, headings[1:], in_pieces=True)
-    if by is By.HEAD:
+    if by == "head":
         print("\nMeans over samples ± their standard deviation.")
     for each in matrices:
         rows = [
