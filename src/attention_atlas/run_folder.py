@@ -13,7 +13,7 @@ from typing import Any
 
 from attention_atlas.atlas.locations import ATLAS_FOLDER as ATLAS_FOLDER
 from attention_atlas.atlas.locations import Location, exists, join
-from attention_atlas.atlas.storage.files import read_file
+from attention_atlas.atlas.storage.files import open_files
 from attention_atlas.errors import InputError
 
 HYDRA = ".hydra"
@@ -172,7 +172,7 @@ def _read(run: Location, name: str, max_bytes: int) -> bytes | None:
     try:
         if isinstance(path, Path) and path.is_file() and path.stat().st_size > max_bytes:
             raise too_large
-        content = read_file(run, name)
+        (content,) = open_files(run).read([name])
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     if content is not None and len(content) > max_bytes:  # at a URL

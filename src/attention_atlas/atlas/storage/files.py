@@ -134,8 +134,3 @@ def open_files(location: Location) -> Files:
     """Return the files below a location."""
     path = local_path(location)
     return RemoteFiles(str(location)) if path is None else LocalFiles(path)
-
-
-def read_file(location: Location, name: str) -> bytes | None:
-    """Return the content of a file in the folder at a location; None if it does not exist."""
-    return open_files(location).read([name])[0]
