@@ -177,11 +177,7 @@ class CapturedBatch:
 
 
 def _texts(values: Sequence[str]) -> Array:
-    """Return texts as objects, with `?` for each lone surrogate.
-
-    A lone surrogate has no UTF-8 encoding; a replacement of one character keeps the character
-    spans valid.
-    """
+    """Return texts as objects, with `?` for each lone surrogate, so that spans stay valid."""
     texts = np.empty(len(values), dtype=object)
     texts[:] = [value.encode("utf-8", "replace").decode("utf-8") for value in values]
     return texts

@@ -31,7 +31,7 @@ def iter_maps(samples: Sequence[Sample], batch_bytes: int) -> Iterator[Batch]:
 
 
 def _batches(samples: Sequence[Sample], batch_bytes: int) -> Iterator[list[Sample]]:
-    """Cut the samples, in order of length, into batches of one length that are small enough."""
+    """Cut the samples into batches of one length, the shortest first."""
     for _, group in groupby(sorted(samples, key=attrgetter("length")), attrgetter("length")):
         alike = list(group)
         size = max(1, batch_bytes // max(1, alike[0].num_map_bytes))

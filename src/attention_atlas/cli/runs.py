@@ -139,10 +139,7 @@ def new_atlas(folder: Path) -> Iterator[Path]:
 
 
 def must_have_maps(atlas: "Atlas", sample: "Sample", run: str) -> None:
-    """Say which samples keep full maps where this one does not.
-
-    A run without layers has no maps to miss: `pick` says so.
-    """
+    """Name samples with full maps if this one has none; without layers, `pick` says so."""
     if sample.has_maps or not len(sample.entropy):
         return
     mapped = [other.sample_id for other in atlas.samples(sample.epoch) if other.has_maps]

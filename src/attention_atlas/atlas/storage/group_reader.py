@@ -130,9 +130,8 @@ class GroupReader:
     def _read_in_order(self, keys: list[str]) -> list[bytes | None]:
         """Read chunks that a writer may be writing one after the other.
 
-        A writer may commit two flushes after the chunk of the first was read and before that of
-        the second is. So a chunk that is missing before an existing one is read again: by then it
-        was written, or it is lost.
+        A writer may commit two flushes between the reads of their chunks. So a chunk that is
+        missing before an existing one is read again: by then it was written, or it is lost.
         """
         contents = self._files.read(keys)
         there = [number for number, content in enumerate(contents) if content is not None]

@@ -11,13 +11,10 @@ from attention_atlas.atlas.schema import GROWING_DIMENSIONS, RAGGED_DIMENSIONS, 
 
 
 class RowBuffer:
-    """One block of whole chunks for each array but `maps`.
+    """One block of whole chunks for each array but `maps`, from a first row on.
 
-    Args:
-        specs: Specification of each array.
-        sizes: Size along the dimensions that are the same for all samples.
-        steps: Size of a chunk along the other dimensions; that of `sample` is the capacity.
-        first_row: Index of the first row.
+    `sizes` are those along the dimensions that all samples share, `steps` the sizes of a chunk
+    along the others; that of `sample` is the capacity.
     """
 
     def __init__(

@@ -87,11 +87,7 @@ def _check_same(
     methods: list[str] | None,
     wanted: Mapping[str, Any],
 ) -> None:
-    """Check that a measurement has the options that the user wants.
-
-    Raises:
-        InputError: If it differs: it took long, and is only replaced on request.
-    """
+    """Check that a measurement has the wanted options: it took long, and is replaced on request."""
     path = folder / FAITHFULNESS
     stored = {
         # A small test set has fewer samples than were asked for.
