@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from attention_atlas.data.base import AtlasDataModule, DisplayInputs
 from attention_atlas.data.cache import cached
 from attention_atlas.data.loader import Batch, BatchDataset
+from attention_atlas.data.options import read_options
 from attention_atlas.data.text.cooccurrence import cooccurrence_vectors, frequent_pairs
 from attention_atlas.data.text.corpora import TextCorpus
 from attention_atlas.data.text.dataset import (
@@ -65,7 +66,8 @@ class TextDataModule(AtlasDataModule):
     ) -> None:
         super().__init__(batch_size, eval_batch_size, num_workers, seed)
         self.name = name
-        self.options = TextOptions(name=name, path=path, seed=seed, **options)
+        chosen = {"name": name, "path": path, "seed": seed, **options}
+        self.options = read_options(TextOptions, chosen, "data.")
         self.max_vocab_size = vocab_size
         self.max_length = max_length
         self.tokenizer_path = tokenizer_path
