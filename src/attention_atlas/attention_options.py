@@ -30,25 +30,10 @@ def find_conflict(
 ) -> str | None:
     """Return why options of `Attention` cannot be combined; None if they can.
 
-    Args:
-        embed_dim: D.
-        num_heads: H.
-        score: Name of the score; None for a custom `Score`.
-        dropout: See `Attention`, as for the options up to `compile`.
-        num_kv_heads: Heads of keys and values; None for as many as queries have.
-        rotary: Rotary positions.
-        window: Grid steps that a query sees; None for all keys.
-        gate: None, `headwise` or `elementwise`.
-        null_key: An extra key of score zero.
-        differential: The difference of two maps.
-        linear: Kernelised attention.
-        compile: The compiled form of the additive score.
-        grid_axes: 1 for tokens in a line, 2 for tokens on a grid of rows and columns.
-        prefix: Prefix of the options in the message, such as `attention.` in a config.
-        size_prefix: The same for `embed_dim` and `num_heads`.
-
-    Returns:
-        One or two sentences: the conflict, the reason, and what to take instead.
+    It is one or two sentences: the conflict, the reason, and what to take instead. `score` is None
+    for a custom one. `grid_axes` is 1 for tokens in a line, 2 for tokens on a grid of rows and
+    columns. In the message options have a `prefix`, such as `attention.` in a config; that of
+    `embed_dim` and `num_heads` is `size_prefix`.
     """
     switches = {
         "rotary": rotary,
@@ -211,9 +196,7 @@ def _either(*choices: str) -> str:
 def describe_mechanism(options: Mapping[str, Any]) -> str:
     """Name a mechanism by its score and what was added, such as `cosine, rotary, window=8`.
 
-    Args:
-        options: Options of `Attention` by name, as in the config group `attention`; missing ones
-            are at their defaults.
+    Options are by name, as in the config group `attention`; missing ones are at their defaults.
     """
     words = ["linear" if options.get("linear") else str(options.get("score", "scaled_dot"))]
     for name in ("differential", "null_key", "rotary", "window", "gate", "num_kv_heads"):

@@ -155,13 +155,9 @@ def _picture(
 ) -> list[Text]:
     """Return lines of half blocks, two pixels each, or of shades without colours.
 
-    Args:
-        values: [rows, columns] from 0 to 1, of signed weights from -1 to 1; NaN stays blank.
-        width: In columns of the terminal.
-        height: In pixels, of which a line has two.
-        palette: Colours of the values.
-        colours: Whether the terminal has any.
-        framed: [rows, columns], above zero in an area that gets a frame.
+    Values [rows, columns] are from 0 to 1, signed weights from -1 to 1; NaN stays blank. The width
+    is in columns, the height in pixels. An area where `framed` [rows, columns] is above zero gets a
+    frame. `colours` says whether the terminal has any.
     """
     pixels = resample(values, height + height % 2, width)
     frame = _frame(framed, *pixels.shape)

@@ -73,11 +73,6 @@ class Call:
         """Whether the map is a difference of two, which may be negative."""
         return self.weight is not None
 
-    @property
-    def has_window(self) -> bool:
-        """Whether a query sees only the keys near it."""
-        return self.window is not None
-
     @cached_property
     def map(self) -> Map:
         """The map: float32, or float64 if the model computed in that."""

@@ -56,7 +56,7 @@ class Recording:
         self.calls: dict[str, list[Call]] = {name: [] for name in names}
         self.maps: Mapping[str, Tensor] = _LastCalls(self.calls, attrgetter("map"))
         self.bands: Mapping[str, Tensor] = _LastCalls(
-            self.calls, attrgetter("band"), attrgetter("has_window")
+            self.calls, attrgetter("band"), lambda call: call.window is not None
         )
         self.gradients: Mapping[str, Tensor] = _LastCalls(self.calls, attrgetter("gradient"))
         # It refers to the calls only: a cycle with the recording would delay freeing the copies.

@@ -5,10 +5,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from attention_atlas.analysis.attributions.flow import maximum_flows
-from attention_atlas.analysis.attributions.gradient_rollout import propagate, weighted
 from attention_atlas.analysis.attributions.raw import pool_rows
-from attention_atlas.analysis.attributions.rollout import mixing, roll_out
+from attention_atlas.analysis.attributions.rollout import (
+    maximum_flows,
+    mixing,
+    propagate,
+    roll_out,
+    weighted,
+)
 from attention_atlas.analysis.attributions.value_norms import norms
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from attention_atlas.analysis.attributions import attribute
-from attention_atlas.analysis.attributions import flow as flow_module
-from attention_atlas.analysis.attributions.flow import maximum_flows
+from attention_atlas.analysis.attributions import rollout as rollout_module
+from attention_atlas.analysis.attributions.rollout import maximum_flows
 from attention_atlas.errors import InputError
 from tests.analysis.attributions.eager import build, eager, sound, text
 
@@ -58,7 +58,7 @@ def test_flow_of_a_model(readout: str, grid: bool) -> None:
 
 def test_long_inputs_are_refused_with_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build()
-    monkeypatch.setattr(flow_module, "MAX_SIZE", 2 * 6**3)
+    monkeypatch.setattr(rollout_module, "MAX_SIZE", 2 * 6**3)
     with pytest.raises(InputError, match="7 tokens through 2 layers: give inputs of at most 6"):
         attribute(model, text(), ["flow"])
     short = {name: values[:1] for name, values in text().items()}

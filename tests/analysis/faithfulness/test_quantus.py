@@ -15,7 +15,7 @@ from attention_atlas.analysis.faithfulness.measure import measure
 from attention_atlas.analysis.faithfulness.metrics import area
 from attention_atlas.analysis.faithfulness.probe import Probe
 from attention_atlas.analysis.faithfulness.removal import Removal
-from attention_atlas.analysis.faithfulness.removal.image import BlurRemoval, MeanRemoval
+from attention_atlas.analysis.faithfulness.removal.boxes import BlurRemoval, MeanRemoval
 from attention_atlas.encoder import (
     Classifier,
     PatchEmbedding,

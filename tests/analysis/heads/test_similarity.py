@@ -14,11 +14,17 @@ from attention_atlas.analysis.heads.similarity import (
     evenly_spaced,
     jensen_shannon,
     jensen_shannon_pairs,
-    linear_cka,
     rows_of,
 )
 from attention_atlas.atlas import open_atlas
 from attention_atlas.errors import InputError
+
+
+def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
+    """That of one pair; columns of zeros, which fill the narrower one, change no product."""
+    width = max(first.shape[1], second.shape[1])
+    pair = [np.pad(each, ((0, 0), (0, width - each.shape[1]))) for each in (first, second)]
+    return float(cka_pairs(np.stack(pair))[0, 1])
 
 
 def test_divergence_by_hand() -> None:

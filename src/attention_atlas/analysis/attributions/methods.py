@@ -7,17 +7,24 @@ from functools import partial
 
 from torch import Tensor
 
-from attention_atlas.analysis.attributions import applicability
+from attention_atlas.analysis.attributions.applicability import (
+    always,
+    needs_layers,
+    needs_leading_map,
+    needs_length,
+    needs_linear_values,
+    needs_paths,
+    needs_positive_relevance,
+    needs_readout_row,
+)
 from attention_atlas.analysis.attributions.baselines import random, uniform
-from attention_atlas.analysis.attributions.flow import flow
-from attention_atlas.analysis.attributions.gradient_rollout import gradient_rollout
 from attention_atlas.analysis.attributions.input_gradients import (
     input_gradient,
     integrated_gradients,
 )
 from attention_atlas.analysis.attributions.raw import attention_gradient, raw, readout
 from attention_atlas.analysis.attributions.recorded_pass import Recorded
-from attention_atlas.analysis.attributions.rollout import rollout
+from attention_atlas.analysis.attributions.rollout import flow, gradient_rollout, rollout
 from attention_atlas.analysis.attributions.value_norms import value_norms
 from attention_atlas.encoder import Classifier
 from attention_atlas.errors import InputError
@@ -31,97 +38,67 @@ class Method:
         name: A key of `METHODS`, or `raw:LAYER` or `raw:LAYER.HEAD`.
         title: For figures and tables.
         paper: Author and year; empty for baselines.
+        explain: Computes the attribution [B, K] of a recorded pass.
+        refuse: Returns why it does not apply to a model; None if it does.
         signed: Whether a token may be evidence against the class, and so be negative. (Maps of
             differential attention are signed whatever the method.)
         needs_gradients: Whether it uses gradients by the maps.
-        explain: Computes the attribution [B, K] of a recorded pass.
-        refuse: Returns why it does not apply to a model; None if it does.
     """
 
     name: str
     title: str
     paper: str
-    signed: bool
-    needs_gradients: bool
     explain: Callable[[Recorded], Tensor]
     refuse: Callable[[Classifier], str | None]
+    signed: bool = False
+    needs_gradients: bool = False
 
 
-_LISTED = [
-    Method(
-        "readout", "readout row", "Lee 2019", False, False, readout, applicability.needs_readout_row
-    ),
-    Method(
-        "raw", "raw attention", "Jain & Wallace 2019", False, False, raw, applicability.needs_layers
-    ),
-    Method(
-        "rollout",
-        "rollout",
-        "Abnar & Zuidema 2020",
-        False,
-        False,
-        rollout,
-        applicability.needs_paths,
-    ),
-    Method(
-        "flow",
-        "attention flow",
-        "Abnar & Zuidema 2020",
-        False,
-        False,
-        flow,
-        applicability.needs_paths,
-    ),
-    Method(
-        "gradient_rollout",
-        "gradient rollout",
-        "Chefer 2021",
-        False,
-        True,
-        gradient_rollout,
-        applicability.needs_positive_relevance,
-    ),
-    Method(
-        "attention_gradient",
-        "attention × gradient",
-        "Serrano & Smith 2019",
-        True,
-        True,
-        attention_gradient,
-        applicability.needs_leading_map,
-    ),
-    Method(
-        "value_norms",
-        "value norms",
-        "Kobayashi 2020",
-        False,
-        False,
-        value_norms,
-        applicability.needs_linear_values,
-    ),
-    Method(
-        "input_gradient",
-        "input × gradient",
-        "Shrikumar 2016",
-        True,
-        False,
-        input_gradient,
-        applicability.needs_length,
-    ),
-    Method(
-        "integrated_gradients",
-        "integrated gradients",
-        "Sundararajan 2017",
-        True,
-        False,
-        integrated_gradients,
-        applicability.always,
-    ),
-    Method("random", "random", "", False, False, random, applicability.always),
-    Method("uniform", "uniform", "", False, False, uniform, applicability.always),
-]
-
-METHODS: dict[str, Method] = {method.name: method for method in _LISTED}
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("readout", "readout row", "Lee 2019", readout, needs_readout_row),
+        Method("raw", "raw attention", "Jain & Wallace 2019", raw, needs_layers),
+        Method("rollout", "rollout", "Abnar & Zuidema 2020", rollout, needs_paths),
+        Method("flow", "attention flow", "Abnar & Zuidema 2020", flow, needs_paths),
+        Method(
+            "gradient_rollout",
+            "gradient rollout",
+            "Chefer 2021",
+            gradient_rollout,
+            needs_positive_relevance,
+            needs_gradients=True,
+        ),
+        Method(
+            "attention_gradient",
+            "attention × gradient",
+            "Serrano & Smith 2019",
+            attention_gradient,
+            needs_leading_map,
+            signed=True,
+            needs_gradients=True,
+        ),
+        Method("value_norms", "value norms", "Kobayashi 2020", value_norms, needs_linear_values),
+        Method(
+            "input_gradient",
+            "input × gradient",
+            "Shrikumar 2016",
+            input_gradient,
+            needs_length,
+            signed=True,
+        ),
+        Method(
+            "integrated_gradients",
+            "integrated gradients",
+            "Sundararajan 2017",
+            integrated_gradients,
+            always,
+            signed=True,
+        ),
+        Method("random", "random", "", random, always),
+        Method("uniform", "uniform", "", uniform, always),
+    )
+}
 """All methods, in the order of tables and figures."""
 
 

@@ -19,12 +19,9 @@ def norms(
 ) -> Float[Tensor, "batch keys"]:
     """Return the norm of the vector that each token sends to a query, summed over the queries.
 
-    Args:
-        maps: Weights of the tokens.
-        values: With their bias.
-        output: Weight of the output projection, as in `nn.Linear`.
-        weights: Of the queries in the sum.
-        gates: Factors of the outputs of the heads, one for a head or one for each value.
+    `values` include their bias; `output` is the weight of the output projection, as in `nn.Linear`;
+    `weights` are those of the queries in the sum. `gates` are factors of the outputs of the heads,
+    one for a head or one for each value.
     """
     pooled = torch.zeros_like(maps[:, 0, 0])
     # One query at a time, because each has K vectors of width D.

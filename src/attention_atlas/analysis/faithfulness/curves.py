@@ -31,9 +31,7 @@ class Curve:
 def leave_one_out(probe: Probe, chosen: Sequence[Order]) -> Values:
     """Return how much the probability drops without each token, [B, K]; NaN if not chosen.
 
-    Args:
-        probe: Probe of the batch.
-        chosen: Tokens of each sample that are left out one at a time.
+    `chosen` has the tokens of each sample that are left out one at a time.
     """
     drops: Values = np.full(probe.removable.shape, np.nan)
     rows = np.repeat(np.arange(len(chosen)), [len(tokens) for tokens in chosen])
@@ -53,12 +51,8 @@ def curves(
 ) -> dict[str, list[Curve | None]]:
     """Return the probability while tokens are removed or inserted, by method and sample.
 
-    Args:
-        probe: Probe of the batch.
-        attributions: By method, [B, K]; a sample with a NaN has no curve.
-        ties: Numbers of each sample that order removable tokens of equal attribution.
-        thresholds: As `needed_counts` takes them.
-        steps: As `needed_counts` takes them.
+    Attributions are [B, K] by method, and a sample with a NaN has no curve. `ties` are numbers of
+    each sample that order removable tokens of equal attribution; see `needed_counts` for the rest.
     """
     asked: list[tuple[dict[int, float], int]] = []
     rows, masks = [], []

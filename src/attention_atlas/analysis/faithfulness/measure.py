@@ -80,32 +80,18 @@ def measure(
     explainer = Explainer.of(model, methods, own or {}, removal, seed)
     if methods and explainer.refused.keys() >= set(methods):
         raise InputError(f"No method applies: {' '.join(explainer.refused.values())}")
-    scores: Scores = {}
+
+    def probes(some: Iterable[Batch]) -> Iterator[Probe]:
+        return (Probe(model, batch, removal, max_tokens) for batch in some)
+
     similarity: Scores = {}
-    copies = 0
     with evaluating(model):
-        for batch in batches:
-            probe = Probe(model, batch, removal, max_tokens)
-            _extend(scores, score_batch(probe, explainer, options))
-            copies += probe.num_copies
-            tick(len(batch["sample_id"]))
+        scores, copies = _score(probes(batches), explainer, options, tick)
         if fresh_model:
-            for number, batch in enumerate(_only(batches, again)):
-                probe = Probe(model, batch, removal, max_tokens)
-                # Other weights for each batch: those of one draw may happen to be similar.
-                untrained = fresh_model(seed + number).to(probe.target.device).eval()
-                _extend(similarity, similarity_to_untrained(probe, explainer, untrained))
-                tick(len(batch["sample_id"]))
-    for method, by_stage in similarity.items():
-        in_order = (sample_id for sample_id in ids if sample_id in again)
-        last = dict(zip(in_order, by_stage["embedding"], strict=True))
-        scores[method]["randomisation_correlation"] = [last.get(sample_id) for sample_id in ids]
-    refused = dict(explainer.refused)
-    for method, reason in explainer.too_long.items():
-        if method in scores and not _count(scores, method):
-            del scores[method]
-            similarity.pop(method, None)
-            refused[method] = reason
+            part = probes(_only(batches, again))
+            similarity = _compare_with_untrained(part, explainer, fresh_model, seed, tick)
+    _add_similarity(scores, similarity, ids, again)
+    refused = explainer.refused | _drop_unmeasured(scores, similarity, explainer.too_long)
     titles = {method: explainer.title(method) for method in [*explainer.methods, *refused]}
     titles[LEAVE_ONE_OUT] = "leave-one-out"
     return Faithfulness(
@@ -119,19 +105,9 @@ def measure(
         seed=seed,
         num_resamples=num_resamples,
         random_draws=random_draws,
-        randomisation={
-            method: {
-                stage: mean
-                for stage, values in by_stage.items()
-                if (mean := mean_of_known(values)) is not None
-            }
-            for method, by_stage in similarity.items()
-        },
+        randomisation=_means(similarity),
         refused=refused,
-        notes=[
-            *_notes(scores, len(ids), max_left_out, len(again)),
-            *_too_long(scores, len(ids), explainer),
-        ],
+        notes=_notes(scores, explainer, len(ids), max_left_out, len(again)),
         num_forward_passes=copies,
     )
 
@@ -161,10 +137,77 @@ def _only(batches: Iterable[Batch], ids: set[str]) -> Iterator[Batch]:
             yield select(batch, indices)
 
 
+def _score(
+    probes: Iterable[Probe], explainer: Explainer, options: Options, tick: Callable[[int], None]
+) -> tuple[Scores, int]:
+    """Return the scores of all batches, and the number of inputs of the model."""
+    scores: Scores = {}
+    copies = 0
+    for probe in probes:
+        _extend(scores, score_batch(probe, explainer, options))
+        copies += probe.num_copies
+        tick(len(probe.whole))
+    return scores, copies
+
+
+def _compare_with_untrained(
+    probes: Iterable[Probe],
+    explainer: Explainer,
+    fresh_model: Callable[[int], Classifier],
+    seed: int,
+    tick: Callable[[int], None],
+) -> Scores:
+    """Return rank correlations by method and stage of untrained weights."""
+    similarity: Scores = {}
+    for number, probe in enumerate(probes):
+        # Other weights for each batch: those of one draw may happen to be similar.
+        untrained = fresh_model(seed + number).to(probe.target.device).eval()
+        _extend(similarity, similarity_to_untrained(probe, explainer, untrained))
+        tick(len(probe.whole))
+    return similarity
+
+
 def _extend(scores: Scores, more: Scores) -> None:
     for method, columns in more.items():
         for name, values in columns.items():
             scores.setdefault(method, {}).setdefault(name, []).extend(values)
+
+
+def _add_similarity(
+    scores: Scores, similarity: Scores, ids: Sequence[str], again: set[str]
+) -> None:
+    """Add the correlation with a model without any trained weight, None if not measured."""
+    for method, by_stage in similarity.items():
+        in_order = (sample_id for sample_id in ids if sample_id in again)
+        last = dict(zip(in_order, by_stage["embedding"], strict=True))
+        scores[method]["randomisation_correlation"] = [last.get(sample_id) for sample_id in ids]
+
+
+def _drop_unmeasured(
+    scores: Scores, similarity: Scores, too_long: Mapping[str, str]
+) -> dict[str, str]:
+    """Remove the methods for which every sample was too long; return why."""
+    dropped = {
+        method: reason
+        for method, reason in too_long.items()
+        if method in scores and not _count(scores, method)
+    }
+    for method in dropped:
+        del scores[method]
+        similarity.pop(method, None)
+    return dropped
+
+
+def _means(similarity: Scores) -> dict[str, dict[str, float]]:
+    """Return the mean over the samples by method and stage, where it is known."""
+    return {
+        method: {
+            stage: mean
+            for stage, values in by_stage.items()
+            if (mean := mean_of_known(values)) is not None
+        }
+        for method, by_stage in similarity.items()
+    }
 
 
 def _counter(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
@@ -184,17 +227,9 @@ def _count(scores: Scores, method: str) -> int:
     return sum(value is not None for value in scores[method]["comprehensiveness"])
 
 
-def _too_long(scores: Scores, num_samples: int, explainer: Explainer) -> list[str]:
-    """Return notes on methods that were measured on fewer samples than others."""
-    return [
-        f"{explainer.title(method).capitalize()} was measured on {_count(scores, method)} of "
-        f"{num_samples} samples, the shorter ones."
-        for method in explainer.too_long
-        if method in scores
-    ]
-
-
-def _notes(scores: Scores, num_samples: int, max_left_out: int, num_again: int) -> list[str]:
+def _notes(
+    scores: Scores, explainer: Explainer, num_samples: int, max_left_out: int, num_again: int
+) -> list[str]:
     """Return notes on what was measured on fewer samples, and why."""
     notes = []
     whole = _count(scores, LEAVE_ONE_OUT)
@@ -211,4 +246,10 @@ def _notes(scores: Scores, num_samples: int, max_left_out: int, num_again: int) 
         )
     if 0 < num_again < num_samples:
         notes.append(f"The randomisation check was made on {num_again} of {num_samples} samples.")
+    notes += [
+        f"{explainer.title(method).capitalize()} was measured on {_count(scores, method)} of "
+        f"{num_samples} samples, the shorter ones."
+        for method in explainer.too_long
+        if method in scores
+    ]
     return notes

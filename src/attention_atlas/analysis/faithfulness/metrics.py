@@ -97,10 +97,8 @@ METRICS: dict[str, Metric] = {
 def ranking(attribution: Values, ties: Values) -> npt.NDArray[np.int64]:
     """Return the tokens [K], sorted from the highest attribution to the lowest.
 
-    Args:
-        attribution: [K].
-        ties: [K] numbers that order equal attributions: the same for all methods of a sample, so
-            that no method gains by the order of the tokens.
+    `ties` are K numbers that order equal attributions: the same for all methods of a sample, so
+    that no method gains by the order of the tokens.
     """
     return np.lexsort((ties, -attribution))
 
@@ -128,13 +126,8 @@ def mean_drop(
     """Return the mean over the thresholds of p(whole input) - p(changed input).
 
     With the top tokens removed this is the comprehensiveness, with all others removed the
-    sufficiency: the AOPC of DeYoung 2020.
-
-    Args:
-        whole: p of the whole input.
-        curve: p by the number of top tokens that were removed, or inserted.
-        thresholds: Fractions of the tokens.
-        num_tokens: K.
+    sufficiency: the AOPC of DeYoung 2020. `curve` is p by the number of top tokens that were
+    removed, or inserted; thresholds are fractions of the tokens.
     """
     return float(np.mean([whole - curve[count_of(part, num_tokens)] for part in thresholds]))
 
@@ -143,12 +136,7 @@ def area(curve: Mapping[int, float], steps: int, num_tokens: int) -> float:
     """Return the area under p over the fraction of tokens removed, or inserted, by trapezoids.
 
     The fractions are `steps` equal ones (Petsiuk 2018), each rounded to an integer number of
-    tokens.
-
-    Args:
-        curve: p by the number of tokens, none and all among them.
-        steps: Number of fractions.
-        num_tokens: K.
+    tokens. `curve` is p by the number of tokens, none and all among them.
     """
     counts = [count_of(step / steps, num_tokens) for step in range(steps + 1)]
     values = [curve[count] for count in counts]

@@ -23,11 +23,7 @@ MAX_TOKENS = 16_384
 class Probe:
     """Predictions for the samples of a batch with some of their tokens removed.
 
-    Args:
-        model: In evaluation mode.
-        batch: Prepared.
-        removal: Takes tokens out.
-        max_tokens: Maximum tokens of one pass.
+    The model is in evaluation mode; one pass takes at most `max_tokens` tokens.
 
     Attributes:
         layout: Of the tokens that the model sees.
@@ -58,9 +54,8 @@ class Probe:
     ) -> npt.NDArray[np.float64]:
         """Return the probability [P] of the class of each copy.
 
-        Args:
-            rows: [P] sample of the batch that each copy is made from.
-            removed: bool [P, K] tokens to remove from it.
+        `rows` [P] are the samples that the copies are made from, `removed` [P, K] the tokens that
+        are removed from them.
         """
         found = [
             self._pass(

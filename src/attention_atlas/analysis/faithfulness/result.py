@@ -203,7 +203,7 @@ def bootstrap(values: npt.NDArray[np.float64], num_resamples: int, seed: int) ->
 
 
 def _numbers(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return np.array(values, dtype=np.float64)  # None becomes NaN
 
 
 def _of_difference(difference: Estimate | None) -> dict[str, float | None]:

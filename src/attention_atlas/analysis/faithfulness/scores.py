@@ -130,10 +130,6 @@ def _correlation(
     return kendall(attribution[sample, tokens], other if signed else np.abs(other))
 
 
-Similarity = dict[str, dict[str, list[float | None]]]
-"""Rank correlations by method and stage, one for each sample."""
-
-
 def cascade(model: Classifier, fresh: Classifier) -> Iterator[tuple[str, Classifier]]:
     """Replace the weights of the parts of a model by untrained ones, one after the other.
 
@@ -149,19 +145,15 @@ def cascade(model: Classifier, fresh: Classifier) -> Iterator[tuple[str, Classif
         yield stage, changed
 
 
-def similarity_to_untrained(probe: Probe, explainer: Explainer, fresh: Classifier) -> Similarity:
+def similarity_to_untrained(probe: Probe, explainer: Explainer, fresh: Classifier) -> Scores:
     """Return Spearman's correlation of each attribution with that of partly untrained models.
 
-    The class that is explained stays the one that the trained model predicts.
-
-    Args:
-        probe: Probe of the batch, with the trained model.
-        explainer: Computes the attributions.
-        fresh: Untrained model of the same config.
+    They are by method and stage. `probe` holds the trained model, and `fresh` is an untrained one
+    of the same config. The class that is explained stays the one that the trained model predicts.
     """
     trained = explainer(probe.model, probe.batch, probe.layout, probe.target)
     tokens = [np.flatnonzero(row) for row in probe.removable]
-    found: Similarity = {method: {} for method in explainer.methods}
+    found: Scores = {method: {} for method in explainer.methods}
     for stage, model in cascade(probe.model, fresh):
         untrained = explainer(model, probe.batch, probe.layout, probe.target)
         for method in explainer.methods:

@@ -5,10 +5,9 @@ print and colour blindness. Signed weights have two hues, which part at zero. A 
 black and white, which contrasts with all of them.
 """
 
-from attention_atlas.analysis.figures.comparison import comparison_figure
-from attention_atlas.analysis.figures.gallery import gallery_figure
 from attention_atlas.analysis.figures.sample import sample_figure
 from attention_atlas.analysis.figures.save import FIGURE_SUFFIXES, save_figure
+from attention_atlas.analysis.figures.side_by_side import comparison_figure, gallery_figure
 from attention_atlas.analysis.figures.style import COLOURS, SIGNED_COLOURS
 
 __all__ = [

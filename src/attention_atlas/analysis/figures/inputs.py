@@ -1,7 +1,8 @@
 """Draw images and spectrograms, and the weights of their tokens over them."""
 
+from typing import Any
+
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
@@ -9,100 +10,67 @@ from attention_atlas.analysis.figures.style import frame_box, outline, scale_of_
 from attention_atlas.analysis.token_weights import View, over_image, over_spectrogram
 from attention_atlas.atlas import AtlasAttributes, Sample
 
-
-def draw_pixels(axes: Axes, sample: Sample, view: View | None = None) -> None:
-    """Draw an image as it is; with a view its query is framed."""
-    image = sample.image
-    shown = image if image.shape[2] == 3 else image[:, :, 0]
-    axes.imshow(shown, cmap="gray", vmin=0, vmax=255)
-    if view is not None:
-        _frame_patch(axes, sample, view)
-
-
-def draw_image_weights(axes: Axes, sample: Sample, view: View) -> AxesImage:
-    """Draw the weights over the pixels of an image, with its outlines and its query framed."""
-    heat = over_image(sample, view.weights)
-    drawn = axes.imshow(heat, interpolation="nearest", **scale_of_view(view))
-    outline(axes, sample.image.mean(axis=2))
-    _frame_patch(axes, sample, view)
-    return drawn
-
-
-def label_pixels(axes: Axes, rows: bool = True) -> None:
-    """Label the axes of an image."""
-    axes.set_xlabel("column (pixels)", fontsize=8)
-    if rows:
-        axes.set_ylabel("row (pixels)", fontsize=8)
-    axes.tick_params(labelsize=7)
-
-
-def _frame_patch(axes: Axes, sample: Sample, view: View) -> None:
-    if view.query is None or np.isnan(sample.boxes[view.query]).any():
-        return
-    # Pixel i reaches from i - 0.5 to i + 0.5 of the axes.
-    top, left, bottom, right = (sample.boxes[view.query] - 0.5).tolist()
-    frame_box(axes, left, right, top, bottom)
-
-
 HERTZ_TICKS = (0, 250, 500, 1000, 2000, 4000, 8000, 16000)
 
 
-def draw_spectrogram(
+def draw_input(
     axes: Axes, attributes: AtlasAttributes, sample: Sample, view: View | None = None
 ) -> None:
-    """Draw a log-mel spectrogram as it is; with a view its query is framed."""
-    axes.imshow(
-        sample.spectrogram.astype(np.float32),
-        cmap="gray_r",
-        extent=_extent(attributes, sample),
-        origin="lower",
-        aspect="auto",
-    )
+    """Draw an image or a log-mel spectrogram as it is; with a view its query is framed."""
+    if attributes.token_layout == "patch_box":
+        image = sample.image
+        shown = image if image.shape[2] == 3 else image[:, :, 0]
+        axes.imshow(shown, cmap="gray", vmin=0, vmax=255)
+    else:
+        values = sample.spectrogram.astype(np.float32)
+        axes.imshow(values, cmap="gray_r", **_sound_axes(attributes, sample))
     if view is not None:
-        _frame_region(axes, attributes, sample, view)
+        _frame_query(axes, attributes, sample, view)
 
 
-def draw_sound_weights(
-    axes: Axes, attributes: AtlasAttributes, sample: Sample, view: View
-) -> AxesImage:
-    """Draw the weights over bands and frames, with the sound's outlines and its query framed."""
-    drawn = axes.imshow(
-        over_spectrogram(sample, view.weights, attributes),
-        extent=_extent(attributes, sample),
-        origin="lower",
-        aspect="auto",
-        interpolation="nearest",
-        **scale_of_view(view),
-    )
-    outline(axes, sample.spectrogram.astype(np.float32), attributes.frame_seconds or 0.0)
-    _frame_region(axes, attributes, sample, view)
+def draw_weights(axes: Axes, attributes: AtlasAttributes, sample: Sample, view: View) -> AxesImage:
+    """Draw the weights over an input, with its outlines and its query framed."""
+    options = scale_of_view(view)
+    if attributes.token_layout == "patch_box":
+        heat, values, step = over_image(sample, view.weights), sample.image.mean(axis=2), 0.0
+    else:
+        heat = over_spectrogram(sample, view.weights, attributes)
+        values, step = sample.spectrogram.astype(np.float32), attributes.frame_seconds or 0.0
+        options |= _sound_axes(attributes, sample)
+    drawn = axes.imshow(heat, interpolation="nearest", **options)
+    outline(axes, values, step)
+    _frame_query(axes, attributes, sample, view)
     return drawn
 
 
-def label_sound(axes: Axes, attributes: AtlasAttributes, seconds: bool = True) -> None:
-    """Label mel bands, which are evenly spaced on the axis, in hertz, and frames in seconds."""
-    frequencies = np.asarray(attributes.mel_frequencies)
-    ticks = [hertz for hertz in HERTZ_TICKS if frequencies[0] <= hertz <= frequencies[-1]]
-    axes.set_yticks(_bands(ticks, frequencies), [str(hertz) for hertz in ticks])
-    axes.set_ylabel("frequency (Hz)", fontsize=8)
+def label_input(axes: Axes, attributes: AtlasAttributes) -> None:
+    """Label pixels; or mel bands, which are evenly spaced, in hertz, and frames in seconds."""
+    across, down = "column (pixels)", "row (pixels)"
+    if attributes.token_layout != "patch_box":
+        across, down = "time (s)", "frequency (Hz)"
+        frequencies = np.asarray(attributes.mel_frequencies)
+        ticks = [hertz for hertz in HERTZ_TICKS if frequencies[0] <= hertz <= frequencies[-1]]
+        bands = np.interp(ticks, frequencies, np.arange(len(frequencies)))
+        axes.set_yticks(bands.tolist(), [str(hertz) for hertz in ticks])
+    axes.set_xlabel(across, fontsize=8)
+    axes.set_ylabel(down, fontsize=8)
     axes.tick_params(labelsize=7)
-    if seconds:
-        axes.set_xlabel("time (s)", fontsize=8)
 
 
-def _extent(attributes: AtlasAttributes, sample: Sample) -> tuple[float, float, float, float]:
+def _sound_axes(attributes: AtlasAttributes, sample: Sample) -> dict[str, Any]:
+    """Return how the axes show a spectrogram: in seconds, and in bands from low to high."""
     bands, frames = sample.spectrogram.shape
-    return (0.0, frames * (attributes.frame_seconds or 0.0), -0.5, bands - 0.5)
+    extent = (0.0, frames * (attributes.frame_seconds or 0.0), -0.5, bands - 0.5)
+    return {"extent": extent, "origin": "lower", "aspect": "auto"}
 
 
-def _bands(hertz: list[int] | list[float], frequencies: npt.NDArray[np.float64]) -> list[float]:
-    """Return where frequencies lie on the axis, whose unit is one band."""
-    bands: list[float] = np.interp(hertz, frequencies, np.arange(len(frequencies))).tolist()
-    return bands
-
-
-def _frame_region(axes: Axes, attributes: AtlasAttributes, sample: Sample, view: View) -> None:
+def _frame_query(axes: Axes, attributes: AtlasAttributes, sample: Sample, view: View) -> None:
     if view.query is None or np.isnan(sample.boxes[view.query]).any():
+        return
+    if attributes.token_layout == "patch_box":
+        # Pixel i reaches from i - 0.5 to i + 0.5 of the axes.
+        top, left, bottom, right = (sample.boxes[view.query] - 0.5).tolist()
+        frame_box(axes, left, right, top, bottom)
         return
     start, low, end, high = sample.boxes[view.query].tolist()
     frequencies = np.asarray(attributes.mel_frequencies)

@@ -2,20 +2,12 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.image import AxesImage
 
-from attention_atlas.analysis.figures.inputs import (
-    draw_image_weights,
-    draw_pixels,
-    draw_sound_weights,
-    draw_spectrogram,
-    label_pixels,
-    label_sound,
-)
-from attention_atlas.analysis.figures.style import bar_label
+from attention_atlas.analysis.figures.inputs import draw_input, draw_weights, label_input
+from attention_atlas.analysis.figures.style import bar_label, new_figure
 from attention_atlas.analysis.figures.text import (
     LINE_HEIGHT,
     TEXT_SIZE,
@@ -49,10 +41,8 @@ def draw_panel(
         text_axes = panel.subplots()
         drawn: ScalarMappable = draw_text(text_axes, sample, view, columns, room, text_size)
         axes = [text_axes]
-    elif attributes.token_layout == "patch_box":
-        drawn, axes = _draw_image(panel, sample, view)
     else:
-        drawn, axes = _draw_sound(panel, attributes, sample, view)
+        drawn, axes = _draw_pictures(panel, attributes, sample, view)
     if attributes.token_layout == "patch_box":
         # Images keep their shape, and a bar inside their axes stays as high as they are.
         bar = panel.colorbar(drawn, cax=axes[-1].inset_axes((1.04, 0.0, 0.05, 1.0)))
@@ -81,26 +71,21 @@ def shortened(line: str, columns: int) -> str:
     return line if len(line) <= columns else line[: columns - 1] + "…"
 
 
-def _draw_image(panel: FigureBase, sample: Sample, view: View) -> tuple[AxesImage, list[Axes]]:
-    """Draw the image, and beside it the map with the outlines of the image."""
-    left, right = panel.subplots(1, 2, sharex=True, sharey=True)
-    draw_pixels(left, sample, view)
-    drawn = draw_image_weights(right, sample, view)
-    label_pixels(left)
-    label_pixels(right, rows=False)
-    return drawn, [left, right]
-
-
-def _draw_sound(
+def _draw_pictures(
     panel: FigureBase, attributes: AtlasAttributes, sample: Sample, view: View
 ) -> tuple[AxesImage, list[Axes]]:
-    """Draw the spectrogram, and below it the map with the outlines of the sound."""
-    upper, lower = panel.subplots(2, 1, sharex=True, sharey=True)
-    draw_spectrogram(upper, attributes, sample, view)
-    drawn = draw_sound_weights(lower, attributes, sample, view)
-    label_sound(upper, attributes, seconds=False)
-    label_sound(lower, attributes)
-    return drawn, [upper, lower]
+    """Draw an image and beside it, or a spectrogram and below it, the map with the outlines."""
+    is_image = attributes.token_layout == "patch_box"
+    pair = panel.subplots(*((1, 2) if is_image else (2, 1)), sharex=True, sharey=True)
+    draw_input(pair[0], attributes, sample, view)
+    drawn = draw_weights(pair[1], attributes, sample, view)
+    for axes in pair:
+        label_input(axes, attributes)
+    if is_image:
+        pair[1].set_ylabel("")
+    else:
+        pair[0].set_xlabel("")
+    return drawn, list(pair)
 
 
 SIZES = {"patch_box": (7.2, 3.6), "time_frequency_box": (7.2, 4.4)}  # inches
@@ -110,17 +95,12 @@ LETTERS_PER_INCH = 13  # of the title
 
 def sample_figure(attributes: AtlasAttributes, sample: Sample, view: View) -> Figure:
     """Return a figure of one sample with the weights of a view."""
-    title = [
-        sample.sample_id,
-        sample.verdict,
-        describe_view(sample, view),
-    ]
+    title = [sample.sample_id, sample.verdict, describe_view(sample, view)]
     if attributes.token_layout == "character_span":
         width, height = _size_of_text(sample, max(map(len, title)))
     else:
         width, height = SIZES[attributes.token_layout]
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, height)
     draw_panel(figure, attributes, sample, view, (width, height), TEXT_SIZE)
     columns = int(width * LETTERS_PER_INCH)
     figure.suptitle(

@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from scipy.ndimage import uniform_filter
@@ -19,6 +21,13 @@ FRAME: tuple[dict[str, Any], ...] = (
     {"color": "white", "linewidth": 2.6},
     {"color": "black", "linewidth": 1.1},
 )
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in inches, which no window shows."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def scale_of_view(view: View) -> dict[str, Any]:

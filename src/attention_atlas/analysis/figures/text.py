@@ -22,13 +22,8 @@ def draw_text(
 ) -> ScalarMappable:
     """Draw the text of a sample and return what a colour bar needs.
 
-    Args:
-        axes: Its box is `columns` letters wide and `room` lines high.
-        sample: With character spans.
-        view: Weights of its tokens.
-        columns: Letters in a line.
-        room: Lines; a longer text ends in a line that says how many tokens are shown.
-        size: Of the letters, in points.
+    The axes are `columns` letters wide and `room` lines high; a longer text ends in a line that
+    says how many tokens are shown. `size` of the letters is in points.
     """
     scale = scale_of_view(view)
     lines = cut_lines(break_lines(pieces_of(sample), columns), room)

@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from attention_atlas.analysis.figures import COLOURS
+from attention_atlas.analysis.figures.style import COLOURS, new_figure
 from attention_atlas.analysis.heads.statistics import STATISTICS, HeadStatistics
 from attention_atlas.errors import InputError
 
@@ -51,8 +50,7 @@ def heads_figure(
         pairs: Similarities from 0 to 1, for a panel each: its title, whether it is of
             each `head` [L * H, L * H] or `layer` [L, L], and the numbers.
 
-    Raises:
-        InputError: If there is neither a layer nor a readout with attention.
+    Raises InputError if there is neither a layer nor a readout with attention.
     """
     panels = [
         _panel_of_rows(_title(name), means, readouts, name in FROM_0_TO_1)
@@ -74,8 +72,7 @@ def heads_figure(
     panels += [_panel_of_pairs(*pair, len(statistics.layers)) for pair in pairs]
     across = min(COLUMNS, len(panels))
     down = -(-len(panels) // across)
-    figure = Figure(figsize=(across * width, down * height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(across * width, down * height)
     grid = figure.subplots(down, across, squeeze=False).ravel()
     for axes, panel in zip(grid, panels, strict=False):
         _draw(axes, panel)

@@ -127,11 +127,8 @@ def distance(maps: Maps, distances: npt.NDArray[np.float32]) -> PerHead:
 
     sum_j A_ij |p_i - p_j| / sum_j A_ij over the keys j with a position, mean over the queries i
     with one (Dosovitskiy et al. 2021, arXiv 2010.11929, figure 7). A query that attends to no
-    such key counts as 0. NaN if no token has a position.
-
-    Args:
-        maps: Not negative.
-        distances: [K, K], in any unit; NaN if one of the two has no position.
+    such key counts as 0. NaN if no token has a position. Maps are not negative; distances [K, K]
+    are in any unit, NaN if one of the two has no position.
     """
     placed = ~np.isnan(np.diagonal(distances))
     if not placed.any():
@@ -151,12 +148,9 @@ def _mean(values: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]
 
 
 class Moments:
-    """Mean and deviation over samples, in one pass (Welford 1962).
+    """Mean and deviation over samples of values of one shape, in one pass (Welford 1962).
 
     A value that is NaN does not count.
-
-    Args:
-        shape: Of the values of one sample.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:

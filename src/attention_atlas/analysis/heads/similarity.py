@@ -27,7 +27,7 @@ def head_similarity(
 
     - `jensen_shannon`: the divergence of their rows, in bits (divided by log 2): 0 if two heads
       attend to the same keys, 1 if they share no key; mean over rows and samples.
-    - `cka`: linear CKA of their maps, mean over samples; see `linear_cka`. 1 if the maps of
+    - `cka`: linear CKA of their maps, mean over samples; see `cka_pairs`. 1 if the maps of
       two heads are the same; queries are its examples and keys its features, as many of each, so
       that unrelated maps of noise come out near 1/2 and not near 0.
 
@@ -126,19 +126,13 @@ def jensen_shannon_pairs(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float6
     return both
 
 
-def linear_cka(first: Floats, second: Floats) -> float:
-    """Return the linear centred kernel alignment of two matrices [n, p] and [n, q].
+def cka_pairs(matrices: Floats) -> npt.NDArray[np.float64]:
+    """Return the linear centred kernel alignment of each pair of matrices, [N, n, p] to [N, N].
 
     |Y'X|^2 / (|X'X| |Y'Y|) of the columns less their means, by Frobenius norms (Kornblith et al.
     2019, arXiv 1905.00414, section 3): 1 for the same up to rotation and scale, and 0 where no
     column of one is correlated with one of the other. 0 by convention where a matrix is constant.
     """
-    pair = cka_pairs(_same_width(first, second))
-    return float(pair[0, 1])
-
-
-def cka_pairs(matrices: Floats) -> npt.NDArray[np.float64]:
-    """Return the linear CKA of each pair of matrices, [N, n, p] to [N, N]; see `linear_cka`."""
     centred = matrices.astype(np.float64) - matrices.mean(axis=1, keepdims=True, dtype=np.float64)
     grams = (centred @ centred.transpose(0, 2, 1)).reshape(len(matrices), -1)
     products = grams @ grams.T  # <XX', YY'> = |Y'X|^2
@@ -146,12 +140,6 @@ def cka_pairs(matrices: Floats) -> npt.NDArray[np.float64]:
     norms = np.where(norms > 0, norms, 1)
     aligned: npt.NDArray[np.float64] = products / np.outer(norms, norms)
     return aligned
-
-
-def _same_width(first: Floats, second: Floats) -> Floats:
-    """Stack two matrices [n, p] and [n, q]; columns of zeros do not change a Gram matrix."""
-    width = max(first.shape[1], second.shape[1])
-    return np.stack([np.pad(m, ((0, 0), (0, width - m.shape[1]))) for m in (first, second)])
 
 
 def _negative_entropy(fractions: Floats) -> Floats:

@@ -3,12 +3,12 @@
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from attention_atlas.analysis.faithfulness.metrics import METRICS
 from attention_atlas.analysis.faithfulness.result import BASELINE, Faithfulness
+from attention_atlas.analysis.figures.style import new_figure
 
 
 class _Mark(NamedTuple):
@@ -45,8 +45,7 @@ def faithfulness_figure(faithfulness: Faithfulness) -> Figure:
     rows = -(-len(names) // _PANELS_IN_A_ROW)
     columns = min(len(names), _PANELS_IN_A_ROW)
     height = rows * (0.9 + 0.19 * len(methods)) + 0.6
-    figure = Figure(figsize=(1.7 + 1.9 * columns, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(1.7 + 1.9 * columns, height)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, name in zip(grid.flat, names, strict=False):
         _draw_metric(axes, faithfulness, name, methods)

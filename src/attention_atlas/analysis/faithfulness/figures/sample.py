@@ -6,20 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from attention_atlas.analysis.figures.inputs import (
-    draw_image_weights,
-    draw_pixels,
-    draw_sound_weights,
-    draw_spectrogram,
-    label_pixels,
-    label_sound,
-)
+from attention_atlas.analysis.figures.inputs import draw_input, draw_weights, label_input
 from attention_atlas.analysis.figures.sample import shortened
-from attention_atlas.analysis.figures.style import few_ticks
+from attention_atlas.analysis.figures.style import few_ticks, new_figure
 from attention_atlas.analysis.figures.text import (
     LINE_HEIGHT,
     break_lines,
@@ -31,11 +23,8 @@ from attention_atlas.analysis.figures.text import (
 from attention_atlas.analysis.token_weights import View
 from attention_atlas.atlas import AtlasAttributes, Sample
 
-_TEXT_WIDTH, _TEXT_LINES, _TEXT_SIZE = (
-    7.2,
-    8,
-    8.0,
-)  # maximum inches and lines of a text, size in points
+# Maximum inches and lines of a text, and the size of its letters in points.
+_TEXT_WIDTH, _TEXT_LINES, _TEXT_SIZE = 7.2, 8, 8.0
 _TITLE_LETTERS = 12  # in an inch
 _SCALES = "Each text has its own colours: from 0 (pale) to the weight that is its darkest."
 
@@ -69,13 +58,11 @@ def attributions_figure(
     headings = {
         method: _heading(view, (scores or {}).get(method)) for method, view in views.items()
     }
-    draw = {
-        "character_span": _draw_texts,
-        "patch_box": _draw_images,
-        "time_frequency_box": _draw_sounds,
-    }[attributes.token_layout]
     title = f"{sample.sample_id}: {sample.verdict}"
-    figure = draw(attributes, sample, views, headings, title)
+    if attributes.token_layout == "character_span":
+        figure = _draw_texts(sample, views, headings, title)
+    else:
+        figure = _draw_pictures(attributes, sample, views, headings)
     letters = int(figure.get_figwidth() * _TITLE_LETTERS)
     figure.suptitle(shortened(title, letters), fontsize=9, x=0.02, ha="left")
     return figure
@@ -89,11 +76,7 @@ def _heading(view: View, score: float | None) -> str:
 
 
 def _draw_texts(
-    attributes: AtlasAttributes,
-    sample: Sample,
-    views: dict[str, View],
-    headings: dict[str, str],
-    title: str,
+    sample: Sample, views: dict[str, View], headings: dict[str, str], title: str
 ) -> Figure:
     """Draw a panel for each method, one below the other."""
     heads = {
@@ -107,7 +90,7 @@ def _draw_texts(
     width = min(width, _TEXT_WIDTH)
     room = min(len(lines), _TEXT_LINES)
     panel = room * LINE_HEIGHT * _TEXT_SIZE + 0.3
-    figure = _new_figure(width, panel * len(views) + 0.6)
+    figure = new_figure(width, panel * len(views) + 0.6)
     panels: list[Axes] = list(figure.subplots(len(views), 1, squeeze=False)[:, 0])
     columns = letters_per_line(width, _TEXT_SIZE)
     for axes, (method, view) in zip(panels, views.items(), strict=True):
@@ -117,60 +100,31 @@ def _draw_texts(
     return figure
 
 
-def _draw_images(
-    attributes: AtlasAttributes,
-    sample: Sample,
-    views: dict[str, View],
-    headings: dict[str, str],
-    title: str,
+def _draw_pictures(
+    attributes: AtlasAttributes, sample: Sample, views: dict[str, View], headings: dict[str, str]
 ) -> Figure:
-    """Draw the image, and beside it a panel for each method."""
-    rows, columns = _grid(len(views) + 1, 4)
-    figure = _new_figure(2.3 * columns, 2.4 * rows + 0.3)
+    """Draw the image or spectrogram, and beside it a panel for each method."""
+    name, max_columns, width, height = "image", 4, 2.3, 2.4
+    if attributes.token_layout == "time_frequency_box":
+        name, max_columns, width, height = "spectrogram", 3, 3.0, 2.0
+    count = len(views) + 1
+    rows = -(-count // max_columns)
+    columns = -(-count // rows)  # rows are as equally filled as can be
+    figure = new_figure(width * columns, height * rows + 0.3)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     panels = list(grid.flat)
-    draw_pixels(panels[0], sample)
-    panels[0].set_title("image", fontsize=8)
+    draw_input(panels[0], attributes, sample)
+    panels[0].set_title(name, fontsize=8)
     for axes, (method, view) in zip(panels[1:], views.items(), strict=False):
-        _add_bar(axes, draw_image_weights(axes, sample, view))
+        _add_bar(axes, draw_weights(axes, attributes, sample, view))
         axes.set_title(headings[method], fontsize=8)
     for number, axes in enumerate(panels):
-        axes.set_visible(number <= len(views))
-        label_pixels(axes, rows=number % columns == 0)
-        _label_lowest(axes, number + columns > len(views))
-    return figure
-
-
-def _draw_sounds(
-    attributes: AtlasAttributes,
-    sample: Sample,
-    views: dict[str, View],
-    headings: dict[str, str],
-    title: str,
-) -> Figure:
-    """Draw the spectrogram, and beside it a panel for each method."""
-    rows, columns = _grid(len(views) + 1, 3)
-    figure = _new_figure(3.0 * columns, 2.0 * rows + 0.3)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    panels = list(grid.flat)
-    draw_spectrogram(panels[0], attributes, sample)
-    panels[0].set_title("spectrogram", fontsize=8)
-    for axes, (method, view) in zip(panels[1:], views.items(), strict=False):
-        _add_bar(axes, draw_sound_weights(axes, attributes, sample, view))
-        axes.set_title(headings[method], fontsize=8)
-    for number, axes in enumerate(panels):
-        axes.set_visible(number <= len(views))
-        label_sound(axes, attributes)
-        _label_lowest(axes, number + columns > len(views))
+        axes.set_visible(number < count)
+        label_input(axes, attributes)
+        _label_lowest(axes, number + columns >= count)
         if number % columns:
             axes.set_ylabel("")
     return figure
-
-
-def _grid(count: int, max_columns: int) -> tuple[int, int]:
-    """Return rows and columns of so many panels, rows as equally filled as can be."""
-    rows = -(-count // max_columns)
-    return rows, -(-count // rows)
 
 
 def _label_lowest(axes: Axes, is_lowest: bool) -> None:
@@ -186,9 +140,3 @@ def _add_bar(axes: Axes, drawn: AxesImage) -> None:
     ticks = few_ticks(drawn)
     bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
     bar.ax.tick_params(labelsize=7, pad=1, length=2)
-
-
-def _new_figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from attention_atlas.analysis.faithfulness.removal.base import Removal, removable
-from attention_atlas.analysis.faithfulness.removal.image import BlurRemoval, MeanRemoval
-from attention_atlas.analysis.faithfulness.removal.sound import (
+from attention_atlas.analysis.faithfulness.removal.boxes import (
+    BlurRemoval,
+    MeanRemoval,
     SilencedFeatures,
     mean_spectrum,
     silence,
@@ -30,12 +31,8 @@ REMOVALS: dict[str, dict[str, Callable[[Any], Removal]]] = {
 def build_removal(datamodule: AtlasDataModule, name: str | None = None) -> Removal:
     """Return the removal of a name for some data.
 
-    Args:
-        datamodule: Set up.
-        name: One of `REMOVALS` of its modality; None takes the first.
-
-    Raises:
-        InputError: If there is no such removal for this modality.
+    None takes the first of `REMOVALS` for the modality. Raises InputError if it has none of this
+    name.
     """
     known = REMOVALS[datamodule.modality]
     if datamodule.modality == "audio" and datamodule.preprocessor is not None:

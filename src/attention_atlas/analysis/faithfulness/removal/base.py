@@ -44,11 +44,8 @@ class Removal(ABC):
     ) -> Batch:
         """Return the batch without some tokens.
 
-        Args:
-            batch: Prepared.
-            removed: bool [B, K]; what cannot be removed stays.
-            layout: Of the tokens that the model sees.
-            replacement: As `replacement` gave it, so that it is computed once for many copies.
+        Tokens of `removed` [B, K] that cannot be removed stay. `replacement` is what the
+        method of that name returned, so that it is computed once for many copies.
         """
         if replacement is None:
             replacement = self.replacement(batch, layout)
@@ -68,16 +65,10 @@ def removable(layout: TokenLayout) -> Tensor:
 
 
 def in_boxes(removed: Tensor, boxes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return which points of a grid lie in the box of a removed token.
+    """Return which points of a grid lie in the box of a removed token, bool [B, Y, X].
 
-    Args:
-        removed: bool [B, K].
-        boxes: [B, K, 4]: first row, first column, end of rows, end of columns.
-        rows: [Y] of the grid, in the units of the boxes.
-        columns: [X] of the grid, in the units of the boxes.
-
-    Returns:
-        bool [B, Y, X].
+    `boxes` [B, K, 4] are the first row, the first column, the end of rows and the end of columns;
+    rows [Y] and columns [X] of the grid have the same units.
     """
     top, left, bottom, right = (side[..., None] for side in boxes.to(removed.device).unbind(-1))
     rows, columns = rows.to(removed.device), columns.to(removed.device)

@@ -1,10 +1,12 @@
-"""Remove boxes in time and frequency from log-mel spectrograms."""
+"""Remove patches from images, and boxes in time and frequency from sound."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2 import functional
 
 from attention_atlas.analysis.faithfulness.removal.base import Batch, Removal, in_boxes
 from attention_atlas.data.audio.module import SCALE, AudioDataModule
@@ -16,18 +18,64 @@ MEAN_CLIPS = 1024
 """Training clips of which the mean spectrum is taken."""
 
 
+class PatchRemoval(Removal):
+    """Replaces the pixels of a patch."""
+
+    def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
+        """[B, 1, height, width]."""
+        height, width = batch["inputs"].shape[-2:]
+        rows, columns = torch.arange(height) + 0.5, torch.arange(width) + 0.5
+        return in_boxes(removed, layout.boxes, rows, columns)[:, None]
+
+
+class BlurRemoval(PatchRemoval):
+    """Replaces a patch by that of a blurred copy of its image (Fong & Vedaldi 2017).
+
+    The standard deviation of the Gaussian is the side of a patch, so that nothing finer is left.
+    """
+
+    name = "blur"
+    description = "the same region of a blurred copy, by a Gaussian as wide as a patch"
+
+    def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
+        """Return the blurred images, [B, channels, height, width]."""
+        images: Tensor = batch["inputs"]
+        top, left, bottom, right = layout.boxes.nan_to_num(0).unbind(-1)
+        sigma = [float((right - left).max()), float((bottom - top).max())]
+        # The border is reflected, so the kernel reaches no further than the image.
+        sizes = (images.shape[-1], images.shape[-2])
+        kernel = [
+            2 * min(math.ceil(3 * side), size - 1) + 1
+            for side, size in zip(sigma, sizes, strict=True)
+        ]
+        blurred: Tensor = functional.gaussian_blur(images, kernel, sigma)
+        return blurred
+
+
+class MeanRemoval(PatchRemoval):
+    """Replaces a patch by the mean of the training images, 0 after normalisation."""
+
+    name = "mean"
+    description = "the mean of the training images"
+
+    def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
+        """Zeros, [B, channels, height, width]."""
+        return torch.zeros_like(batch["inputs"])
+
+
 class BoxRemoval(Removal):
-    """Replaces the values of a box.
+    """Replaces the values of a box by those of a spectrum.
 
     Args:
+        spectrum: [mels]; natural logarithms of power, or in the scale of the inputs.
         hop_seconds: Time from one frame to the next.
         mel_edges: The num_mels + 1 edges of the mel bands in hertz.
     """
 
-    def __init__(self, hop_seconds: float, mel_edges: Sequence[float]) -> None:
+    def __init__(self, spectrum: Tensor, hop_seconds: float, mel_edges: Sequence[float]) -> None:
+        self.spectrum = spectrum
         self.hop_seconds = hop_seconds
-        edges = torch.tensor(mel_edges)
-        self.hertz = (edges[:-1] + edges[1:]) / 2
+        self.hertz = _centres(torch.tensor(mel_edges))
 
     def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
         """[B, mels, frames]."""
@@ -36,20 +84,10 @@ class BoxRemoval(Removal):
 
 
 class MeanSpectrumRemoval(BoxRemoval):
-    """Replaces a box by the mean spectrum of training clips, at the level of its own clip.
-
-    Args:
-        spectrum: [mels], the mean of the inputs in each band.
-        hop_seconds: Time from one frame to the next.
-        mel_edges: The num_mels + 1 edges of the mel bands in hertz.
-    """
+    """Replaces a box by the mean input of training clips in each band, at its own clip's level."""
 
     name = "mean"
     description = "the mean spectrum of training clips"
-
-    def __init__(self, spectrum: Tensor, hop_seconds: float, mel_edges: Sequence[float]) -> None:
-        super().__init__(hop_seconds, mel_edges)
-        self.spectrum = spectrum
 
     def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
         """Return the mean spectrum in each frame, [B, mels, frames]."""
@@ -58,25 +96,15 @@ class MeanSpectrumRemoval(BoxRemoval):
 
 
 class SilenceRemoval(BoxRemoval):
-    """Replaces a box by digital silence.
-
-    Args:
-        silence: [mels], natural logarithms of power.
-        hop_seconds: Time from one frame to the next.
-        mel_edges: The num_mels + 1 edges of the mel bands in hertz.
-    """
+    """Replaces a box by digital silence."""
 
     name = "silence"
     description = "digital silence"
 
-    def __init__(self, silence: Tensor, hop_seconds: float, mel_edges: Sequence[float]) -> None:
-        super().__init__(hop_seconds, mel_edges)
-        self.silence = silence
-
     def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
         """Silence in each frame, [B, mels, frames]: inputs are relative to the clip's level."""
         inputs: Tensor = batch["inputs"]
-        silence: Tensor = (self.silence.to(inputs) - batch["level"][:, None]) / SCALE
+        silence: Tensor = (self.spectrum.to(inputs) - batch["level"][:, None]) / SCALE
         return silence[:, :, None].expand_as(inputs)
 
 
@@ -113,10 +141,13 @@ class SilencedFeatures(Removal):
             seconds = (torch.arange(len(self.silence)) + 0.5) / SAMPLE_RATE
             return in_boxes(removed, boxes, torch.tensor([MAX_HERTZ / 2]), seconds)[:, 0]
         frames, bands = self.silence.shape[:: -1 if self.bands_first else 1]
-        edges = mel_edges(bands)
         seconds = FRAME_SECONDS * (torch.arange(frames) + 0.5)
-        covered = in_boxes(removed, boxes, (edges[:-1] + edges[1:]) / 2, seconds)
+        covered = in_boxes(removed, boxes, _centres(mel_edges(bands)), seconds)
         return covered if self.bands_first else covered.transpose(1, 2)
+
+
+def _centres(edges: Tensor) -> Tensor:
+    return (edges[:-1] + edges[1:]) / 2
 
 
 def mean_spectrum(datamodule: AudioDataModule) -> MeanSpectrumRemoval:
