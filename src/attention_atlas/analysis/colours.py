@@ -16,15 +16,13 @@ class Palette(NamedTuple):
 # The colours of the figures, ColorBrewer's YlGnBu and RdBu: zero is light, much weight is dark.
 YLGNBU = ("ffffd9", "edf8b1", "c7e9b4", "7fcdbb", "41b6c4", "1d91c0", "225ea8", "253494", "081d58")
 RDBU = ("b2182b", "d6604d", "f4a582", "fddbc7", "f7f7f7", "d1e5f0", "92c5de", "4393c3", "2166ac")
-HEAT = Palette(0.0, YLGNBU)
-SIGNED_HEAT = Palette(-1.0, RDBU)
 GREYS = Palette(0.0, ("000000", "ffffff"))
 LIGHT_TO_DARK = Palette(0.0, ("ffffff", "000000"))
 
 
 def palette_of(signed: bool) -> Palette:
     """Return the palette of weights."""
-    return SIGNED_HEAT if signed else HEAT
+    return Palette(-1.0, RDBU) if signed else Palette(0.0, YLGNBU)
 
 
 def colours_of(values: npt.NDArray[Any], palette: Palette) -> npt.NDArray[np.uint8]:

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from attention_atlas.analysis.attributions.raw import pool_rows
 from attention_atlas.analysis.attributions.rollout import (
     maximum_flows,
     mixing,
@@ -13,7 +12,7 @@ from attention_atlas.analysis.attributions.rollout import (
     roll_out,
     weighted,
 )
-from attention_atlas.analysis.attributions.value_norms import norms
+from attention_atlas.analysis.attributions.weights import norms, pool_rows
 
 
 def tensor(numbers: list) -> Tensor:

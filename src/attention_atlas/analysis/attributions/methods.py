@@ -22,10 +22,14 @@ from attention_atlas.analysis.attributions.input_gradients import (
     input_gradient,
     integrated_gradients,
 )
-from attention_atlas.analysis.attributions.raw import attention_gradient, raw, readout
 from attention_atlas.analysis.attributions.recorded_pass import Recorded
 from attention_atlas.analysis.attributions.rollout import flow, gradient_rollout, rollout
-from attention_atlas.analysis.attributions.value_norms import value_norms
+from attention_atlas.analysis.attributions.weights import (
+    attention_gradient,
+    raw,
+    readout,
+    value_norms,
+)
 from attention_atlas.encoder import Classifier
 from attention_atlas.errors import InputError
 

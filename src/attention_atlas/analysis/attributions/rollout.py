@@ -10,8 +10,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor
 
-from attention_atlas.analysis.attributions.raw import pool_rows
 from attention_atlas.analysis.attributions.recorded_pass import Recorded
+from attention_atlas.analysis.attributions.weights import pool_rows
 from attention_atlas.encoder import AttentionReadout
 from attention_atlas.errors import InputError
 

@@ -52,11 +52,7 @@ class EmbeddedBatch:
 def embed_batch(
     model: Classifier, batch: Batch, target: Tensor | None, reference: Batch | None, seed: int
 ) -> EmbeddedBatch:
-    """Embed a batch and check the target and the reference.
-
-    Raises:
-        InputError: Target, reference or ids do not match the batch.
-    """
+    """Embed a batch; InputError if target, reference or ids do not match it."""
     tokens = model.embedding(batch)
     size, device = len(tokens.values), tokens.values.device
     removed = None

@@ -24,30 +24,27 @@ class Format:
     Attributes:
         suffixes: Suffixes of its files.
         whole: Whether it takes all samples of an atlas, instead of one.
-        meaning: Short description.
     """
 
     suffixes: tuple[str, ...]
     whole: bool
-    meaning: str
 
 
 FORMATS = {
-    "png": Format((".png", ".pdf", ".svg"), False, "a figure of one sample"),
-    "html": Format((".html",), False, "a page of one sample that needs no network"),
-    "csv": Format((".csv",), True, "a table, a row for each number"),
-    "npz": Format((".npz",), True, "numpy arrays"),
-    "netcdf": Format((".nc",), True, "a labelled dataset, for xarray and others"),
-    "bertviz": Format((".pt",), False, "what bertviz.head_view takes, for one sample"),
+    "png": Format((".png", ".pdf", ".svg"), whole=False),
+    "html": Format((".html",), whole=False),
+    "csv": Format((".csv",), whole=True),
+    "npz": Format((".npz",), whole=True),
+    "netcdf": Format((".nc",), whole=True),
+    "bertviz": Format((".pt",), whole=False),
 }
 
 
 def format_of(path: Path, name: str | None = None) -> str:
     """Return the format of a file, by default that of its suffix.
 
-    Raises:
-        InputError: If there is no such format, the suffix is of another, or the file cannot be
-            written.
+    Raises InputError if there is no such format, the suffix is of another, or the file cannot be
+    written.
     """
     if name is None:
         found = [key for key, form in FORMATS.items() if path.suffix.lower() in form.suffixes]
@@ -127,8 +124,7 @@ def write_bertviz(sample: Sample, path: Path) -> None:
     They are `attention`, a tuple of L tensors [1, H, K, K], and `tokens`, a list of K texts:
     `bertviz.head_view(**torch.load("sample.pt", weights_only=True))`.
 
-    Raises:
-        InputError: If the sample has no full maps, or its encoder has no layers.
+    Raises InputError if the sample has no full maps, or its encoder has no layers.
     """
     maps = sample.read_maps()
     if not len(maps):

@@ -54,8 +54,7 @@ class Explainer:
     ) -> "Explainer":
         """Separate the methods that do not apply to the model; random is always measured.
 
-        Raises:
-            InputError: A method is unknown.
+        Raises InputError if a method is unknown.
         """
         wanted = list(dict.fromkeys([*methods, BASELINE]))
         reasons = {method: why_not(method, model) for method in wanted}

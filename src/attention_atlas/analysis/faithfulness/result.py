@@ -139,11 +139,7 @@ class Faithfulness:
         ]
 
     def scores(self, sample_id: str, metric: str = "comprehensiveness") -> dict[str, float]:
-        """Return the metric of one sample by method.
-
-        Raises:
-            InputError: The sample was not measured.
-        """
+        """Return the metric of one sample by method; InputError if it was not measured."""
         if sample_id not in self.sample_ids:
             raise InputError(f"Faithfulness was not measured on the sample {sample_id!r}.")
         index = self.sample_ids.index(sample_id)
@@ -166,8 +162,7 @@ class Faithfulness:
     def from_json(cls, content: Mapping[str, Any]) -> "Faithfulness":
         """Build a result from the content of `to_json`.
 
-        Raises:
-            InputError: If it is something else, or of a newer version.
+        Raises InputError if it is something else, or of a newer version.
         """
         if content.get("format") != FORMAT:
             raise InputError(
@@ -207,11 +202,10 @@ def _numbers(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
 
 
 def _of_difference(difference: Estimate | None) -> dict[str, float | None]:
-    return {
-        "difference": None if difference is None else difference.mean,
-        "difference_low": None if difference is None else difference.low,
-        "difference_high": None if difference is None else difference.high,
-    }
+    names = ("difference", "difference_low", "difference_high")
+    if difference is None:
+        return dict.fromkeys(names)
+    return dict(zip(names, (difference.mean, difference.low, difference.high), strict=True))
 
 
 JUDGED = "comprehensiveness"

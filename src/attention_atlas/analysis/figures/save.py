@@ -20,10 +20,8 @@ log = logging.getLogger(__name__)
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure; the ending of the path chooses the format.
 
-    Characters that no installed font has are drawn as boxes, and a warning names them.
-
-    Raises:
-        InputError: If the ending is another, or the file cannot be written.
+    Characters that no installed font has are drawn as boxes, and a warning names them. Raises
+    InputError if the ending is another, or the file cannot be written.
     """
     check_output(path, FIGURE_SUFFIXES)
     add_fonts(figure)

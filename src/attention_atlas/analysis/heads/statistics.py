@@ -92,13 +92,11 @@ class HeadStatistics:
 
     def overall(self) -> dict[str, float]:
         """Return the mean over all layers and heads of each statistic that is known of them all."""
-        means = {name: float(np.mean(values)) for name, values in self.mean.items() if values.size}
-        return {name: mean for name, mean in means.items() if not np.isnan(mean)}
+        return _known_means(self.mean)
 
     def overall_readout(self) -> dict[str, float]:
         """Return the mean over the heads of the readout of each statistic that is known."""
-        means = {name: float(np.mean(values)) for name, values in self.readout_mean.items()}
-        return {name: mean for name, mean in means.items() if not np.isnan(mean)}
+        return _known_means(self.readout_mean)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -124,6 +122,11 @@ class HeadStatistics:
             },
             "notes": self.notes,
         }
+
+
+def _known_means(values: dict[str, npt.NDArray[np.float64]]) -> dict[str, float]:
+    means = {name: float(np.mean(value)) for name, value in values.items() if value.size}
+    return {name: mean for name, mean in means.items() if not np.isnan(mean)}
 
 
 def head_statistics(
