@@ -78,10 +78,12 @@ def _image(console: Console, sample: Sample, view: View, colours: bool) -> Table
     width = min(heat.shape[1], (console.width - 3) // 2, 2 * LARGEST_HEIGHT)
     height = max(round(width * heat.shape[0] / heat.shape[1]), 1)
     query = None if view.query is None else over_image(sample, _only(sample, view.query))
-    return _side_by_side(
-        ("image", _picture(grey, width, height, GREYS, colours, query)),
-        ("weights", _picture(heat, width, height, palette_of(view.signed), colours)),
-    )
+    image = _picture(grey, width, height, GREYS, colours, query)
+    weights = _picture(heat, width, height, palette_of(view.signed), colours)
+    table = Table.grid(padding=(0, 3, 0, 0))
+    table.add_row("image", "weights")
+    table.add_row(Group(*image), Group(*weights))
+    return table
 
 
 def _describe_query(attributes: AtlasAttributes, sample: Sample, query: int, colours: bool) -> str:
@@ -204,13 +206,6 @@ def _frame(area: npt.NDArray[Any] | None, height: int, width: int) -> npt.NDArra
     neighbours = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
     is_border: npt.NDArray[np.bool_] = inside & ~np.logical_and.reduce(neighbours)
     return is_border
-
-
-def _side_by_side(*pictures: tuple[str, list[Text]]) -> Table:
-    table = Table.grid(padding=(0, 3, 0, 0))
-    table.add_row(*(Text(name) for name, _ in pictures))
-    table.add_row(*(Group(*lines) for _, lines in pictures))
-    return table
 
 
 def _top_tokens(sample: Sample, view: View) -> Table:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray
 
 from attention_atlas.atlas import Atlas, Sample
@@ -39,7 +38,9 @@ def write_arrays(
     with draft(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as file:
         for name, values in arrays.items():
             with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, _storable(values), allow_pickle=False)
+                # Texts become numpy's own, which need no pickle.
+                values = values.astype(str) if values.dtype == object else values
+                np.lib.format.write_array(entry, values, allow_pickle=False)
         if mapped:
             longest = max(sample.length for sample in samples)
             with file.open("maps.npy", "w", force_zip64=True) as entry:
@@ -76,11 +77,6 @@ def _stream(
         entry.write(padded.tobytes())
         if progress is not None:
             progress(done, len(samples))
-
-
-def _storable(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return texts as numpy's own, which need no pickle."""
-    return values.astype(str) if values.dtype == object else values
 
 
 COMPRESSION = 4  # of gzip, from 1 to 9

@@ -3,7 +3,7 @@
 Shapes: B batch, K tokens of the layout.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,7 +57,8 @@ def curves(
     asked: list[tuple[dict[int, float], int]] = []
     rows, masks = [], []
     found: dict[str, list[Curve | None]] = {method: [] for method in attributions}
-    for sample, (whole, every) in enumerate(zip(probe.whole, _without_any(probe), strict=True)):
+    without = probe(np.arange(len(probe.whole)), probe.removable).tolist()  # any removable token
+    for sample, (whole, every) in enumerate(zip(probe.whole, without, strict=True)):
         tokens = np.flatnonzero(probe.removable[sample])
         counts = needed_counts(thresholds, steps, len(tokens))
         for method, attribution in attributions.items():
@@ -80,12 +81,6 @@ def curves(
         for (part, count), value in zip(asked, probe(np.array(rows), np.stack(masks)), strict=True):
             part[count] = float(value)
     return found
-
-
-def _without_any(probe: Probe) -> Iterable[float]:
-    """Return the probability [B] with all removable tokens removed."""
-    without: list[float] = probe(np.arange(len(probe.whole)), probe.removable).tolist()
-    return without
 
 
 def _mask(tokens: Order, size: int) -> npt.NDArray[np.bool_]:

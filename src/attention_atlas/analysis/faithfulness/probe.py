@@ -112,7 +112,7 @@ def select(batch: Batch, indices: list[int]) -> Batch:
         name: values[indices] for name, values in batch.items() if isinstance(values, Tensor)
     }
     part["sample_id"] = [batch["sample_id"][index] for index in indices]
-    if _is_text(part):
+    if "lengths" in part and part["inputs"].ndim == 2:  # token ids, padded to the longest text
         longest = max(int(part["lengths"].max()), 1)
         part |= {name: part[name][:, :longest] for name in ("inputs", "spans") if name in part}
     return part
@@ -130,8 +130,3 @@ def cut(batches: Iterable[Batch], model: Classifier) -> Iterator[Batch]:
             indices.append(index)
         if indices:
             yield select(batch, indices)
-
-
-def _is_text(batch: Batch) -> bool:
-    """Return whether inputs are token ids [B, K], which are padded to the longest sample."""
-    return "lengths" in batch and batch["inputs"].ndim == 2

@@ -241,7 +241,8 @@ def _judgement(faithfulness: Faithfulness) -> str:
         return f"On {on} nothing beats random: {_listed(others)}. {_ADVICE}"
     best, *rest = better
     verb = "beat" if _is_plural(titles[best]) else "beats"
-    sentence = f"{_capital(titles[best])} {verb} random by {measured[best]} on {on}"
+    title = titles[best][:1].upper() + titles[best][1:]
+    sentence = f"{title} {verb} random by {measured[best]} on {on}"
     if rest:
         do = "do" if len(rest) > 1 or _is_plural(titles[rest[0]]) else "does"
         sentence += f", and so {do} {_listed([titles[method] for method in rest])}"
@@ -254,10 +255,6 @@ def _judgement(faithfulness: Faithfulness) -> str:
 
 def _is_plural(title: str) -> bool:
     return title.endswith("s")
-
-
-def _capital(title: str) -> str:
-    return title[:1].upper() + title[1:]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -121,17 +121,13 @@ def _draw_pictures(
     for number, axes in enumerate(panels):
         axes.set_visible(number < count)
         label_input(axes, attributes)
-        _label_lowest(axes, number + columns >= count)
+        is_lowest = number + columns >= count
+        axes.tick_params(labelbottom=is_lowest)
+        if not is_lowest:
+            axes.set_xlabel("")
         if number % columns:
             axes.set_ylabel("")
     return figure
-
-
-def _label_lowest(axes: Axes, is_lowest: bool) -> None:
-    """Number and name the horizontal axis of a panel that has nothing below, and no other's."""
-    axes.tick_params(labelbottom=is_lowest)
-    if not is_lowest:
-        axes.set_xlabel("")
 
 
 def _add_bar(axes: Axes, drawn: AxesImage) -> None:
