@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from jaxtyping import Bool, Float
@@ -53,14 +54,14 @@ class Observers(tuple[Observer, ...]):
         return (Observers, ())
 
 
-def add_observer(module: nn.Module, observer: Observer) -> None:
-    """Notify an observer of every pass of a module from now on."""
+@contextmanager
+def observe(module: nn.Module, observer: Observer) -> Iterator[None]:
+    """Notify an observer of every pass of a module meanwhile."""
     _set(module, (*_observers(module), observer))
-
-
-def remove_observer(module: nn.Module, observer: Observer) -> None:
-    """Stop notifying an observer of the passes of a module."""
-    _set(module, tuple(other for other in _observers(module) if other is not observer))
+    try:
+        yield
+    finally:
+        _set(module, tuple(other for other in _observers(module) if other is not observer))
 
 
 def is_observed(module: nn.Module) -> bool:

@@ -9,7 +9,7 @@ copies in the backward pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from attention_atlas.attention.huggingface import noting_sequences
 from attention_atlas.attention.module import Attention
-from attention_atlas.attention.observers import Pass, add_observer, remove_observer
+from attention_atlas.attention.observers import Pass, observe
 from attention_atlas.attention.recorded_call import Call
 from attention_atlas.attention.selection import (
     Layers,
@@ -212,18 +212,12 @@ def record(
     if any(isinstance(statistic, Rollout) for statistic in chosen):
         _check_rollout(modules, chosen_heads, rows)
     recording = Recording(list(modules), chosen)
-    observers = {
-        name: _Observer(recording, name, chosen_samples, chosen_heads, rows, gradients)
-        for name in modules
-    }
-    try:
+    with ExitStack() as stack:
         for name, module in modules.items():
-            add_observer(module, observers[name])
-        with noting_sequences(modules.values()):
-            yield recording
-    finally:
-        for name, module in modules.items():
-            remove_observer(module, observers[name])
+            observer = _Observer(recording, name, chosen_samples, chosen_heads, rows, gradients)
+            stack.enter_context(observe(module, observer))
+        stack.enter_context(noting_sequences(modules.values()))
+        yield recording
 
 
 @dataclass(frozen=True, eq=False)

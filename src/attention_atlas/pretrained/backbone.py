@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from attention_atlas.attention import record
-from attention_atlas.attention.observers import Pass, add_observer, remove_observer
+from attention_atlas.attention.observers import Pass, observe
 from attention_atlas.attention.selection import attention_modules
 from attention_atlas.errors import InputError
 
@@ -223,9 +223,7 @@ def _projections(model: PreTrainedModel) -> Iterator[dict[str, str]]:
 
     with ExitStack() as stack:
         for name, module in attention_modules(model).items():
-            observer = partial(attended, name)
-            add_observer(module, observer)
-            stack.callback(remove_observer, module, observer)
+            stack.enter_context(observe(module, partial(attended, name)))
         for name, module in model.named_modules():
             if isinstance(module, nn.Linear | Conv1D):
                 stack.callback(module.register_forward_pre_hook(partial(entered, name)).remove)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from attention_atlas.analysis.attributions.target import EmbeddedBatch
 from attention_atlas.attention import Attention, Recording, record
-from attention_atlas.attention.observers import Pass, add_observer, remove_observer
+from attention_atlas.attention.observers import Pass, observe
 from attention_atlas.attention.selection import attention_modules
 from attention_atlas.encoder import AttentionReadout, Classifier, FirstReadout, Tokens
 
@@ -137,9 +137,7 @@ class _Inputs:
                     hook = module.register_forward_pre_hook(partial(self._save_tokens, name))
                     stack.callback(hook.remove)
                 else:
-                    observer = partial(self._save_values, name)
-                    add_observer(module, observer)
-                    stack.callback(remove_observer, module, observer)
+                    stack.enter_context(observe(module, partial(self._save_values, name)))
             yield
 
     def _save_tokens(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:

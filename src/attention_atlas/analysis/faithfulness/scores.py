@@ -23,6 +23,8 @@ from attention_atlas.data.splits import stable_hash
 from attention_atlas.encoder import Classifier
 
 LEAVE_ONE_OUT = "leave_one_out"
+WITH_ITSELF = {LEAVE_ONE_OUT: "leave_one_out_correlation", GRADIENT: "gradient_correlation"}
+"""Correlations of methods with themselves, which are not measured."""
 Scores = dict[str, dict[str, list[float | None]]]
 """Values by method and metric, one for each sample; None if not measured."""
 
@@ -41,10 +43,10 @@ class Options:
 def score_batch(probe: Probe, explainer: Explainer, options: Options) -> Scores:
     """Return comprehensiveness, sufficiency, areas and correlations of each method and sample.
 
-    A sample without removable tokens has none. An unsigned attribution has no direction,
-    so it is compared with the absolute values of leave-one-out and the gradient (as in Jain &
-    Wallace 2019), a signed one with their values. Random attributions are
-    drawn several times and their scores averaged, so that no method looks good by a bad draw.
+    A sample without removable tokens has none. An unsigned attribution has no direction, so it is
+    compared with the absolute values of leave-one-out and the gradient (as in Jain & Wallace 2019),
+    a signed one with their values. Random attributions are drawn several times and their scores
+    averaged, so that no method looks good by a bad draw.
     """
     attributions = explainer(probe.model, probe.batch, probe.layout, probe.target)
     tokens = [np.flatnonzero(row) for row in probe.removable]
@@ -58,7 +60,10 @@ def score_batch(probe: Probe, explainer: Explainer, options: Options) -> Scores:
         for tie, own in zip(ties, tokens, strict=True)
     ]
     left_out = leave_one_out(probe, chosen)
-    gradient = attributions[GRADIENT]
+    references = {
+        "leave_one_out_correlation": left_out,
+        "gradient_correlation": attributions[GRADIENT],
+    }
     judged = {method: attributions[method] for method in explainer.methods}
     judged[LEAVE_ONE_OUT] = left_out
     redrawn = [f"{BASELINE} {number}" for number in range(1, options.random_draws)]
@@ -72,27 +77,28 @@ def score_batch(probe: Probe, explainer: Explainer, options: Options) -> Scores:
         per_sample = [
             _curve_scores(curve, probe.whole[sample], options, len(tokens[sample]))
             | {
-                "leave_one_out_correlation": None
-                if method == LEAVE_ONE_OUT
-                else _correlation(attribution, left_out, signed, sample, tokens[sample]),
-                "gradient_correlation": None
-                if method == GRADIENT
-                else _correlation(attribution, gradient, signed, sample, tokens[sample]),
+                metric: None
+                if metric == WITH_ITSELF.get(method)
+                else _correlation(attribution, values, signed, sample, tokens[sample])
+                for metric, values in references.items()
             }
             for sample, curve in enumerate(found[method])
         ]
         scores[method] = {
             metric: [of_sample[metric] for of_sample in per_sample] for metric in per_sample[0]
         }
-    all_random = [scores[BASELINE], *(scores.pop(name) for name in redrawn)]
-    scores[BASELINE] = {
-        metric: [
-            mean_of_known(values)
-            for values in zip(*(of_draw[metric] for of_draw in all_random), strict=True)
-        ]
-        for metric in scores[BASELINE]
-    }
+    scores[BASELINE] = _mean_scores([scores[BASELINE], *(scores.pop(name) for name in redrawn)])
     return scores
+
+
+def _mean_scores(draws: list[dict[str, list[float | None]]]) -> dict[str, list[float | None]]:
+    """Return the mean over draws of each metric and sample."""
+    return {
+        metric: [
+            mean_of_known(values) for values in zip(*(draw[metric] for draw in draws), strict=True)
+        ]
+        for metric in draws[0]
+    }
 
 
 def _drawn(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from attention_atlas.attention import Attention
-from attention_atlas.attention.observers import Pass, add_observer, remove_observer
+from attention_atlas.attention.observers import Pass, observe
 from attention_atlas.attention.selection import attention_modules
 from attention_atlas.encoder import Classifier
 from attention_atlas.encoder.tokens import Batch
@@ -113,9 +113,7 @@ def _head_outputs(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
                 hook = partial(_store_input, outputs, name, module.num_heads)
                 stack.callback(module.out_proj.register_forward_pre_hook(hook).remove)
             else:
-                observer = partial(_store_output, outputs, name)
-                add_observer(module, observer)
-                stack.callback(remove_observer, module, observer)
+                stack.enter_context(observe(module, partial(_store_output, outputs, name)))
         yield outputs
 
 
