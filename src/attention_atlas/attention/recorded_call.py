@@ -27,20 +27,14 @@ from attention_atlas.attention.windowed import Window
 class Call:
     """Copies of what one forward pass attended with; maps, gradients and statistics on access.
 
-    B, H and Q count the samples, heads and queries recorded, in the order asked for.
+    B, H and Q count the samples, heads and queries recorded, in the order asked for. Fields
+    without a description are as in `Pass`, of these samples, heads and queries.
 
     Attributes:
         score: The score of the module, with its current parameters.
         parameters: Parameters of the score in the forward pass, by name, of the heads recorded.
-        query: As passed to the kernel.
-        key: The same; queries may share its heads.
         value: None unless gradients are recorded.
-        mask: Its tensor has the samples, heads and queries recorded.
-        window: The keys that each query sees; None for all.
-        padding: True where a query is padding; None if none is known to be.
         positions: Indexes of the queries among all, counted from 0.
-        grid: Shape of the token grid; None if queries and keys are not the same tokens.
-        weight: Lambda of differential attention; None for one map.
         output_gradient: The gradient by the output of each head, from the last backward pass; None
             before one.
         is_watched: Whether a hook on its own output sets `output_gradient`.

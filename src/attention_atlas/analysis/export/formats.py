@@ -19,12 +19,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Format:
-    """Export format.
-
-    Attributes:
-        suffixes: Suffixes of its files.
-        whole: Whether it takes all samples of an atlas, instead of one.
-    """
+    """The suffixes of an export format, and whether it takes all samples of an atlas or one."""
 
     suffixes: tuple[str, ...]
     whole: bool
@@ -71,14 +66,13 @@ def export(
     Args:
         atlas: That holds them.
         samples: One, or all of an epoch; one for a format that is not `whole`.
-        path: File to write.
-        name: Of the format; by default that of the path's ending.
+        path: File to write; by default its ending names the format.
+        name: Of the format.
         what: The rows of a csv, one of `WHATS`, by default the first; other formats have none.
         progress: Called with the number of samples done, and of all.
 
-    Raises:
-        InputError: If the format cannot hold it, the sample has no maps and they are needed,
-            or the file cannot be written.
+    Raises InputError if the format cannot hold it, the sample has no maps and they are needed, or
+    the file cannot be written.
     """
     name = format_of(path, name)
     if not FORMATS[name].whole and len(samples) != 1:

@@ -32,13 +32,8 @@ def write_table(
     - head (`statistics`), with its entropy in nats and, if there is one, its weight of the
       null key; the readout's heads are of the layer `readout`.
 
-    Numbers have as many digits as distinguish them; a missing value is an empty cell.
-
-    Returns:
-        The samples that have a row.
-
-    Raises:
-        InputError: If maps are requested and no sample has any.
+    Numbers have as many digits as distinguish them; a missing value is an empty cell. Returns the
+    samples that have a row; raises InputError if maps are requested and no sample has any.
     """
     if what == "maps":
         samples = _with_maps(samples)

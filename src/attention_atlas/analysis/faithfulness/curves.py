@@ -17,12 +17,7 @@ Order = npt.NDArray[np.int64]
 
 @dataclass
 class Curve:
-    """Probability of the class of one sample by the number of top tokens.
-
-    Attributes:
-        removed: Probability without these tokens.
-        inserted: Probability with these tokens alone.
-    """
+    """Probability by the number of top tokens: without these tokens, and with these alone."""
 
     removed: dict[int, float] = field(default_factory=dict)
     inserted: dict[int, float] = field(default_factory=dict)

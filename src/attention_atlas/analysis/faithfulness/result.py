@@ -24,14 +24,7 @@ MIN_DIFFERENCE = 0.005
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over samples and its bootstrap interval of 95 %.
-
-    Attributes:
-        mean: Over the samples.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-        num_samples: That have a value.
-    """
+    """A mean over the samples that have a value, and the ends of its bootstrap interval of 95 %."""
 
     mean: float
     low: float

@@ -139,9 +139,8 @@ def _correlation(
 def cascade(model: Classifier, fresh: Classifier) -> Iterator[tuple[str, Classifier]]:
     """Replace the weights of the parts of a model by untrained ones, one after the other.
 
-    Yields:
-        The name of a stage, and a copy of the model in which this part and all before it are
-        untrained; it is the same object at each stage.
+    Yields the name of each stage, and a copy of the model in which this part and all before it are
+    untrained; it is the same object at each stage.
     """
     changed = copy.deepcopy(model)
     for stage, names in model.stages.items():

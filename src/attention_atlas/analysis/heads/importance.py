@@ -20,12 +20,9 @@ from attention_atlas.errors import InputError
 
 @dataclass(frozen=True)
 class HeadImportance:
-    """Dependence of the loss on each head.
+    """Dependence of the loss on each head, mean of `num_samples`: [L, H], and [R] of the readout.
 
-    Attributes:
-        layers: [L, H].
-        readout: [R]; empty where the readout has no attention of its own.
-        num_samples: Number of samples that were averaged.
+    The latter is empty where the readout has no attention of its own.
     """
 
     layers: npt.NDArray[np.float64]

@@ -31,16 +31,11 @@ def head_similarity(
       two heads are the same; queries are its examples and keys its features, as many of each, so
       that unrelated maps of noise come out near 1/2 and not near 0.
 
-    Args:
-        atlas: Its samples with full maps are read.
-        measure: A key of `MEASURES`.
-        epoch: None for the last.
-        max_rows: Evenly spaced rows of each map that are compared, None for all. Rows of one map
-            are similar, so that a few suffice and cost less. CKA takes all.
-        progress: Called with the number of samples done, and of all.
+    Samples with full maps of an epoch, by default the last, are read. `max_rows` evenly spaced rows
+    of each map are compared, or all for None: rows of one map are similar, so that a few suffice
+    and cost less. CKA takes all. `progress` is called with the number of samples done, and of all.
 
-    Raises:
-        InputError: If there is no such measure or epoch, or no sample has full maps.
+    Raises InputError if there is no such measure or epoch, or no sample has full maps.
     """
     if measure not in MEASURES:
         raise InputError(f"There is no measure {measure!r}: take {' or '.join(MEASURES)}.")

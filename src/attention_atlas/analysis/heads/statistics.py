@@ -144,13 +144,8 @@ def head_statistics(
     computed from the full maps, over the queries that attend to any other key. Samples of one
     token have none (0 / 0), and are left out of it.
 
-    Args:
-        atlas: To read.
-        epoch: None for the last.
-        progress: Called with steps done, and all: a sample is one, and its maps are another.
-
-    Raises:
-        InputError: If there is no such epoch, or the atlas is damaged.
+    `progress` is called with steps done, and all: a sample is one, and its maps are another. Raises
+    InputError if there is no such epoch, or the atlas is damaged.
     """
     samples = list(atlas.samples(epoch))
     of_heads: dict[str, Moments] = {}

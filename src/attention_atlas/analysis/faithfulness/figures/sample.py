@@ -38,13 +38,9 @@ def attributions_figure(
 ) -> Figure:
     """Return a figure of one sample with the attributions of several methods.
 
-    Args:
-        attributes: Of its atlas.
-        sample: To draw.
-        weights: By method, one number per token [K]; where one is negative the colours part at
-            zero. Each method has a scale of its own, which its panel shows.
-        scores: By method, the comprehensiveness on this sample.
-        titles: By method; a method without one has its name.
+    Weights are by method, one number per token [K]; where one is negative the colours part at zero.
+    Each method has a scale of its own, which its panel shows. Scores are the comprehensiveness on
+    this sample by method; a method without a title has its name.
     """
     views = {
         method: View(
