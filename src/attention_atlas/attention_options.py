@@ -30,10 +30,13 @@ def find_conflict(
 ) -> str | None:
     """Return why options of `Attention` cannot be combined; None if they can.
 
-    It is one or two sentences: the conflict, the reason, and what to take instead. `score` is None
-    for a custom one. `grid_axes` is 1 for tokens in a line, 2 for tokens on a grid of rows and
-    columns. In the message options have a `prefix`, such as `attention.` in a config; that of
-    `embed_dim` and `num_heads` is `size_prefix`.
+    The options up to `compile` are those of `Attention`; a custom `Score` is None. `grid_axes` is 1
+    for tokens in a line, 2 for tokens on a grid of rows and columns. In the message, `prefix`
+    precedes the names of the options, such as `attention.` in a config, and `size_prefix` those of
+    `embed_dim` and `num_heads`.
+
+    Returns:
+        One or two sentences: the conflict, the reason, and what to take instead.
     """
     switches = {
         "rotary": rotary,

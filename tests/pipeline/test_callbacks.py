@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build_model import build_datamodule
 from attention_atlas.pipeline.callbacks import AveragedWeights
-from attention_atlas.pipeline.callbacks.signals import SIGNALS
+from attention_atlas.pipeline.callbacks.stopping import SIGNALS
 from tests.pipeline.conftest import losses
 
 LARGE = 2**40 + 1  # float32 cannot hold it

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_atlas.pipeline.runs.cleanup import FolderSnapshot
+from attention_atlas.pipeline.runs.folder import FolderSnapshot
 
 
 def start(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Two processes give what one gives: the same weights, metrics and atlas, in one run folder."""
 
+import inspect
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from lightning.pytorch.strategies import FSDPStrategy
 
 from attention_atlas.atlas import open_atlas
 from attention_atlas.devices import num_processes, precision_of
@@ -378,3 +380,11 @@ def test_gpus_train_in_bfloat16(trainer, tiny, tmp_path: Path) -> None:
     chosen = [f"trainer={trainer}", *(["callbacks.ema=null"] if trainer == "fsdp" else [])]
     done = run_script(["train.py", *tiny["vision"], *chosen], tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_lightning_shards_by_the_private_method_that_is_overridden() -> None:
+    method = FSDPStrategy._setup_model
+    assert "_setup_model" in FSDPStrategy.setup.__code__.co_names
+    assert list(inspect.signature(method).parameters) == ["self", "model"]
+    # Once Lightning passes the device itself, the override can go.
+    assert "device_id=self.root_device.index" in inspect.getsource(method)

@@ -14,7 +14,7 @@ import torch
 
 from attention_atlas.atlas import open_atlas
 from attention_atlas.pipeline.runs.checkpoints import is_whole, latest_checkpoint
-from attention_atlas.pipeline.runs.lock import locked
+from attention_atlas.pipeline.runs.folder import locked
 from tests.commands import run_script, start_command, start_training
 
 EPOCHS = 40

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from hydra.utils import get_class
+
 from attention_atlas.data.check import MODALITIES
 from attention_atlas.errors import InputError
 
@@ -85,17 +87,29 @@ KINDS = {
 """The code that each node of a config may name; only a trainer has another node within."""
 
 
-def check_targets(node: Any, path: str = "") -> None:
+def check_targets(node: Any, path: str = "", within: str | None = None) -> None:
     """Check every `_target_` in a plain config by its name and its node.
 
     Args:
         node: The config or a part of it, resolved.
         path: Its key, as it is typed; without one, a `_target_` may be of any kind.
+        within: The target of the nearest node around it that has one.
 
     Raises:
         InputError: A target is not on the allow list, or not for this node.
     """
-    _check(node, path, within=None)
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            target = node["_target_"]
+            kinds = _kinds_at(path, within)
+            if not any(kind.has(target) for kind in kinds):
+                raise InputError(_refusal(target, path, kinds))
+            within = target
+        for key, value in node.items():
+            check_targets(value, f"{path}.{key}" if path else str(key), within)
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            check_targets(value, f"{path}[{index}]", within)
 
 
 def find_target(target: str) -> Callable[..., Any]:
@@ -113,7 +127,7 @@ def find_target(target: str) -> Callable[..., Any]:
     found = getattr(import_module(module), name, None)
     if found is None:
         raise InputError(f"There is no {target} to build.")
-    if kind.base and not (inspect.isclass(found) and issubclass(found, _base(kind))):
+    if kind.base and not (inspect.isclass(found) and issubclass(found, get_class(kind.base))):
         raise InputError(f"{target} is not allowed: it is not a {kind.base}.")
     code: Callable[..., Any] = found
     return code
@@ -127,22 +141,6 @@ def rename_targets(node: Any) -> Any:
             renamed["_target_"] = RENAMED.get(target, target)
         return renamed
     return [rename_targets(value) for value in node] if isinstance(node, list) else node
-
-
-def _check(node: Any, path: str, within: str | None) -> None:
-    """Check a node; `within` is the target of the nearest node around it that has one."""
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            target = node["_target_"]
-            kinds = _kinds_at(path, within)
-            if not any(kind.has(target) for kind in kinds):
-                raise InputError(_refusal(target, path, kinds))
-            within = target
-        for key, value in node.items():
-            _check(value, f"{path}.{key}" if path else str(key), within)
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            _check(value, f"{path}[{index}]", within)
 
 
 def _kinds_at(path: str, within: str | None) -> list[Kind]:
@@ -165,9 +163,3 @@ def _refusal(target: Any, path: str, kinds: list[Kind]) -> str:
     if not path:
         return f"{refused}: configs may name {'; '.join(map(str, kinds))}."
     return f"{refused}: take {kinds[0]}."
-
-
-def _base(kind: Kind) -> type:
-    module, _, name = kind.base.rpartition(".")
-    base: type = getattr(import_module(module), name)
-    return base

@@ -1,21 +1,23 @@
-"""Compose configs from a folder. Never imports torch."""
+"""Compose configs from a folder, and check each of them once. Never imports torch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from attention_atlas.config.messages import composition_error
 from attention_atlas.config.overrides import group_names, options_of, parse
+from attention_atlas.config.validation import check_fixed
 from attention_atlas.errors import InputError
 
 
@@ -87,3 +89,43 @@ def _check_group_values(overrides: list[Override]) -> None:
             options = ", ".join(options_of(override.key_or_group))
             or_take = f" or take one of {options}" if options else ""
             raise InputError(f"{override.input_line} is not possible: leave it out{or_take}.")
+
+
+Check = Callable[[DictConfig, Mapping[str, str | None]], None]
+
+
+class Checker:
+    """Checks configs; one that was checked before is not checked again.
+
+    Args:
+        checks: Each gets the config and the option of each group, and raises an `InputError`.
+    """
+
+    def __init__(self, *checks: Check) -> None:
+        self._checks = checks
+        self._checked: set[str] = set()
+
+    def check(self, config: DictConfig, choices: Mapping[str, str | None], run_folder: str) -> None:
+        """Check the config of a job, without its `hydra` node.
+
+        Hydra knows the folder of a job only when it runs, so `run_folder` is put into the config.
+        """
+        key = OmegaConf.to_yaml(config, resolve=False)
+        if key in self._checked:
+            return
+        self._checked.add(key)
+        check_fixed(config)
+        config = config.copy()
+        if "run_folder" in config:
+            config.run_folder = run_folder
+        for check in self._checks:
+            check(config, choices)
+
+
+def compose_job(name: str, overrides: list[str], number: int | None = None) -> DictConfig:
+    """Compose the config of a job as Hydra will; `number` is its index in a multirun."""
+    config = compose_config(name, overrides)
+    if number is not None:
+        config.hydra.job.num, config.hydra.job.id = number, f"job_id_for_{number}"
+    HydraConfig.instance().set_config(config)
+    return config

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from attention_atlas.config.allowlist import check_targets, find_target
+from attention_atlas.config.plain import resolved
 from attention_atlas.errors import InputError
 
 KEYS = ("_target_", "_partial_", "_args_")
@@ -31,10 +31,7 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
             called later (`_partial_`) does not take the arguments.
         InstantiationException: A target does not take the arguments; the cause tells why.
     """
-    try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise InputError(f"The config has no value: {str(error).splitlines()[0]}.") from error
+    plain = resolved(config)
     check_targets(plain, config._get_full_key(None))  # OmegaConf has no public way to a node's key
     built = _build(plain, arguments)
     if isinstance(built, partial):

@@ -1,7 +1,6 @@
 """Error messages about configs that cannot be composed."""
 
 import re
-from collections.abc import Iterable
 from difflib import get_close_matches
 
 from hydra import compose
@@ -20,16 +19,8 @@ LAUNCHER_EXTRAS = {
 }
 """Launcher -> the extra of this project that installs it."""
 
-
 MODEL_GROUPS = ("attention", "encoder", "embedding")
 """Groups that an evaluation always takes from the run."""
-
-
-def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """Ask for the closest of the known names, and list all of them."""
-    known = sorted(known)
-    close = get_close_matches(wrong, known, n=1)
-    return (f"Did you mean {close[0]}? " if close else "") + f"Known are {', '.join(known)}."
 
 
 def composition_error(error: Exception, name: str, overrides: list[str]) -> str:
@@ -45,7 +36,10 @@ def composition_error(error: Exception, name: str, overrides: list[str]) -> str:
             )
         if not error.options:
             return f"{group}={option} does not exist; no option of {group} does."
-        return f"{group}={option} does not exist. {did_you_mean(option, error.options)}"
+        close = get_close_matches(option, error.options, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        known = ", ".join(sorted(error.options))
+        return f"{group}={option} does not exist.{hint} Known are {known}."
     sweep = re.search(r"(?:for argument|Sweep parameters) '(.*?)'(?:$| requires)", message, re.M)
     if sweep:
         return (

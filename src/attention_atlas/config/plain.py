@@ -1,10 +1,12 @@
-"""Configs as plain Python values."""
+"""Configs as plain Python values, to read and to save."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
 
 from attention_atlas.errors import InputError
 
@@ -22,28 +24,49 @@ def flat(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 def unresolved(config: DictConfig) -> dict[Any, Any]:
     """Return a config as a plain dict, with its interpolations as they are written."""
-    plain = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(plain, dict)
-    return plain
+    values = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(values, dict)
+    return values
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
     """Return a config node as a plain dict, interpolations resolved."""
-    container = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
+    values = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """The config as plain values.
-
-    Raises:
-        InputError: An interpolation leads nowhere.
-    """
+    """Return `plain(config)`, or raise an `InputError` if an interpolation leads nowhere."""
     try:
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return plain(config)
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"{error.full_key or 'A key'} cannot be resolved: {reason}.") from error
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+
+
+RESOLVER = "oc.env"
+
+
+def saved_config(config: DictConfig) -> dict[str, Any]:
+    """Return the config as plain values, with `${oc.env:NAME}` where it reads a variable.
+
+    The files of a run are passed on to others, and the value may be a secret, such as a password in
+    the address of a logger.
+    """
+    with reading_environment(lambda name, *default: f"${{{RESOLVER}:{name}}}"):
+        return plain(config)
+
+
+@contextmanager
+def reading_environment(read: Callable[..., str | None]) -> Iterator[None]:
+    """Read environment variables by a function of the caller within the context.
+
+    Args:
+        read: Gets the name and, if the config has one, the default.
+    """
+    OmegaConf.register_new_resolver(RESOLVER, read, replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver(RESOLVER, oc.env, replace=True)

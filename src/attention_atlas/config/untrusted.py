@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from attention_atlas.config.allowlist import check_targets
-from attention_atlas.config.env_vars import reading_environment
+from attention_atlas.config.plain import reading_environment
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import CONFIG, is_run, read_yaml, runs_in
 

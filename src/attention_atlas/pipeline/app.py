@@ -9,8 +9,9 @@ from pathlib import Path
 import hydra
 from omegaconf import OmegaConf
 
-from attention_atlas.config.checker import Check, Checker
 from attention_atlas.config.compose import (
+    Check,
+    Checker,
     add_config_folder,
     compose_config,
     config_folder,
@@ -19,11 +20,10 @@ from attention_atlas.config.compose import (
 )
 from attention_atlas.config.validation import check_config
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.distributed.cluster import check_cluster, find_cluster
-from attention_atlas.pipeline.distributed.rank import is_first
+from attention_atlas.pipeline.distributed.cluster import check_cluster, find_cluster, is_first
 from attention_atlas.pipeline.exits import FAILED_JOBS_EXIT_CODE, exits
 from attention_atlas.pipeline.job import Job, hydra_job
-from attention_atlas.pipeline.runs.lock import locked
+from attention_atlas.pipeline.runs.folder import locked
 from attention_atlas.pipeline.sweeps.job_name import register_job_name
 from attention_atlas.pipeline.sweeps.jobs import end_sweep, failed_jobs, list_failures
 from attention_atlas.pipeline.sweeps.plan import Plan, plan_command

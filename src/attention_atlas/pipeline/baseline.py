@@ -3,6 +3,7 @@
 import time
 from collections import defaultdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lightning.pytorch import seed_everything
@@ -19,7 +20,7 @@ from attention_atlas.config.instantiate import instantiate
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.baseline_cache import store_baseline
-from attention_atlas.pipeline.runs.summary import accuracy_table
+from attention_atlas.pipeline.runs.result import accuracy_table
 from attention_atlas.run_folder import BASELINE
 
 STRENGTHS = (1.0, 10.0)  # inverse regularisation, chosen on the validation split
@@ -35,12 +36,7 @@ NAMES = {
 def run_baseline(config: DictConfig, folder: Path) -> dict[str, Any]:
     """Measure, print and store the baseline of a data set.
 
-    Args:
-        config: Composed and checked.
-        folder: Gets `baseline.json`.
-
-    Returns:
-        The content of `baseline.json`.
+    The folder gets `baseline.json`, whose content is returned.
     """
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule: AtlasDataModule = instantiate(config.data)  # in the form of our own models
@@ -58,9 +54,6 @@ def run_baseline(config: DictConfig, folder: Path) -> dict[str, Any]:
 
 def measure_baseline(datamodule: AtlasDataModule) -> dict[str, Any]:
     """Fit on the training split, choose the regularisation on validation, score on test.
-
-    Args:
-        datamodule: Set up.
 
     Returns:
         `model`, `strength`, `seconds`, `val/accuracy`, `test/accuracy` and, where the data has
@@ -87,8 +80,8 @@ def measure_baseline(datamodule: AtlasDataModule) -> dict[str, Any]:
         "strength": strength,
         "seconds": round(time.perf_counter() - started, 1),
         "val/accuracy": val_accuracy,
-        "test/accuracy": _mean(hits),
-        **{name: _mean(hits) for name, hits in sorted(by_group.items())},
+        "test/accuracy": fmean(hits),
+        **{name: fmean(hits) for name, hits in sorted(by_group.items())},
     }
 
 
@@ -113,7 +106,3 @@ def _test_groups(datamodule: AtlasDataModule) -> list[list[str]]:
         for kind, values in batch["groups"].items():
             found[kind] += values
     return list(found.values())
-
-
-def _mean(hits: list[bool]) -> float:
-    return sum(hits) / len(hits)

@@ -12,9 +12,8 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig
 
-from attention_atlas.config.env_vars import saved_config
 from attention_atlas.config.instantiate import instantiate
-from attention_atlas.config.plain import plain
+from attention_atlas.config.plain import plain, saved_config
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.devices import precision_of
 from attention_atlas.encoder import Classifier
@@ -29,9 +28,8 @@ from attention_atlas.pipeline.callbacks import (
     SignalHandler,
     Timing,
 )
-from attention_atlas.pipeline.distributed.cluster import find_cluster
+from attention_atlas.pipeline.distributed.cluster import find_cluster, is_first
 from attention_atlas.pipeline.distributed.fsdp import ShardedStrategy
-from attention_atlas.pipeline.distributed.rank import is_first
 from attention_atlas.pipeline.process import quiet_libraries
 from attention_atlas.pipeline.runs.atomic_checkpoints import AtomicCheckpoints
 from attention_atlas.run_folder import CHECKPOINTS
@@ -44,14 +42,7 @@ def build_task(
     model: Classifier | None = None,
     with_weights: bool = True,
 ) -> ClassificationTask:
-    """Return the task of a config.
-
-    Args:
-        config: As composed and checked.
-        datamodule: Set up.
-        model: For a test; without it a new model for training, by `build_model`.
-        with_weights: As for `build_model`.
-    """
+    """Return the task of a config, with a new model for training unless there is one to test."""
     rates: dict[str, float] = {}
     if model is None:
         model, rates = build_model(config, datamodule, with_weights)

@@ -46,11 +46,23 @@ def build_datamodule(
     if init is not None:
         datamodule.restore_vocabulary(init)
     if read:
-        from attention_atlas.pipeline.lightning_data import for_trainer
-
         for_trainer(datamodule)
         datamodule.setup()
     return datamodule
+
+
+def for_trainer(datamodule: AtlasDataModule) -> None:
+    """Turn a data module into one that Lightning's trainer takes.
+
+    The classes of `data` do without Lightning, which a prediction does not need. The name of the
+    class stays, by which Lightning keeps the state of a data module in its checkpoints.
+    """
+    from lightning.pytorch import LightningDataModule
+
+    own = type(datamodule)
+    names = {"__module__": own.__module__, "__qualname__": own.__qualname__}
+    datamodule.__class__ = type(own.__name__, (own, LightningDataModule), names)
+    LightningDataModule.__init__(datamodule)  # type: ignore[arg-type]
 
 
 def build_model(
@@ -58,10 +70,7 @@ def build_model(
 ) -> tuple[Classifier, dict[str, float]]:
     """Return a new model that fits the data, and the learning rates of single parameters by name.
 
-    Args:
-        config: As composed and checked.
-        datamodule: Set up; tells the classes and what the embedding must know.
-        with_weights: Whether a pretrained encoder gets its weights; a checkpoint brings its own.
+    A pretrained encoder gets its weights only `with_weights`, since a checkpoint brings its own.
 
     Raises:
         InputError: The pretrained encoder cannot be loaded, or does not fit the task.
@@ -104,17 +113,7 @@ def _build_pretrained(
     datamodule: AtlasDataModule,
     with_weights: bool,
 ) -> tuple[Classifier, dict[str, float]]:
-    """Return a classifier around the pretrained encoder, and the learning rates of its parameters.
-
-    Args:
-        options: The encoder of the config.
-        attention: Of the readout.
-        datamodule: Set up, with the inputs of the encoder.
-        with_weights: Whether to load the pretrained weights; a checkpoint brings its own.
-
-    Raises:
-        InputError: The encoder cannot be loaded, or does not fit the task.
-    """
+    """Return `build_model` of a pretrained encoder and the attention of its readout."""
     # Loading transformers takes a while, which other encoders need not wait for.
     from attention_atlas.encoder.pretrained import PretrainedClassifier, PretrainedEncoder
     from attention_atlas.encoder.pretrained_inputs import build_inputs, has_cls

@@ -7,7 +7,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from attention_atlas.config.checker import Check
+from attention_atlas.config.compose import Check
 from attention_atlas.config.overrides import quoted
 from attention_atlas.config.validation import check_config, check_data
 from attention_atlas.errors import InputError

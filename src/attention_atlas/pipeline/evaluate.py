@@ -16,8 +16,7 @@ from attention_atlas.pipeline.evaluation_config import evaluation_config
 from attention_atlas.pipeline.load_run import load_run, load_weights
 from attention_atlas.pipeline.process import cpu_seconds
 from attention_atlas.pipeline.recording.capture import build_capture
-from attention_atlas.pipeline.runs.result import describe_run
-from attention_atlas.pipeline.runs.summary import print_evaluation
+from attention_atlas.pipeline.runs.result import describe_run, print_evaluation
 from attention_atlas.run_folder import ATLAS_FOLDER, CHECKPOINTS, RESULT, best_checkpoint
 from attention_atlas.tasks import ClassificationTask
 
@@ -36,10 +35,10 @@ def evaluate_checkpoint(
 
     Args:
         config: Config of the run.
-        checkpoint: A checkpoint of Lightning.
-        task: The task that the weights are loaded into.
+        checkpoint: A checkpoint of Lightning, whose weights the task gets.
+        task: Of the config.
         datamodule: Set up.
-        folder: The folder that `atlas.zarr` is written into.
+        folder: Gets `atlas.zarr`.
         loggers: Get the metrics.
         split: `train`, `val` or `test`.
         epochs_trained: For the test after a training: it appends to the atlas of its epochs.
@@ -72,11 +71,8 @@ def evaluate_run(
 
     Args:
         config: Composed from `conf/evaluate.yaml` and checked.
-        folder: Gets `result.json`, `metrics.csv` and `atlas.zarr`.
+        folder: Gets `result.json`, whose content is returned, `metrics.csv` and `atlas.zarr`.
         choices: The option that was chosen of each group, None for the own one of the run.
-
-    Returns:
-        The content of `result.json`.
 
     Raises:
         InputError: The checkpoint or the data does not fit the run.
@@ -92,11 +88,7 @@ def evaluate_run(
     metrics = evaluate_checkpoint(run, checkpoint, task, datamodule, folder, loggers, split)
     described = describe_run(run, task, datamodule) | {"cpu_seconds": round(cpu_seconds(), 1)}
     result = {"run": str(run_folder), "split": split} | described
-    result |= {_of_split(name, split): value for name, value in metrics.items()}
+    result |= {name.replace("test/", f"{split}/", 1): value for name, value in metrics.items()}
     write_json(folder / RESULT, result)
     print_evaluation(result, folder)
     return result
-
-
-def _of_split(name: str, split: str) -> str:
-    return f"{split}/{name.removeprefix('test/')}" if name.startswith("test/") else name

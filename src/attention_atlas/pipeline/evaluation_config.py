@@ -43,7 +43,8 @@ def check_evaluation(config: DictConfig, choices: Mapping[str, str | None]) -> N
             "capture.every_n_epochs is for training: an evaluation records one epoch. Leave it out."
         )
     run = read_run(folder)
-    _check_no_link(folder / EVALUATIONS)
+    if (link := folder / EVALUATIONS).is_symlink():  # its target may lie outside of the run folder
+        raise InputError(f"{link} is a link to {link.readlink()}: remove it, or name that one.")
     check_checkpoint(best_checkpoint(folder), "The run's checkpoint")
     evaluation = evaluation_config(run, config, choices)
     evaluation.run_folder = str(folder)
@@ -59,12 +60,6 @@ def check_evaluation(config: DictConfig, choices: Mapping[str, str | None]) -> N
             "one process. Leave it out."
         )
     check_config(evaluation, {}, complete=False)
-
-
-def _check_no_link(folder: Path) -> None:
-    """Check that the results of an evaluation stay in the run folder."""
-    if folder.is_symlink():
-        raise InputError(f"{folder} is a link to {folder.readlink()}: remove it, or name that one.")
 
 
 def evaluation_config(

@@ -50,10 +50,12 @@ def exits(is_sweep: bool = False) -> Iterator[None]:
         sys.exit()
     except Interrupted as end:
         resumable = [] if end.checkpoint is None else [RESUME_HINT]
-        _print_end(end.message, [SWEEP_RESUME_HINT] if is_sweep else resumable)
+        hints = [SWEEP_RESUME_HINT] if is_sweep else resumable
+        print("; ".join([end.message, *hints]), file=sys.stderr)
         sys.exit(end.exit_code)
     except KeyboardInterrupt as interrupt:
-        _print_end("interrupted", [SWEEP_RESUME_HINT] if is_sweep else list(interrupt.args))
+        hints = [SWEEP_RESUME_HINT] if is_sweep else list(interrupt.args)
+        print("; ".join(["interrupted", *hints]), file=sys.stderr)
         sys.exit(INTERRUPTED_EXIT_CODE)
     except Exception as error:
         exit_with(error)
@@ -66,10 +68,6 @@ def exit_with(error: Exception) -> NoReturn:
         raise error
     print(f"error: {message}", file=sys.stderr)
     sys.exit(INPUT_ERROR_EXIT_CODE)
-
-
-def _print_end(message: str, hints: list[str]) -> None:
-    print("; ".join([message, *hints]), file=sys.stderr)
 
 
 NOT_VALIDATED = "Early stopping conditioned on metric"  # how Lightning's error begins
@@ -94,13 +92,11 @@ def user_message(error: BaseException) -> str | None:
     """Return the one-line message of an error that the user can correct; None of any other."""
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, InstantiationException) and error.__cause__ is not None:
-        if (
-            isinstance(error.__cause__, TypeError | ValueError)
-            and user_message(error.__cause__) is None
-        ):
-            return f"The config does not fit: {' '.join(str(error.__cause__).split())}"
-        return user_message(error.__cause__)
+    if isinstance(error, InstantiationException) and (cause := error.__cause__) is not None:
+        message = user_message(cause)
+        if message is None and isinstance(cause, TypeError | ValueError):
+            return f"The config does not fit: {' '.join(str(cause).split())}"
+        return message
     if is_out_of_memory(error):
         return OUT_OF_MEMORY
     if isinstance(error, RuntimeError) and str(error).startswith(NOT_VALIDATED):
@@ -108,8 +104,7 @@ def user_message(error: BaseException) -> str | None:
             "Training ended before its first validation, so there is no best checkpoint. Give it "
             "more steps (trainer.max_steps), or validate earlier (trainer.val_check_interval)."
         )
-    if isinstance(error, ModuleNotFoundError) and "pip install" in str(error):
-        return " ".join(str(error).split())
-    if type(error).__name__ == "MisconfigurationException":  # Lightning's, not imported here
+    is_missing = isinstance(error, ModuleNotFoundError) and "pip install" in str(error)
+    if is_missing or type(error).__name__ == "MisconfigurationException":  # Lightning's
         return " ".join(str(error).split())
     return None

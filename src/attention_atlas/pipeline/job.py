@@ -10,10 +10,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from attention_atlas.config.checker import Checker
+from attention_atlas.config.compose import Checker
 from attention_atlas.config.validation import check_run_folder
 from attention_atlas.pipeline.exits import exit_with, user_message
-from attention_atlas.pipeline.runs.lock import locked
+from attention_atlas.pipeline.runs.folder import locked
 from attention_atlas.pipeline.sweeps.jobs import (
     forget_failure,
     objective_of,

@@ -149,12 +149,7 @@ def load_run(
 
 
 def load_weights(model: Classifier, checkpoint: Path, with_head: bool = True) -> None:
-    """Put the weights of a checkpoint into a model.
-
-    Args:
-        model: Gets them.
-        checkpoint: A checkpoint of a training run.
-        with_head: Whether to take the head too, which knows the classes.
+    """Load the weights of a checkpoint into a model, optionally without those of its head.
 
     Raises:
         InputError: The file is not a checkpoint, or its weights do not fit the model.

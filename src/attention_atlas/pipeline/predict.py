@@ -10,6 +10,7 @@ from torch import nn
 
 from attention_atlas.atlas import AtlasAttributes, AtlasWriter
 from attention_atlas.atlas.captured_batch import CapturedBatch
+from attention_atlas.config.validation import TASKS
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import Batch
 from attention_atlas.data.text.module import TextDataModule
@@ -26,7 +27,6 @@ from attention_atlas.pipeline.recording.describe import (
 )
 from attention_atlas.run_folder import best_checkpoint
 
-TASKS = {"text": "nlp", "image": "vision", "audio": "speech"}
 READ_AT_ONCE = 256
 """Files that are in memory at a time."""
 

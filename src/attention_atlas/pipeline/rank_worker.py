@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.distributed.rank import GRACE_SECONDS, rank
+from attention_atlas.pipeline.distributed.cluster import GRACE_SECONDS, rank
 
 
 def run_rank() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
-from omegaconf import DictConfig
+from lightning.pytorch.tuner.tuning import Tuner
+from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.splits import stable_hash
@@ -23,31 +24,24 @@ from attention_atlas.pipeline.build import (
 )
 from attention_atlas.pipeline.build_model import build_datamodule
 from attention_atlas.pipeline.callbacks import MedianPruning, Timing
+from attention_atlas.pipeline.distributed.cluster import is_first, rank
 from attention_atlas.pipeline.distributed.launcher import other_ranks
-from attention_atlas.pipeline.distributed.rank import is_first, rank
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint
 from attention_atlas.pipeline.exits import RESUME_HINT
-from attention_atlas.pipeline.lr_finder import find_learning_rate
 from attention_atlas.pipeline.process import prepare_process, reset_cpu_seconds
 from attention_atlas.pipeline.recording.capture import build_epoch_capture
 from attention_atlas.pipeline.runs.checkpoints import latest_checkpoint, read_checkpoint
 from attention_atlas.pipeline.runs.metrics_csv import continue_metrics
-from attention_atlas.pipeline.runs.result import describe_run
-from attention_atlas.pipeline.runs.summary import print_summary
+from attention_atlas.pipeline.runs.result import describe_run, print_summary
 from attention_atlas.pipeline.weights import find_weights
 from attention_atlas.run_folder import ATLAS_FOLDER, RESULT, best_checkpoint
 from attention_atlas.tasks import ClassificationTask
 
 
 def train(config: DictConfig, folder: Path) -> dict[str, Any]:
-    """Run one training from its composed config.
+    """Run one training from its checked config, and return the content of `result.json`.
 
-    Args:
-        config: Composed and checked.
-        folder: The run folder; gets `checkpoints/`, `metrics.csv`, `result.json`, `atlas.zarr/`.
-
-    Returns:
-        The content of `result.json`.
+    The run folder gets `checkpoints/`, `metrics.csv`, `result.json` and `atlas.zarr/`.
 
     Raises:
         InputError: The config, the data or a checkpoint cannot be used.
@@ -73,14 +67,40 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
         datamodule.save(folder)
         _resume_files(weights.checkpoint, folder, loggers, config)
     if config.lr_find:
-        task.lr = find_learning_rate(config, folder, task, datamodule)
+        task.lr = _find_learning_rate(config, folder, task, datamodule)
     capture = build_epoch_capture(config, folder / ATLAS_FOLDER, task, datamodule)
-    trainer = build_trainer(config, folder, [*build_callbacks(config), *capture], loggers)
+    callbacks = [*build_callbacks(config), *capture]
+    trainer = build_trainer(config, folder, callbacks, loggers)
 
     _fit(trainer, task, datamodule, weights.checkpoint, folder)
-    tested = {"pruned": True} if _is_pruned(trainer) else _test(trainer, config, datamodule, folder)
-    result = describe_run(config, task, datamodule) | _trained(trainer) | tested
+    is_pruned = any(isinstance(each, MedianPruning) and each.pruned for each in callbacks)
+    tested = {"pruned": True} if is_pruned else _test(trainer, config, datamodule, folder)
+    result = describe_run(config, task, datamodule) | _trained(trainer, callbacks) | tested
     return _report(result, config, folder, datamodule, loggers)
+
+
+def _find_learning_rate(
+    config: DictConfig, folder: Path, task: ClassificationTask, datamodule: AtlasDataModule
+) -> float:
+    """Return the learning rate at which the loss falls steepest while the rate is raised.
+
+    The weights are restored afterwards (Smith 2017, "Cyclical learning rates").
+
+    Raises:
+        InputError: The loss never fell.
+    """
+    endless = OmegaConf.merge(config, {"trainer": {"max_epochs": -1}})  # as many steps as it needs
+    assert isinstance(endless, DictConfig)
+    tuner = Tuner(build_trainer(endless, folder, [], []))
+    finder = tuner.lr_find(task, datamodule=datamodule, update_attr=False)  # type: ignore[arg-type]
+    found = None if finder is None else finder.suggestion()
+    if found is None:
+        raise InputError(
+            "lr_find=true found no learning rate at which the loss falls; "
+            "set optimizer.lr and leave lr_find out."
+        )
+    print(f"learning rate found: {found:.2g}")
+    return float(found)
 
 
 def _fit(
@@ -159,14 +179,8 @@ def _resume_files(
         shutil.rmtree(folder / ATLAS_FOLDER, ignore_errors=True)
 
 
-def _is_pruned(trainer: Trainer) -> bool:
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return any(isinstance(each, MedianPruning) and each.pruned for each in callbacks)
-
-
-def _trained(trainer: Trainer) -> dict[str, float]:
+def _trained(trainer: Trainer, callbacks: list[Callback]) -> dict[str, float]:
     """Return the times, and the score of the best checkpoint under the name of its metric."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     (timing,) = (each for each in callbacks if isinstance(each, Timing))
     best = trainer.checkpoint_callback
     if not isinstance(best, ModelCheckpoint) or best.best_model_score is None:

@@ -34,9 +34,7 @@ class Weights:
     def load_into(self, task: ClassificationTask, datamodule: AtlasDataModule) -> None:
         """Load the weights into a task; `Trainer.fit` restores the rest of a checkpoint.
 
-        Args:
-            task: Built from the config. Its head stays new for other classes than those of `init`.
-            datamodule: Set up.
+        The head stays new if the data has other classes than `init`.
 
         Raises:
             InputError: They cannot be read or do not fit the model, or the data has changed.

@@ -12,7 +12,7 @@ from PIL import Image
 
 from attention_atlas.data.image.module import ImageDataModule
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.lightning_data import for_trainer
+from attention_atlas.pipeline.build_model import for_trainer
 
 
 @pytest.fixture(autouse=True)

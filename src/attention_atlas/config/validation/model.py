@@ -1,9 +1,52 @@
-"""Check that the parts of a model go together."""
+"""Check that task, data and the parts of a model go together."""
 
-from omegaconf import DictConfig, OmegaConf
+from collections.abc import Mapping
+
+from omegaconf import DictConfig
 
 from attention_atlas.attention_options import find_conflict
+from attention_atlas.config.plain import plain
+from attention_atlas.data.check import modality_of
 from attention_atlas.errors import InputError
+
+FITTING = {
+    "embedding": {
+        "text": ("text",),
+        "image": ("patches",),
+        "audio": ("frames", "time_frequency"),
+    },
+    "augmentation": {
+        "text": ("text", "none"),
+        "image": ("image", "image_rand", "mixup", "cutmix", "none"),
+        "audio": ("audio", "none"),
+    },
+}
+"""Options of a group for each modality."""
+
+PLURALS = {"text": "texts", "image": "images", "audio": "sounds"}
+TASKS = {"text": "nlp", "image": "vision", "audio": "speech"}
+
+
+def check_modality(config: DictConfig, choices: Mapping[str, str | None]) -> None:
+    """Check that data, embedding and augmentation take the modality of the task.
+
+    Raises:
+        InputError: One of them is of another modality.
+    """
+    task, modality = config.task.name, config.task.modality
+    found = modality_of(config.data)
+    if found != modality:
+        raise InputError(
+            f"data={config.data.name} holds {PLURALS[found]}, and task={task} takes "
+            f"{PLURALS[modality]}. Take task={TASKS[found]}, or other data."
+        )
+    for group, options in FITTING.items():
+        option = choices.get(group)
+        if option is not None and option not in options[modality]:
+            raise InputError(
+                f"{group}={option} does not take {PLURALS[modality]}, which task={task} works on. "
+                f"Take {group}={' or '.join(options[modality])}."
+            )
 
 
 def is_pretrained(config: DictConfig) -> bool:
@@ -16,13 +59,12 @@ def check_attention(config: DictConfig) -> None:
     encoder, embedding = config.encoder, config.embedding
     if is_pretrained(config):  # its sizes are not known yet
         return
-    options = OmegaConf.to_container(config.attention, resolve=True)
-    assert isinstance(options, dict)
+    options = plain(config.attention)
     on_grid = "patch_size" in embedding or embedding.get("patch_mels") is not None
     conflict = find_conflict(
         encoder.embed_dim,
         encoder.num_heads,
-        **{str(name): value for name, value in options.items() if name != "bias"},
+        **{name: value for name, value in options.items() if name != "bias"},
         grid_axes=2 if on_grid else 1,
         prefix="attention.",
         size_prefix="encoder.",

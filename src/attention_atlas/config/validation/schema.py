@@ -20,7 +20,6 @@ from attention_atlas.option_schema import (
     Node,
     OpenKeywords,
     Rate,
-    check_options,
     keyword,
 )
 
@@ -33,7 +32,18 @@ Readout = Literal["attention", "cls", "mean"]
 Stem = Literal["conv", "pool", "linear"]
 
 
-class Recipe(Node):
+class EncoderSizes(Node):
+    """Sizes of an encoder that is trained from scratch, and its dropout."""
+
+    embed_dim: PositiveInt = Field(description="Width of the encoder.")
+    num_heads: PositiveInt = Field(description="Attention heads of a block.")
+    mlp_ratio: PositiveFloat = Field(description="Width of the MLP, in units of embed_dim.")
+    depth: NonNegativeInt = Field(description="Blocks of the encoder.")
+    dropout: Rate = Field(description="Dropout rate in the blocks.")
+    head_dropout: Rate = Field(description="Dropout rate before the classifier.")
+
+
+class Recipe(EncoderSizes):
     """Values that other groups take from the task; override them there."""
 
     lr: PositiveFloat = Field(description="Learning rate of the optimizer.")
@@ -41,12 +51,6 @@ class Recipe(Node):
     max_epochs: PositiveInt = Field(description="Epochs of a training.")
     short_epochs: PositiveInt = Field(description="Epochs in an experiment with many runs.")
     ema_decay: Rate = Field(description="Decay of the average of the weights, per step.")
-    embed_dim: PositiveInt = Field(description="Width of the encoder.")
-    num_heads: PositiveInt = Field(description="Attention heads of a block.")
-    mlp_ratio: PositiveFloat = Field(description="Width of the MLP, in units of embed_dim.")
-    depth: NonNegativeInt = Field(description="Blocks of the encoder.")
-    dropout: Rate = Field(description="Dropout rate in the blocks.")
-    head_dropout: Rate = Field(description="Dropout rate before the classifier.")
 
 
 class Task(Node):
@@ -91,18 +95,12 @@ class AudioEmbedding(Node):
     dropout: Rate = Field(description="Dropout rate of the embedded patches.")
 
 
-class Encoder(Node):
+class Encoder(EncoderSizes):
     """A Transformer trained from scratch."""
 
     name: str = Field(description="Name of the size, as results have it.")
-    embed_dim: PositiveInt = Field(description="Width of the model.")
-    num_heads: PositiveInt = Field(description="Attention heads of a block.")
-    depth: NonNegativeInt = Field(description="Number of blocks.")
-    mlp_ratio: PositiveFloat = Field(description="Width of the MLP, in units of embed_dim.")
-    dropout: Rate = Field(description="Dropout rate in the blocks.")
     drop_path: Rate = Field(description="Stochastic depth: rate of the last block.")
     readout: Readout = Field(description="How one vector is made of all tokens.")
-    head_dropout: Rate = Field(description="Dropout rate before the classifier.")
 
 
 class PretrainedEncoder(Node):
@@ -370,17 +368,10 @@ VARIANTS: dict[str, dict[str, type[Node]]] = {
 
 
 def schema_of(root: type[Node], values: Mapping[str, Any]) -> type[Node]:
-    """Choose the variant of each group that a config has.
-
-    Args:
-        root: The schema of a command.
-        values: The config, resolved; `task` was checked before.
-    """
+    """Return the schema of a command for a resolved config, whose `task` was checked before."""
     variants = dict(VARIANTS[values["task"]["modality"]])
-    if "freeze" in (values.get("encoder") or {}):
-        variants["encoder"] = PretrainedEncoder
-    else:
-        variants["encoder"] = Encoder
+    is_pretrained = "freeze" in (values.get("encoder") or {})
+    variants["encoder"] = PretrainedEncoder if is_pretrained else Encoder
     variants["capture"] = Capture if "dtype" in (values.get("capture") or {}) else CaptureOff
     fields: dict[str, Any] = {
         name: (model | None if name == "augmentation" else model, Field())
@@ -388,17 +379,3 @@ def schema_of(root: type[Node], values: Mapping[str, Any]) -> type[Node]:
         if name in root.model_fields
     }
     return create_model(root.__name__, __base__=root, **fields)
-
-
-def check_schema(values: Mapping[str, Any], root: type[Node], complete: bool = True) -> None:
-    """Check the names, types and ranges of a config.
-
-    Args:
-        values: The config, resolved.
-        root: The schema of the command.
-        complete: Whether all keys must be there; a run of an earlier version may lack some.
-
-    Raises:
-        InputError: See `check_options`.
-    """
-    check_options(schema_of(root, values), values, complete=complete)

@@ -9,9 +9,8 @@ from attention_atlas.config.allowlist import check_targets
 from attention_atlas.config.plain import flat, resolved, unresolved
 from attention_atlas.config.validation.devices import check_compiler, check_devices, check_processes
 from attention_atlas.config.validation.files import check_checkpoint, check_init
-from attention_atlas.config.validation.modality import check_modality
-from attention_atlas.config.validation.model import check_attention, check_patches
-from attention_atlas.config.validation.schema import BaselineConfig, Task, TrainConfig, check_schema
+from attention_atlas.config.validation.model import check_attention, check_modality, check_patches
+from attention_atlas.config.validation.schema import BaselineConfig, Task, TrainConfig, schema_of
 from attention_atlas.config.validation.training import (
     check_learning_rate_search,
     check_logger,
@@ -70,11 +69,7 @@ def check_config(
     Raises:
         InputError: Something cannot be used; the message names the key or the file.
     """
-    values = resolved(config)
-    check_targets(values)
-    check_options(Task, values["task"], "task.", complete)
-    check_modality(config, choices)
-    check_schema(values, TrainConfig, complete)
+    check_data(config, choices, TrainConfig, complete)
     check_attention(config)
     check_patches(config)
     check_monitors(config)
@@ -88,14 +83,18 @@ def check_config(
     if config.ckpt_path is not None:
         check_checkpoint(Path(config.ckpt_path), "ckpt_path")
     check_init(config)
-    check_source(values["data"])
 
 
-def check_data(config: DictConfig, choices: Mapping[str, str | None]) -> None:
-    """Check the config of a baseline; arguments and errors of `check_config`."""
+def check_data(
+    config: DictConfig,
+    choices: Mapping[str, str | None],
+    schema: type[BaselineConfig] = BaselineConfig,
+    complete: bool = True,
+) -> None:
+    """Check the names, types and ranges of a config, and its data, as for `check_config`."""
     values = resolved(config)
     check_targets(values)
-    check_options(Task, values["task"], "task.")
+    check_options(Task, values["task"], "task.", complete)
     check_modality(config, choices)
-    check_schema(values, BaselineConfig)
+    check_options(schema_of(schema, values), values, complete=complete)
     check_source(values["data"])

@@ -1,4 +1,4 @@
-"""Whether torchrun or SLURM's srun started this process as one of several. Never imports torch."""
+"""Whether torchrun or srun started this process, and its rank. Never imports torch."""
 
 import os
 import re
@@ -131,3 +131,17 @@ def _slurm_variables() -> dict[str, str]:
 def _first_host(hosts: str) -> str:
     """Return the first host of a list such as `gpu[03-07,12],login1`."""
     return re.sub(r"\[(\w+)[^\]]*\]", r"\1", hosts).split(",")[0]
+
+
+GRACE_SECONDS = 3.0
+"""Delay before a failed worker prints its error, so that rank 0 reports an error common to all."""
+
+
+def rank() -> int:
+    """Return the index of this process among those of its run."""
+    return int(os.environ.get(WORKER_RANK) or os.environ.get("RANK", "0"))
+
+
+def is_first() -> bool:
+    """Whether this process is the one that prints and writes files."""
+    return rank() == 0

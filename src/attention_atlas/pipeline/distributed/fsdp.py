@@ -34,6 +34,7 @@ class ShardedStrategy(FSDPStrategy):
 
     def _setup_model(self, model: nn.Module) -> FullyShardedDataParallel:
         """Shard the model on its device; Lightning passes a device index, which a CPU lacks."""
+        # Lightning has no public method for it; a test in test_distributed.py watches this one.
         for part in model.modules():
             if isinstance(part, Metric):  # has no parameters, so nothing else moves it
                 part.to(self.root_device)

@@ -18,8 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.devices import num_processes
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.distributed.cluster import WORKER_RANK, find_cluster
-from attention_atlas.pipeline.distributed.rank import GRACE_SECONDS, is_first
+from attention_atlas.pipeline.distributed.cluster import (
+    GRACE_SECONDS,
+    WORKER_RANK,
+    find_cluster,
+    is_first,
+)
 
 
 @contextmanager
@@ -53,13 +57,10 @@ def other_ranks(config: DictConfig, folder: Path) -> Iterator[None]:
         for process in processes:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=30)
-    except InputError:
-        ended.set()
-        raise
     except Exception as error:
         ended.set()
         # The error of another rank is the cause; this one has only lost the connection.
-        reason = _reason(processes)
+        reason = None if isinstance(error, InputError) else _reason(processes)
         if reason is None:
             raise
         raise reason from error
@@ -116,33 +117,35 @@ def _reason(processes: "list[subprocess.Popen[str]]") -> BaseException | None:
     """Return the error to raise if another rank failed before this one."""
     deadline = time.monotonic() + GRACE_SECONDS + 2
     while time.monotonic() < deadline:
-        for number, process in enumerate(processes, start=1):
-            code = process.poll()
-            if code:
-                return InputError(_ended(number, code))
+        if failed := _failed(processes):
+            return InputError(failed[0])
         time.sleep(0.1)
     return None
 
 
-def _ended(number: int, code: int) -> str:
-    if code < 0:
-        return f"rank {number} was ended by signal {-code}, and all others with it."
-    return f"rank {number} failed, and all others with it; its own message says why."
+def _failed(processes: "list[subprocess.Popen[str]]") -> tuple[str, int] | None:
+    """Return a message about the first process that failed, and the exit code for it."""
+    for number, process in enumerate(processes, start=1):
+        code = process.poll()
+        if code and code < 0:
+            return f"rank {number} was ended by signal {-code}, and all others with it.", 1
+        if code:
+            message = f"rank {number} failed, and all others with it; its own message says why."
+            return message, code
+    return None
 
 
 def _watch(processes: "list[subprocess.Popen[str]]", ended: threading.Event) -> None:
     """End this process when another one fails, which it would wait for."""
     while not ended.wait(0.2):
-        for number, process in enumerate(processes, start=1):
-            code = process.poll()
-            if code:
-                for other in processes:
-                    other.kill()
-                if ended.wait(GRACE_SECONDS + 5):  # this process has noticed too
-                    return
-                print(f"error: {_ended(number, code)}", file=sys.stderr)
-                sys.stdout.flush()
-                os._exit(code if code > 0 else 1)
+        if failed := _failed(processes):
+            for process in processes:
+                process.kill()
+            if ended.wait(GRACE_SECONDS + 5):  # this process has noticed too
+                return
+            print(f"error: {failed[0]}", file=sys.stderr)
+            sys.stdout.flush()
+            os._exit(failed[1])
 
 
 def _leave_group() -> None:

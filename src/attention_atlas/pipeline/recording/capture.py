@@ -2,13 +2,15 @@
 
 import hashlib
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
 
-from attention_atlas.atlas import AtlasAttributes, AtlasWriter
+from attention_atlas.atlas import AtlasWriter
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import Batch
 from attention_atlas.encoder import Classifier
@@ -21,41 +23,26 @@ class Capture(Callback):
     """Records each test batch and writes it to an atlas.
 
     Args:
-        path: Path of the new atlas.
-        attributes: Attributes of the atlas.
+        make_writer: Opens the atlas, by the keywords `rank` and `num_samples` of `AtlasWriter`.
         recorder: Records a batch.
-        dtype: Type of the maps, `float16` or `float32`.
-        max_tokens: Maximum number of tokens of a sample; None if it is not known.
-        num_samples: Number of samples of the recorded split.
+        num_samples: Number of samples of the recorded split, on all ranks.
         split: Name of the recorded split.
         epoch: The epoch that the samples are saved under.
-        digests: Whether to save a digest of each array.
-        append: Whether to append to an existing atlas.
     """
 
     def __init__(
         self,
-        path: Path,
-        attributes: AtlasAttributes,
+        make_writer: Callable[..., AtlasWriter],
         recorder: BatchRecorder,
-        dtype: str,
-        max_tokens: int | None,
         num_samples: int,
-        split: str = "test",
+        split: str,
         epoch: int = 0,
-        digests: bool = False,
-        append: bool = False,
     ) -> None:
-        self.path = path
-        self.attributes = attributes
+        self.make_writer = make_writer
         self.recorder = recorder
-        self.dtype = dtype
-        self.max_tokens = max_tokens
         self.num_samples = num_samples
         self.split = split
         self.epoch = epoch
-        self.digests = digests
-        self.append = append
         self._writer: AtlasWriter | None = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -87,16 +74,8 @@ class Capture(Callback):
             self._writer.stop()
 
     def _open_writer(self, trainer: Trainer) -> AtlasWriter:
-        return AtlasWriter(
-            self.path,
-            self.attributes,
-            rank=trainer.global_rank,
-            max_tokens=self.max_tokens,
-            num_samples=math.ceil(self.num_samples / trainer.world_size),
-            maps_dtype=self.dtype,
-            digests=self.digests,
-            append=self.append,
-        )
+        num_samples = math.ceil(self.num_samples / trainer.world_size)
+        return self.make_writer(rank=trainer.global_rank, num_samples=num_samples)
 
     def _add(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, epoch: int) -> None:
         model, display_inputs = _model(pl_module), trainer.datamodule.display_inputs  # type: ignore[attr-defined]
@@ -164,44 +143,28 @@ def build_capture(
 ) -> list[Callback]:
     """Return the capture callback for a test; none with `capture=off`.
 
-    Args:
-        config: Config of the run.
-        checkpoint: The tested checkpoint.
-        path: Path of the atlas.
-        task: The task with the weights of the checkpoint.
-        datamodule: Set up.
-        split: The tested split.
-        epochs_trained: The epochs of the training before the test, to whose atlas it appends.
+    The task has the weights of the checkpoint. With `epochs_trained`, the epochs of the training
+    before the test, the samples are appended to the atlas of the training.
     """
     if "dtype" not in config.capture:  # debug=fast sets num_samples, with capture=off too
         return []
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    options = _options(config, path, task, datamodule, split, keep_others=True, digest=digest)
+    append = epochs_trained is not None
+    options = _options(config, path, task, datamodule, split, append, digest)
     num_samples = len(datamodule.datasets[split].sample_ids)
-    in_training = epochs_trained is not None
-    return [
-        Capture(**options, num_samples=num_samples, epoch=epochs_trained or 0, append=in_training)
-    ]
+    return [Capture(**options, num_samples=num_samples, epoch=epochs_trained or 0)]
 
 
 def build_epoch_capture(
     config: DictConfig, path: Path, task: ClassificationTask, datamodule: AtlasDataModule
 ) -> list[Callback]:
-    """Return the capture callback for a training; none unless epochs are recorded.
-
-    Args:
-        config: Config of the run.
-        path: Path of the atlas.
-        task: The trained task.
-        datamodule: Set up.
-    """
+    """Return the capture callback for a training; none unless epochs are recorded."""
     every_n_epochs = config.capture.get("every_n_epochs")
     if "dtype" not in config.capture or every_n_epochs is None:
         return []
-    options = _options(config, path, task, datamodule, "val", keep_others=False)
-    num_samples = len(options["recorder"].chosen)
     # A resumed run appends to its own atlas.
-    return [EpochCapture(every_n_epochs, **options, num_samples=num_samples, append=True)]
+    options = _options(config, path, task, datamodule, "val", append=True)
+    return [EpochCapture(every_n_epochs, **options, num_samples=len(options["recorder"].chosen))]
 
 
 def _options(
@@ -210,23 +173,25 @@ def _options(
     task: ClassificationTask,
     datamodule: AtlasDataModule,
     split: str,
-    keep_others: bool,
+    append: bool,
     digest: str | None = None,
 ) -> dict[str, Any]:
-    """Return the options that the capture of a test and that of a training share."""
+    """Return the options of both captures; that of a training has no digest of a checkpoint."""
     attributes = describe_atlas(config, task.model, datamodule, digest)
     chosen = choose_samples(datamodule.datasets[split], config.capture.num_samples)
     queries = config.capture.get("entropy_queries")  # runs of version 0.1 may have none
-    dtype = config.capture.dtype
-    return {
-        "path": path,
-        "attributes": attributes,
-        "recorder": BatchRecorder(chosen, keep_others, attributes.has_null_key, queries, dtype),
-        "dtype": dtype,
-        "max_tokens": max_tokens(task.model, datamodule),
-        "split": split,
-        "digests": bool(config.capture.get("digests", False)),
-    }
+    dtype, keep_others = config.capture.dtype, digest is not None
+    writer = partial(
+        AtlasWriter,
+        path,
+        attributes,
+        max_tokens=max_tokens(task.model, datamodule),
+        maps_dtype=dtype,
+        digests=bool(config.capture.get("digests", False)),
+        append=append,
+    )
+    recorder = BatchRecorder(chosen, keep_others, attributes.has_null_key, queries, dtype)
+    return {"make_writer": writer, "recorder": recorder, "split": split}
 
 
 def _model(pl_module: LightningModule) -> Classifier:

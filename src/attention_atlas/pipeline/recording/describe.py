@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from attention_atlas.atlas import AtlasAttributes
 from attention_atlas.attention import Attention
-from attention_atlas.config.env_vars import saved_config
+from attention_atlas.config.plain import saved_config
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import BatchDataset
 from attention_atlas.data.splits import stable_hash

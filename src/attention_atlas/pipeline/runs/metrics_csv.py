@@ -16,11 +16,6 @@ def continue_metrics(logger: CSVLogger, folder: Path, checkpoint: dict[str, Any]
     """Let a logger append to the rows before the checkpoint; later rows are logged again.
 
     Lightning removes an existing file, so its rows are stored in another one in the meantime.
-
-    Args:
-        logger: Has logged nothing yet.
-        folder: The run folder.
-        checkpoint: Content of the checkpoint that training resumes from.
     """
     loop = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]
     stored = folder / STORED

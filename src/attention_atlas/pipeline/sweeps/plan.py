@@ -7,14 +7,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from attention_atlas.config.checker import Checker, compose_job
-from attention_atlas.config.compose import compose_config, group_choices, without_hydra
+from attention_atlas.config.compose import (
+    Checker,
+    compose_config,
+    compose_job,
+    group_choices,
+    without_hydra,
+)
 from attention_atlas.config.overrides import one_per_job, override_keys, quoted, swept_by_config
 from attention_atlas.config.validation import check_run_folder
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.distributed.cluster import check_no_cluster
-from attention_atlas.pipeline.runs.cleanup import FolderSnapshot
-from attention_atlas.pipeline.runs.resume import find_unfinished_run
+from attention_atlas.pipeline.runs.folder import FolderSnapshot, find_unfinished_run
 from attention_atlas.pipeline.sweeps.resume import (
     check_no_sweep,
     sweep_record,

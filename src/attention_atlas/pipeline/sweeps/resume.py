@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.runs.resume import newest_first, read_values, run_record
+from attention_atlas.pipeline.runs.folder import newest_first, read_values, run_record
 from attention_atlas.run_folder import SWEEP
 
 

@@ -1,5 +1,7 @@
-"""Wall-clock and CPU time of a training."""
+"""Callbacks that measure and log the progress of a training."""
 
+import logging
+import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -42,3 +44,37 @@ class Timing(Callback):
         """Continue the counts of a checkpoint."""
         self._timer.load_state_dict(state_dict)
         self._cpu_seconds_before = float(state_dict["cpu_seconds"])
+
+
+log = logging.getLogger(__name__)
+
+
+class EpochLogger(Callback):
+    """Logs one line per epoch, and prints it if there is no progress bar.
+
+    Args:
+        show: Whether to print the lines.
+    """
+
+    def __init__(self, show: bool) -> None:
+        self.show = show
+        self._started = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log epoch, losses and seconds."""
+        shown = ("train/loss", "val/loss", "val/accuracy")
+        values = [
+            f"{name} {float(trainer.callback_metrics[name]):.4f}"
+            for name in shown
+            if name in trainer.callback_metrics
+        ]
+        seconds = time.perf_counter() - self._started
+        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        line = f"{epoch}  {'  '.join(values)}  {seconds:.0f} s"
+        log.info(line)
+        if self.show:
+            print(line)

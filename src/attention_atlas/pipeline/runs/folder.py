@@ -1,0 +1,154 @@
+"""Find, lock and clean up the folder of a run. Never imports torch."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig
+
+from attention_atlas.config.allowlist import rename_targets
+from attention_atlas.config.plain import unresolved
+from attention_atlas.errors import InputError
+from attention_atlas.run_folder import CONFIG, HYDRA, LOCK, METRICS, is_finished, is_run, read_yaml
+
+OF_THE_COMMAND = ("resume", "sweep", "run_folder")
+"""Keys that say how to start a run, not what it is."""
+
+
+def find_unfinished_run(folder: Path, config: DictConfig) -> Path | None:
+    """Return the run that this config resumes.
+
+    Args:
+        folder: Where a new run would be written. If it exists, it must hold this run; otherwise the
+            newest one beside it is taken that is unfinished and that no process writes.
+        config: Composed.
+
+    Raises:
+        InputError: The folder exists and holds another run.
+    """
+    wanted = run_record(config)
+    if is_run(folder):
+        if _recorded_run(folder) == wanted:
+            return folder
+        raise InputError(
+            f"{folder} holds a run of another config: take another folder, or the command that "
+            "started it."
+        )
+    return next(
+        (
+            run
+            for run in newest_first(folder.parent)
+            if not is_finished(run) and _recorded_run(run) == wanted and is_free(run)
+        ),
+        None,
+    )
+
+
+def run_record(config: DictConfig) -> dict[Any, Any]:
+    """Return what identifies a run: its config as it is written, without how to start it."""
+    return {key: value for key, value in unresolved(config).items() if key not in OF_THE_COMMAND}
+
+
+def _recorded_run(run: Path) -> dict[Any, Any] | None:
+    config = read_values(run, CONFIG)
+    return config and rename_targets(
+        {key: config[key] for key in config if key not in OF_THE_COMMAND}
+    )
+
+
+def read_values(folder: Path, name: str) -> dict[Any, Any] | None:
+    """Return the unresolved values of a YAML file of a run; None if it cannot be read."""
+    try:
+        content = read_yaml(folder, name)
+    except InputError:
+        return None
+    return unresolved(content) if isinstance(content, DictConfig) else None
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """Return the folders in a folder, the newest first by name."""
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if path.is_dir()), reverse=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a run folder for this process; a killed process releases it.
+
+    Raises:
+        InputError: Another process has locked it, or it cannot be written.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if not isinstance(error, Timeout):
+            raise InputError(f"{folder} cannot be written: {error.strerror}.") from error
+        raise InputError(
+            f"Another process is writing {folder}: wait until it ends, or take another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_free(run: Path) -> bool:
+    """Whether no process writes a run folder."""
+    try:
+        with locked(run):
+            return True
+    except InputError:
+        return False
+
+
+STARTUP_FILES = {
+    HYDRA,
+    LOCK,
+    "tokenizer.json",
+    "token_pairs.npy",
+    "images.json",
+    METRICS,
+    "hparams.yaml",
+    "multirun.yaml",
+}
+"""The files in a run folder, beside a log, before any work is done in it."""
+
+
+class FolderSnapshot:
+    """The folders that existed before a run.
+
+    Args:
+        folder: Where the run, or its sweep, is going to write. The last part of the name may still
+            change, as it does with the time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._base = folder.absolute().parent
+        self._siblings = set(self._base.iterdir()) if self._base.is_dir() else set()
+        self._parents = {path for path in folder.absolute().parents if path.exists()}
+
+    def restore(self, folder: Path) -> None:
+        """Remove a run folder, and the folders made for it, if they hold only files of a start.
+
+        Folders that existed before, and folders with any other file, stay.
+        """
+        folder = folder.absolute()
+        if not folder.is_relative_to(self._base) or folder == self._base:
+            return
+        if self._base / folder.relative_to(self._base).parts[0] in self._siblings:
+            return
+        for path in (folder, *folder.parents):
+            if path in self._parents or not _holds_only_a_start(path):
+                return
+            shutil.rmtree(path)
+
+
+def _holds_only_a_start(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    return all(path.name in STARTUP_FILES or path.suffix == ".log" for path in folder.iterdir())
