@@ -13,7 +13,6 @@ def num_processes(config: DictConfig) -> int:
     if config.trainer.strategy == "auto":
         return 1
     devices = config.trainer.devices
-    devices = list(devices) if isinstance(devices, ListConfig) else devices
     on_gpu, available = available_devices(config.trainer.accelerator)
     if devices == "auto" and not on_gpu:
         return 1
@@ -56,7 +55,8 @@ def device_indices(devices: Any, available: int) -> list[int] | None:
         if not parts or not all(part.isdecimal() for part in parts):
             return None
         devices = [int(part) for part in parts] if "," in devices else int(parts[0])
-    if isinstance(devices, list):
+    if isinstance(devices, list | ListConfig):
+        devices = list(devices)
         valid = bool(devices) and all(type(index) is int and index >= 0 for index in devices)
         return devices if valid and len(set(devices)) == len(devices) else None
     return list(range(devices)) if type(devices) is int and devices > 0 else None

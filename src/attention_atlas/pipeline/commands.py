@@ -10,10 +10,9 @@ from omegaconf import DictConfig
 from attention_atlas.config.compose import Check
 from attention_atlas.config.overrides import quoted
 from attention_atlas.config.validation import check_config, check_data
-from attention_atlas.errors import InputError
 from attention_atlas.pipeline.app import run_command
 from attention_atlas.pipeline.evaluation_config import check_evaluation
-from attention_atlas.pipeline.exits import INPUT_ERROR_EXIT_CODE
+from attention_atlas.pipeline.exits import exits
 from attention_atlas.pipeline.job import Job
 from attention_atlas.pipeline.sweeps.jobs import objective_of
 from attention_atlas.run_folder import find_run
@@ -93,11 +92,8 @@ def _run(job: Job, name: str, usage: str, check: Check = check_config) -> None:
     if len(sys.argv) == 1:
         print(usage.strip())
         return
-    try:
+    with exits():
         sys.argv[1:] = map(_with_run_found, sys.argv[1:])
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(INPUT_ERROR_EXIT_CODE)
     run_command(job, name, conf_folder(), usage, check)
 
 

@@ -21,7 +21,6 @@ NODES = ("data", "capture", "trainer")
 MODEL_INPUT = ("max_length", "image_size", "channels", "clip_seconds", "num_mels")
 """Options of `data` that the model was built for: other data takes them from the run."""
 
-
 NOT_OF_A_RUN = ("profiler", "plugins", "callbacks", "logger", "default_root_dir", "model_registry")
 """Options of `trainer` that an evaluation ignores: they could write anywhere."""
 

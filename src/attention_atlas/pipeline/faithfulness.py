@@ -1,10 +1,8 @@
 """Evidence for a finished run: attributions, their faithfulness, the importance of heads."""
 
 import csv
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,8 +63,14 @@ def measure_run(
         progress=progress,
     )
     save_figure(faithfulness_figure(measured), (folder / FAITHFULNESS).with_suffix(".png"))
-    with draft((folder / FAITHFULNESS).with_suffix(".csv")) as unfinished:
-        unfinished.write_text(_as_csv(measured.rows()), encoding="utf-8")
+    rows = measured.rows()
+    with (
+        draft((folder / FAITHFULNESS).with_suffix(".csv")) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
     content = measured.to_json() | {"num_samples_asked_for": num_samples}
     write_json(folder / FAITHFULNESS, content)
     return measured
@@ -114,11 +118,3 @@ def head_importance_of(
 
 def _chosen(run: LoadedRun, num_samples: int) -> list[str]:
     return sorted(choose_samples(run.datamodule.datasets["test"], num_samples))
-
-
-def _as_csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

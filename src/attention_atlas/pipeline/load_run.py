@@ -69,14 +69,7 @@ class LoadedRun:
         return self.datamodule.prepare(raw, training=False)
 
     def predict(self, *inputs: str | Path) -> list[dict[str, float]]:
-        """Return the probability of each class, for each input.
-
-        Args:
-            inputs: As for `prepare`.
-
-        Raises:
-            InputError: An input cannot be read, or there is none.
-        """
+        """Return the probability of each class, for each input; takes what `prepare` takes."""
         with torch.no_grad():
             probabilities = self.model(self.prepare(*inputs)).softmax(-1).tolist()
         return [dict(zip(self.classes, each, strict=True)) for each in probabilities]
@@ -133,11 +126,10 @@ def load_run(
     config = read_run(folder) if config is None else config
     prepare_process(config)
     content = read_checkpoint(best_checkpoint(folder))
+    datamodule = build_datamodule(config, folder, read=with_data)
     if with_data:
-        datamodule = build_datamodule(config, folder)
         _check_classes(datamodule, folder)
     else:
-        datamodule = build_datamodule(config, folder, read=False)
         datamodule.classes = read_classes(folder)
         if "init" in config.embedding:  # would be learned from the data, and is in the checkpoint
             config.embedding.init = "random"

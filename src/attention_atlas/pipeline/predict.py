@@ -203,12 +203,9 @@ def _batches(
         dataset = reader.datamodule.make_dataset(inputs[first : first + READ_AT_ONCE])
         for start in range(0, len(dataset), batch_size):
             indices = list(range(start, min(start + batch_size, len(dataset))))
-            raw = _moved(dataset.__getitems__(indices), device)
-            yield reader.datamodule.prepare(raw, training=False)
-
-
-def _moved(batch: Batch, device: torch.device) -> Batch:
-    return {key: x.to(device) if torch.is_tensor(x) else x for key, x in batch.items()}
+            raw = dataset.__getitems__(indices).items()
+            moved = {key: x.to(device) if torch.is_tensor(x) else x for key, x in raw}
+            yield reader.datamodule.prepare(moved, training=False)
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
 from attention_atlas.devices import available_devices, device_indices, num_processes
 from attention_atlas.errors import InputError
@@ -20,8 +20,6 @@ def check_devices(config: DictConfig) -> None:
         InputError: It has fewer, or `trainer.devices` cannot be read.
     """
     accelerator, devices = config.trainer.accelerator, config.trainer.devices
-    if isinstance(devices, ListConfig):
-        devices = list(devices)
     if sys.platform == "darwin" or accelerator in ("mps", "tpu"):
         # Lightning knows which of these the machine has, and reports it before training.
         _check_one_device(config, device_indices(devices, 1) or [])

@@ -26,7 +26,6 @@ from attention_atlas.option_schema import (
 Metric = Literal["val/loss", "val/accuracy", "val/macro_f1", "val/calibration_error"]
 """Metrics that each validation logs."""
 
-Modality = Literal["text", "image", "audio"]
 Positions = Literal["learned", "sinusoidal", "none"]
 Readout = Literal["attention", "cls", "mean"]
 Stem = Literal["conv", "pool", "linear"]
@@ -57,7 +56,7 @@ class Task(Node):
     """What is learned."""
 
     name: str = Field(description="Name of the task, and of its folder below outputs/.")
-    modality: Modality = Field(description="What the task classifies.")
+    modality: Literal["text", "image", "audio"] = Field(description="What the task classifies.")
     label_smoothing: Rate = Field(description="Probability spread evenly over all classes.")
     recipe: Recipe = Field(description="Values that other groups take from the task.")
 

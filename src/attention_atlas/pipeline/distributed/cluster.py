@@ -110,6 +110,7 @@ def _slurm_variables() -> dict[str, str]:
     """Translate the output environment variables of srun(1); the port follows from the job id."""
     slurm = {name: value for name, value in os.environ.items() if name.startswith("SLURM_")}
     hosts = slurm.get("SLURM_STEP_NODELIST") or slurm.get("SLURM_NODELIST", "127.0.0.1")
+    first_host = re.sub(r"\[(\w+)[^\]]*\]", r"\1", hosts).split(",")[0]  # of `gpu[03-07,12],login1`
     per_node = slurm.get("SLURM_STEP_TASKS_PER_NODE", slurm["SLURM_STEP_NUM_TASKS"])
     if "," in per_node:
         raise InputError(
@@ -122,15 +123,10 @@ def _slurm_variables() -> dict[str, str]:
         "NODE_RANK": slurm["SLURM_NODEID"],
         "WORLD_SIZE": slurm["SLURM_STEP_NUM_TASKS"],
         "LOCAL_WORLD_SIZE": per_node.partition("(")[0],
-        "MASTER_ADDR": os.environ.get("MASTER_ADDR") or _first_host(hosts),
+        "MASTER_ADDR": os.environ.get("MASTER_ADDR") or first_host,
         "MASTER_PORT": os.environ.get("MASTER_PORT")
         or str(15000 + int(slurm["SLURM_JOB_ID"]) % 10000),
     }
-
-
-def _first_host(hosts: str) -> str:
-    """Return the first host of a list such as `gpu[03-07,12],login1`."""
-    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", hosts).split(",")[0]
 
 
 GRACE_SECONDS = 3.0

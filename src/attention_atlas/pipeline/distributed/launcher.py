@@ -5,7 +5,6 @@ Here every rank gets the composed config of this one job through a pipe.
 """
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.devices import num_processes
@@ -43,7 +43,7 @@ def other_ranks(config: DictConfig, folder: Path) -> Iterator[None]:
         return
     group = {
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(find_free_network_port()),
         "WORLD_SIZE": str(count),
         "NODE_RANK": "0",
     }
@@ -153,10 +153,3 @@ def _leave_group() -> None:
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_initialized():
         distributed.destroy_process_group()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

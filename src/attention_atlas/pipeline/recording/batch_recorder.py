@@ -115,17 +115,15 @@ class BatchRecorder:
         layout, saved = model.token_layout(batch), recordings.saved
         valid, boxes = _picked(layout.valid, saved), _numpy(_picked(layout.boxes, saved))
         logits = _numpy(_picked(recordings.logits[0], saved))
-        statistics = recordings.statistics(self.statistics, valid)
+        statistics: dict[str, Any] = recordings.statistics(self.statistics, valid)
         valid = _numpy(valid)
         readout, maps = recordings.readout_rows(valid.shape), recordings.maps(valid, self.dtype)
         order = _first_valid(valid)
         if order is not None:
             boxes = np.take_along_axis(boxes, order[:, :, None], axis=1)
             readout = np.take_along_axis(readout, order[:, None], axis=2)
-        columns: dict[str, Any] = {
-            **{kind: self._cast(_picked(of, saved)) for kind, of in display_inputs(batch).items()},
-            **statistics,
-        }
+        shown = display_inputs(batch).items()
+        inputs: dict[str, Any] = {kind: self._cast(_picked(of, saved)) for kind, of in shown}
         return CapturedBatch(
             sample_id=_picked(batch["sample_id"], saved),
             label=_numpy(_picked(batch["label"], saved)),
@@ -140,7 +138,8 @@ class BatchRecorder:
             groups={
                 name: _picked(values, saved) for name, values in batch.get("groups", {}).items()
             },
-            **columns,
+            **inputs,
+            **statistics,
         )
 
     def _cast(self, values: Any) -> Any:
@@ -158,26 +157,27 @@ class BatchRecorder:
         rows: list[int] | None,
     ) -> "_Recordings":
         """Open as few recordings as possible."""
-        open_recording, statistics = self._contexts.enter_context, self.statistics
-        module = cast(nn.Module, model)
+        logits: list[Tensor] = []
+
+        def opened(names: Any, **options: Any) -> Recording:
+            recording = record(cast(nn.Module, model), names, **options)
+            return self._contexts.enter_context(recording)
+
+        def store(module: nn.Module, arguments: Any, output: Tensor) -> None:
+            logits[:] = [output.detach()]
+
+        self._contexts.callback(model.register_forward_hook(store).remove)
+        statistics = self.statistics
         layers, readout = model.attention_layers, model.readout_layer
         samples = None if len(saved) == num_samples else saved
         of_statistics = of_maps = of_readout = None
         if layers:
-            of_statistics = open_recording(
-                record(module, layers, queries=rows, samples=samples, statistics=statistics)
-            )
+            of_statistics = opened(layers, queries=rows, samples=samples, statistics=statistics)
         if layers and mapped:
             is_same = len(mapped) == len(saved) and rows is None
-            of_maps = (
-                of_statistics if is_same else open_recording(record(module, layers, samples=mapped))
-            )
+            of_maps = of_statistics if is_same else opened(layers, samples=mapped)
         if readout is not None:
-            of_readout = open_recording(
-                record(module, readout, queries="first", samples=samples, statistics=statistics)
-            )
-        logits: list[Tensor] = []
-        self._contexts.callback(_store_output(model, logits).remove)
+            of_readout = opened(readout, queries="first", samples=samples, statistics=statistics)
         return _Recordings(
             layers, readout, saved, mapped, rows, of_statistics, of_maps, of_readout, logits
         )
@@ -251,13 +251,6 @@ class _Recordings:
             tokens: Any = slice(length) if valid[index, :length].all() else valid[index]
             found[index] = of_sample[:, :, tokens][..., tokens]
         return found
-
-
-def _store_output(model: Recordable, outputs: list[Tensor]) -> Any:
-    def store(module: nn.Module, arguments: Any, output: Tensor) -> None:
-        outputs[:] = [output.detach()]
-
-    return model.register_forward_hook(store)
 
 
 def _evenly(num_tokens: int, num_rows: int) -> list[int] | None:

@@ -127,9 +127,8 @@ class EpochCapture(Capture):
         self._close()
 
     def _is_recorded(self, trainer: Trainer) -> bool:
-        if trainer.sanity_checking:
-            return False
-        return (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        is_due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        return is_due and not trainer.sanity_checking
 
 
 def build_capture(

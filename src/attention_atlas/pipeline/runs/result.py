@@ -37,12 +37,7 @@ def describe_run(
 
 
 def print_summary(result: Mapping[str, Any], folder: Path) -> None:
-    """Print accuracy, cost, the run folder and the next command.
-
-    Args:
-        result: Content of `result.json`; its `baseline` is None if that is not known.
-        folder: The run folder.
-    """
+    """Print accuracy, cost, the run folder and the next command; the baseline may be unknown."""
     console = Console(soft_wrap=True)
     baseline = result["baseline"]
     title = f"{result['task']} on {result['data']}"
