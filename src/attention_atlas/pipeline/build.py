@@ -31,7 +31,7 @@ from attention_atlas.pipeline.callbacks import (
 from attention_atlas.pipeline.distributed.cluster import find_cluster, is_first
 from attention_atlas.pipeline.distributed.fsdp import ShardedStrategy
 from attention_atlas.pipeline.process import quiet_libraries
-from attention_atlas.pipeline.runs.atomic_checkpoints import AtomicCheckpoints
+from attention_atlas.pipeline.runs.training_files import AtomicCheckpoints
 from attention_atlas.run_folder import CHECKPOINTS
 from attention_atlas.tasks import ClassificationTask
 

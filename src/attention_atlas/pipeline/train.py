@@ -31,8 +31,8 @@ from attention_atlas.pipeline.exits import RESUME_HINT
 from attention_atlas.pipeline.process import prepare_process, reset_cpu_seconds
 from attention_atlas.pipeline.recording.capture import build_epoch_capture
 from attention_atlas.pipeline.runs.checkpoints import latest_checkpoint, read_checkpoint
-from attention_atlas.pipeline.runs.metrics_csv import continue_metrics
 from attention_atlas.pipeline.runs.result import describe_run, print_summary
+from attention_atlas.pipeline.runs.training_files import continue_metrics
 from attention_atlas.pipeline.weights import find_weights
 from attention_atlas.run_folder import ATLAS_FOLDER, RESULT, best_checkpoint
 from attention_atlas.tasks import ClassificationTask

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from attention_atlas.encoder.transformer import Block
-from attention_atlas.pipeline.runs.atomic_checkpoints import rename_callbacks
+from attention_atlas.pipeline.runs.training_files import rename_callbacks
 
 
 class ShardedStrategy(FSDPStrategy):
