@@ -66,20 +66,14 @@ def worker_loop(train: Callable[[DictConfig, Path], object]) -> None:
     except Interrupted as end:
         _exit(end.exit_code)
     except Exception as error:
-        if not _is_lost(error):
+        if not means_lost_rank(error):
             print(f"error: rank {rank}: {user_message(error) or repr(error)}", file=sys.stderr)
         _exit(1)
     _exit(0)
 
 
-def lost_rank(error: BaseException) -> InputError | None:
-    """Return an error message if an error means that another rank has ended."""
-    if not _is_lost(error):
-        return None
-    return InputError("Another rank has ended, and with it all; its own message says why.")
-
-
-def _is_lost(error: BaseException) -> bool:
+def means_lost_rank(error: BaseException) -> bool:
+    """Whether an error means that another rank has ended."""
     messages = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out")
     return isinstance(error, RuntimeError) and any(each in str(error) for each in messages)
 

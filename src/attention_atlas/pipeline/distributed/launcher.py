@@ -92,10 +92,10 @@ def _broadcast_to_workers(config: DictConfig, folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        lost = coordinator.lost_rank(error)
-        if lost is None or not is_first():
+        if not (is_first() and coordinator.means_lost_rank(error)):
             raise
-        raise lost from error
+        message = "Another rank has ended, and with it all; its own message says why."
+        raise InputError(message) from error
 
 
 def _start(
