@@ -169,7 +169,7 @@ def record_inputs(
         maps_dtype=dtype,
     )
     done = 0
-    try:
+    with writer:
         for batch in _batches(reader, inputs, batch_size, target):
             writer.add_batch(_record(reader, recorder, batch))
             if methods:
@@ -177,10 +177,6 @@ def record_inputs(
             done += len(batch["sample_id"])
             if progress is not None:
                 progress(done, len(inputs))
-    except BaseException:
-        writer.stop()
-        raise
-    writer.close()
     return weights
 
 
