@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from attention_atlas.attention_options import describe_mechanism, find_conflict
+from attention_atlas.attention_options import Mechanism, describe_mechanism
 
 FITTING: list[dict[str, Any]] = [
     {},
@@ -71,12 +71,12 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
 
 @pytest.mark.parametrize("options", FITTING, ids=str)
 def test_what_goes_together_is_let_through(options: dict[str, Any]) -> None:
-    assert find_conflict(32, 4, **options) is None
+    assert Mechanism(32, 4, **options).conflict() is None
 
 
 @pytest.mark.parametrize(("options", "words"), REFUSED, ids=str)
 def test_what_does_not_go_together_is_refused(options: dict[str, Any], words: list[str]) -> None:
-    sentence = find_conflict(**{"embed_dim": 32, "num_heads": 4, **options})
+    sentence = Mechanism(**{"embed_dim": 32, "num_heads": 4, **options}).conflict()
     assert sentence is not None
     for word in words:
         assert word in sentence
@@ -87,7 +87,7 @@ def test_what_does_not_go_together_is_refused(options: dict[str, Any], words: li
 def test_names_are_those_of_the_config() -> None:
     for options, _ in REFUSED:
         given = {"embed_dim": 32, "num_heads": 4, **options}
-        sentence = find_conflict(**given, prefix="attention.", size_prefix="encoder.")
+        sentence = Mechanism(**given, prefix="attention.", size_prefix="encoder.").conflict()
         assert sentence is not None
         assert not re.search(r"(?<!\.)\b\w+=", sentence), sentence
         assert "encoder." in sentence or "attention." in sentence
@@ -97,7 +97,7 @@ def test_a_width_that_is_proposed_is_accepted() -> None:
     switches = product((32, 34, 36, 40, 44), (1, 2, 3, 4), (False, True), (False, True), (1, 2))
     for embed_dim, num_heads, rotary, differential, grid_axes in switches:
         options = {"rotary": rotary, "differential": differential, "grid_axes": grid_axes}
-        while sentence := find_conflict(embed_dim, num_heads, **options):
+        while sentence := Mechanism(embed_dim, num_heads, **options).conflict():
             proposed = int(sentence.rpartition(" ")[2].removeprefix("embed_dim=").rstrip("."))
             assert proposed != embed_dim
             embed_dim = proposed

@@ -10,7 +10,7 @@ import torch
 
 from attention_atlas.attention import Attention, record
 from attention_atlas.attention.scores import SCORES
-from attention_atlas.attention_options import GATES, find_conflict
+from attention_atlas.attention_options import GATES, Mechanism
 
 SETTINGS: dict[str, dict[str, Any]] = {
     **{f"attention={score}": {"score": score} for score in SCORES},
@@ -38,7 +38,7 @@ def test_the_pairs_that_are_refused_are_those_of_the_page(page):
         frozenset(pair)
         for pair in itertools.combinations(SETTINGS, 2)
         if SETTINGS[pair[0]].keys() != SETTINGS[pair[1]].keys()
-        and find_conflict(64, 4, grid_axes=2, **SETTINGS[pair[0]], **SETTINGS[pair[1]])
+        and Mechanism(64, 4, grid_axes=2, **SETTINGS[pair[0]], **SETTINGS[pair[1]]).conflict()
     }
     # Compiling is refused with every score but one, and said so in words.
     assert pairs == refused

@@ -17,7 +17,7 @@ from attention_atlas.attention.observers import Pass, is_observed, notify
 from attention_atlas.attention.positions import Grid, check_grid, rotary_angles, rotate
 from attention_atlas.attention.scores import Score, build_score, check_score, name_of
 from attention_atlas.attention.windowed import Window, attend_in_window
-from attention_atlas.attention_options import find_conflict
+from attention_atlas.attention_options import Mechanism
 
 
 class Attention(nn.Module):
@@ -67,7 +67,7 @@ class Attention(nn.Module):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        conflict = find_conflict(
+        conflict = Mechanism(
             embed_dim,
             num_heads,
             score=score if isinstance(score, str) else name_of(score),
@@ -80,7 +80,7 @@ class Attention(nn.Module):
             differential=differential,
             linear=linear,
             compile=compile,
-        )
+        ).conflict()
         if conflict is not None:
             raise ValueError(conflict)
         self.embed_dim = embed_dim

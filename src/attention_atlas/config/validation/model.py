@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from omegaconf import DictConfig
 
-from attention_atlas.attention_options import find_conflict
+from attention_atlas.attention_options import Mechanism
 from attention_atlas.config.plain import plain
 from attention_atlas.data.check import modality_of
 from attention_atlas.errors import InputError
@@ -61,14 +61,14 @@ def check_attention(config: DictConfig) -> None:
         return
     options = plain(config.attention)
     on_grid = "patch_size" in embedding or embedding.get("patch_mels") is not None
-    conflict = find_conflict(
+    conflict = Mechanism(
         encoder.embed_dim,
         encoder.num_heads,
         **{name: value for name, value in options.items() if name != "bias"},
         grid_axes=2 if on_grid else 1,
         prefix="attention.",
         size_prefix="encoder.",
-    )
+    ).conflict()
     if conflict is not None:
         raise InputError(conflict)
     if encoder.readout == "cls":

@@ -130,7 +130,7 @@ class PretrainedEncoder(Node):
 
 
 class Attention(Node):
-    """The mechanism of attention; what does not go together is checked by `find_conflict`."""
+    """The mechanism of attention; what does not go together is checked by `Mechanism`."""
 
     score: Literal["dot", "scaled_dot", "cosine", "multiplicative", "additive"] = Field(
         description="Score of a query and a key."
