@@ -30,7 +30,7 @@ from attention_atlas.config.compose import compose_config, config_folder
 from attention_atlas.config.validation.training import check_sweeper
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.runs.folder import locked
-from attention_atlas.pipeline.sweeps.job_name import job_name
+from attention_atlas.pipeline.sweeps.jobs import job_name
 from attention_atlas.pipeline.sweeps.optuna_sweeper import Search, distribution
 from tests.commands import run_script, start_command
 

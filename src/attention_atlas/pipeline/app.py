@@ -24,8 +24,7 @@ from attention_atlas.pipeline.distributed.cluster import check_cluster, find_clu
 from attention_atlas.pipeline.exits import FAILED_JOBS_EXIT_CODE, exits
 from attention_atlas.pipeline.job import Job, hydra_job
 from attention_atlas.pipeline.runs.folder import locked
-from attention_atlas.pipeline.sweeps.job_name import register_job_name
-from attention_atlas.pipeline.sweeps.jobs import end_sweep, failed_jobs, list_failures
+from attention_atlas.pipeline.sweeps.jobs import end_sweep, failed_jobs, job_name, list_failures
 from attention_atlas.pipeline.sweeps.plan import Plan, plan_command
 
 
@@ -49,7 +48,7 @@ def run_command(
     name = arguments.config_name or config_name
     checker = Checker(lambda config, _: check_cluster(config), check)
     plan = None
-    register_job_name()
+    OmegaConf.register_new_resolver("job_name", job_name, replace=True)
     with exits():
         if arguments.experimental_rerun:
             raise InputError(

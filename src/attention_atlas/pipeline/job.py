@@ -14,13 +14,9 @@ from attention_atlas.config.compose import Checker
 from attention_atlas.config.validation import check_run_folder
 from attention_atlas.pipeline.exits import exit_with, user_message
 from attention_atlas.pipeline.runs.folder import locked
-from attention_atlas.pipeline.sweeps.jobs import (
-    forget_failure,
-    objective_of,
-    record_failure,
-)
+from attention_atlas.pipeline.sweeps.jobs import objective_of, record_failure
 from attention_atlas.pipeline.sweeps.plan import Plan
-from attention_atlas.run_folder import is_finished
+from attention_atlas.run_folder import FAILURE, is_finished
 
 Job = Callable[[DictConfig, Path], Any]
 
@@ -67,6 +63,6 @@ def _run(job: Job, config: DictConfig, folder: Path, checker: Checker, resumes: 
                 print(f"{folder} is finished already")
                 return objective_of(config, folder)
             config.resume = "auto"
-        forget_failure(folder)
+        (folder / FAILURE).unlink(missing_ok=True)
         checker.check(config, dict(HydraConfig.get().runtime.choices), str(folder))
         return job(config, folder)

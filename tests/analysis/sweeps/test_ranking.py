@@ -47,10 +47,10 @@ def test_the_least_is_first_where_less_is_better(tmp_path):
 
 
 def test_means_over_seeds(seeded):
-    seeds = read_sweep(seeded).seeds
+    sweep = read_sweep(seeded)
     ranked = {
         (each.parameters["attention"], each.parameters["encoder.depth"]): each
-        for each in seeds.settings
+        for each in sweep.settings
     }
     assert list(ranked) == [("cosine", 1), ("dot", 1), ("dot", 2)]
     for setting, values in VALUES.items():
@@ -60,16 +60,16 @@ def test_means_over_seeds(seeded):
             assert ranked[setting].deviation == pytest.approx(stdev(values))
     assert ranked["cosine", 1].deviation is None
     pooled = (stdev([0.8, 0.9]) ** 2 + 2 * stdev([0.70, 0.72, 0.74]) ** 2) / 3
-    assert seeds.spread == pytest.approx(pooled**0.5)
+    assert sweep.spread_of_seeds == pytest.approx(pooled**0.5)
 
 
 def test_no_seeds_to_take_together(tmp_path):
     write_job(tmp_path, "a", ["x=1"], {"val/accuracy": 0.5})
     write_job(tmp_path, "b", ["x=2"], {"val/accuracy": 0.5})
-    assert read_sweep(tmp_path).seeds is None
+    assert read_sweep(tmp_path).settings is None
 
 
 def test_one_seed_for_each_setting_has_no_spread(tmp_path):
     write_job(tmp_path, "a", ["x=1", "seed=0"], {"val/accuracy": 0.5})
     write_job(tmp_path, "b", ["x=2", "seed=1"], {"val/accuracy": 0.5})
-    assert read_sweep(tmp_path).seeds.spread is None
+    assert read_sweep(tmp_path).spread_of_seeds is None

@@ -3,12 +3,7 @@
 `comparison.figure`, which needs matplotlib, is a separate import.
 """
 
-from attention_atlas.analysis.comparison.compare_runs import (
-    Comparison,
-    Difference,
-    Group,
-    compare_runs,
-)
+from attention_atlas.analysis.comparison.compare_runs import Comparison, Group, compare_runs
 from attention_atlas.analysis.comparison.compare_samples import (
     SampleComparison,
     SampleDifference,
@@ -18,12 +13,10 @@ from attention_atlas.analysis.comparison.compare_samples import (
 from attention_atlas.analysis.comparison.intervals import Interval
 from attention_atlas.analysis.comparison.markdown import comparison_markdown
 from attention_atlas.analysis.comparison.metrics import describe_quantity
-from attention_atlas.analysis.comparison.runs import ComparedRun, read_run
+from attention_atlas.analysis.comparison.runs import read_run
 
 __all__ = [
-    "ComparedRun",
     "Comparison",
-    "Difference",
     "Group",
     "Interval",
     "SampleComparison",

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from attention_atlas.analysis.comparison.intervals import (
@@ -29,34 +30,44 @@ class Group:
         task: Task of all its runs.
         data: Data set of all its runs.
         runs: The runs, in the order of the arguments.
-        intervals: Mean and interval of each quantity, over the runs that have it, clipped to the
-            range of the quantity.
     """
 
     label: str
     task: str
     data: str
     runs: list[ComparedRun]
-    intervals: dict[str, Interval]
+
+    @cached_property
+    def intervals(self) -> dict[str, Interval]:
+        """Mean and interval of each quantity, over the runs that have it, clipped to its range."""
+        intervals = {}
+        for name in dict.fromkeys(name for run in self.runs for name in run.values):
+            described = describe_quantity(name)
+            intervals[name] = self.unclipped(name).within(described.minimum, described.maximum)
+        return intervals
 
     @property
     def repeated(self) -> list[ComparedRun]:
         """Runs with the seed of an earlier run, which do not count."""
-        seeds = [run.seed for run in self.runs]
-        return [
-            run
-            for number, run in enumerate(self.runs)
-            if run.seed is not None and run.seed in seeds[:number]
-        ]
+        return [run for run in self.runs if run not in _one_per_seed(self.runs)]
 
     @property
     def num_runs(self) -> int:
         """Number of runs with different seeds."""
-        return len(self.runs) - len(self.repeated)
+        return len(_one_per_seed(self.runs))
 
     def values(self, quantity: str) -> list[float]:
         """Return the values of a quantity, one for each seed that has it."""
-        return _of_seeds(self.runs, quantity)
+        having = _one_per_seed([run for run in self.runs if quantity in run.values])
+        return [run.values[quantity] for run in having]
+
+    def unclipped(self, quantity: str) -> Interval:
+        """Return the interval of a quantity before it is clipped to its range."""
+        values = self.values(quantity)
+        first = next(run for run in self.runs if quantity in run.values)
+        if len(values) == 1 and quantity in first.intervals:
+            return first.intervals[quantity]
+        return over_seeds(values)
 
 
 @dataclass(frozen=True)
@@ -103,11 +114,6 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def runs(self) -> list[ComparedRun]:
-        """All runs, group by group."""
-        return [run for group in self.groups for run in group.runs]
-
-    @property
     def quantities(self) -> list[str]:
         """Names of all quantities of the runs, in the order of tables."""
         return list(dict.fromkeys(name for group in self.groups for name in group.intervals))
@@ -120,11 +126,6 @@ class Comparison:
     def of_task(self, task: str, data: str) -> list[Group]:
         """Return the groups of a task and data."""
         return [group for group in self.groups if (group.task, group.data) == (task, data)]
-
-    def difference(self, first: Group, second: Group, quantity: str) -> Difference | None:
-        """Return second minus first; None without an interval."""
-        same = (first.task, first.data) == (second.task, second.data)
-        return _difference(first, second, quantity) if same else None
 
     def best(self, task: str, data: str, quantity: str) -> list[str]:
         """Return the label of the best group of a task and data, then of those that tie with it.
@@ -227,7 +228,7 @@ def _groups(runs: list[ComparedRun]) -> list[Group]:
     members = list(by_key.values())
     labels = label_groups([group[0] for group in members])
     return [
-        Group(label, group[0].task, group[0].data, group, _intervals(group))
+        Group(label, group[0].task, group[0].data, group)
         for label, group in zip(labels, members, strict=True)
     ]
 
@@ -240,32 +241,10 @@ def _key(run: ComparedRun) -> str:
     return json.dumps([run.task, run.data, run.split, options], sort_keys=True, default=str)
 
 
-def _intervals(runs: list[ComparedRun]) -> dict[str, Interval]:
-    intervals = {}
-    for name in dict.fromkeys(name for run in runs for name in run.values):
-        described = describe_quantity(name)
-        intervals[name] = _unclipped(runs, name).within(described.minimum, described.maximum)
-    return intervals
-
-
-def _unclipped(runs: list[ComparedRun], quantity: str) -> Interval:
-    """Return the interval of a quantity before it is clipped to its range."""
-    values = _of_seeds(runs, quantity)
-    first = next(run for run in runs if quantity in run.values)
-    if len(values) == 1 and quantity in first.intervals:
-        return first.intervals[quantity]
-    return over_seeds(values)
-
-
-def _of_seeds(runs: list[ComparedRun], quantity: str) -> list[float]:
-    """Return the quantity of the first run of each seed."""
-    having = [run for run in runs if quantity in run.values]
-    seeds = [run.seed for run in having]
-    return [
-        run.values[quantity]
-        for number, run in enumerate(having)
-        if run.seed is None or run.seed not in seeds[:number]
-    ]
+def _one_per_seed(runs: list[ComparedRun]) -> list[ComparedRun]:
+    """Return the first run of each seed, and all runs without a known seed."""
+    seeds = [run.seed for run in runs]
+    return [run for n, run in enumerate(runs) if run.seed is None or run.seed not in seeds[:n]]
 
 
 def _difference(first: Group, second: Group, quantity: str) -> Difference | None:
@@ -276,14 +255,14 @@ def _difference(first: Group, second: Group, quantity: str) -> Difference | None
     if len(one) > 1 and len(other) > 1:
         interval = difference_over_seeds(one, other)
     elif one and other:
-        interval = difference_of_intervals(
-            _unclipped(first.runs, quantity), _unclipped(second.runs, quantity)
-        )
+        interval = difference_of_intervals(first.unclipped(quantity), second.unclipped(quantity))
     else:
         interval = None
     if interval is None:
         return None
-    interval = interval.within(*describe_quantity(quantity).range_of_differences)
+    described = describe_quantity(quantity)
+    extent = described.maximum - described.minimum
+    interval = interval.within(-extent, extent)
     return Difference(first.task, first.data, quantity, first.label, second.label, interval)
 
 
@@ -293,9 +272,9 @@ def _settings(groups: list[Group]) -> set[str]:
 
 
 def _run_to_json(run: ComparedRun) -> dict[str, Any]:
-    values = asdict(run)
+    values = {**asdict(run), "run": str(run.run)}
     del values["config"]
-    return {**values, "run": str(run.run)}
+    return values
 
 
 def _notes(groups: list[Group]) -> list[str]:

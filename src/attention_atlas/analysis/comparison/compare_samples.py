@@ -108,11 +108,6 @@ class SampleComparison:
         fixed, broken = self.changes["fixed"], self.changes["broken"]
         return float(binomtest(fixed, fixed + broken).pvalue) if fixed + broken else 1.0
 
-    def changed(self, *changes: str) -> list[SampleDifference]:
-        """Return the samples with these changes, by default all but `same`."""
-        wanted = changes or CHANGES[1:]
-        return [sample for sample in self.samples if sample.change in wanted]
-
     def most_different(self, count: int = 10) -> list[SampleDifference]:
         """Return the samples with the largest divergence."""
         known = [(each.divergence, each) for each in self.samples if each.divergence is not None]
@@ -177,7 +172,7 @@ def compare_samples(
     if reason is not None:
         raise InputError(reason)
     comparing = _Comparing(first, second, max_rows)
-    others = {sample.sample_id: _SecondSample.of(sample) for sample in second}
+    others = {sample.sample_id: sample for sample in second}
     samples = []
     for done, sample in enumerate(first, start=1):
         if sample.sample_id in others:
@@ -197,29 +192,6 @@ def compare_samples(
     )
 
 
-@dataclass(frozen=True)
-class _SecondSample:
-    """A sample of the second atlas with what is needed of it, since the order may differ."""
-
-    sample: Sample
-    label: int
-    prediction: int
-    boxes: npt.NDArray[Any]
-    readout: npt.NDArray[np.float32] | None
-    has_maps: bool
-
-    @classmethod
-    def of(cls, sample: Sample) -> "_SecondSample":
-        return cls(
-            sample,
-            sample.label,
-            sample.prediction,
-            sample.boxes,
-            _readout(sample),
-            sample.has_maps,
-        )
-
-
 class _Comparing:
     """Sums over the samples of two atlases."""
 
@@ -235,7 +207,7 @@ class _Comparing:
         self.total: npt.NDArray[np.float64] | None = None  # [L, H, H] over samples
         self.total_layers = np.zeros(self.depths[0])
 
-    def sample(self, sample: Sample, other: _SecondSample) -> SampleDifference:
+    def sample(self, sample: Sample, other: Sample) -> SampleDifference:
         """Compare one sample."""
         if sample.label != other.label:
             raise InputError(
@@ -245,28 +217,28 @@ class _Comparing:
         readout = layers = None
         pieces = self._pieces(sample, other)
         if pieces is not None:
-            readout = _readout_divergence(_readout(sample), other.readout, pieces)
+            readout = _readout_divergence(_readout(sample), _readout(other), pieces)
             if sample.has_maps and other.has_maps and self.depths[0] == self.depths[1] > 0:
-                layers = self._layers(sample, other.sample, pieces)
-        prediction = sample.prediction
+                layers = self._layers(sample, other, pieces)
+        prediction, changed = sample.prediction, other.prediction
         return SampleDifference(
             sample.sample_id,
             self.classes[sample.label],
             self.classes[prediction],
-            self.classes[other.prediction],
-            _change(sample.label, prediction, other.prediction),
+            self.classes[changed],
+            _change(sample.label, prediction, changed),
             readout,
             layers,
         )
 
-    def _pieces(self, sample: Sample, other: _SecondSample) -> Pieces | None:
+    def _pieces(self, sample: Sample, other: Sample) -> Pieces | None:
         """Return how to compare the two; None if their inputs differ."""
         boxes = sample.boxes
         if same_boxes(boxes, other.boxes):
             return Pieces(None, None)
         is_same_input = self.same_image_size
         if self.layout == "character_span":
-            is_same_input = sample.text == other.sample.text
+            is_same_input = sample.text == other.text
         if not is_same_input:
             self.num_other_input += 1
             return None

@@ -137,9 +137,8 @@ def _draw(axes: Axes, groups: list[Group], name: str, best: list[str]) -> None:
     else:
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", fontsize=9)
         axes.set_xticks([])
-    unit = f" ({described.unit})" if described.unit else ""
     # Wrapped, so that the label stays below its own panel.
-    axes.set_xlabel(textwrap.fill(f"{described.title}{unit}", 21), fontsize=9)
+    axes.set_xlabel(textwrap.fill(described.heading, 21), fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(axis="x", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)

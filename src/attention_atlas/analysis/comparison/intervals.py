@@ -30,14 +30,11 @@ class Interval:
     runs: int = 1
     method: str | None = None
 
-    def within(self, minimum: float | None, maximum: float | None) -> "Interval":
+    def within(self, minimum: float, maximum: float) -> "Interval":
         """Return the interval clipped to the range of the quantity."""
-        low, high = self.low, self.high
-        if low is not None and minimum is not None:
-            low = max(low, minimum)
-        if high is not None and maximum is not None:
-            high = min(high, maximum)
-        return replace(self, low=low, high=high)
+        if self.low is None or self.high is None:
+            return self
+        return replace(self, low=max(self.low, minimum), high=min(self.high, maximum))
 
 
 def over_seeds(values: Sequence[float]) -> Interval:

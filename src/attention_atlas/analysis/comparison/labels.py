@@ -50,7 +50,7 @@ def label_groups(runs: Sequence[ComparedRun]) -> list[str]:
     Args:
         runs: One run of each group.
     """
-    words = [_what_differs(run, _beside(run, runs)) for run in runs]
+    words = [_what_differs(run, runs) for run in runs]
     labels = [_label(run, each) for run, each in zip(runs, words, strict=True)]
     taken = Counter((run.task, run.data, label) for run, label in zip(runs, labels, strict=True))
     return [
@@ -63,12 +63,9 @@ def _label(run: ComparedRun, words: Sequence[str]) -> str:
     return run.mechanism + (f" ({', '.join(words)})" if words else "")
 
 
-def _beside(run: ComparedRun, runs: Sequence[ComparedRun]) -> list[ComparedRun]:
-    return [other for other in runs if (other.task, other.data) == (run.task, run.data)]
-
-
-def _what_differs(run: ComparedRun, beside: Sequence[ComparedRun]) -> list[str]:
-    """Format the options of a run that are not the same in all runs beside it."""
+def _what_differs(run: ComparedRun, runs: Sequence[ComparedRun]) -> list[str]:
+    """Format the options of a run that are not the same in all runs of its task and data."""
+    beside = [other for other in runs if (other.task, other.data) == (run.task, run.data)]
     words = [run.split] if run.split != "test" and len(beside) > 1 else []
     if run.config is None:
         return words

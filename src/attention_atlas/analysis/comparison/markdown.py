@@ -82,21 +82,26 @@ def format_interval(interval: Interval, quantity: Quantity) -> str:
     return texts[0] + (f" [{texts[1]}, {texts[2]}]" if len(texts) == 3 else "")
 
 
-def _tables(comparison: Comparison, task: str, data: str, names: list[str]) -> list[str]:
-    """Return the table of a task and data, and those of its faithfulness with their headings."""
-    groups = comparison.of_task(task, data)
+def quantities_by_metric(groups: list[Group], names: Sequence[str]) -> dict[str, list[Quantity]]:
+    """Return the quantities that groups have by metric of faithfulness; the others by ""."""
     by_metric: dict[str, list[Quantity]] = {}
     for name in names:
         if any(name in group.intervals for group in groups):
             metric = name.rpartition(".")[2] if is_faithfulness(name) else ""
             by_metric.setdefault(metric, []).append(describe_quantity(name))
+    return by_metric
+
+
+def _tables(comparison: Comparison, task: str, data: str, names: list[str]) -> list[str]:
+    """Return the table of a task and data, and those of its faithfulness with their headings."""
+    groups = comparison.of_task(task, data)
     best = {name: comparison.best(task, data, name) for name in names}
     tables = []
-    for metric, described in by_metric.items():
-        heads = [f"{q.title} ({q.unit})" if q.unit else q.title for q in described]
+    for metric, described in quantities_by_metric(groups, names).items():
+        heads = [quantity.heading for quantity in described]
         if metric:
-            better = "higher" if described[0].higher_is_better else "lower"
-            tables.append(f"{metric_title(metric)} by attribution method ({better} is better):")
+            better = f"({described[0].better} is better)"
+            tables.append(f"{metric_title(metric)} by attribution method {better}:")
             heads = [quantity.name.split(".")[1] for quantity in described]
         tables.append(_table(groups, described, heads, best))
     return tables

@@ -1,5 +1,6 @@
 """The quantities that runs are compared by: names, titles, units, ranges, better direction."""
 
+import math
 from dataclasses import dataclass
 
 from attention_atlas.analysis.faithfulness import METRICS
@@ -25,8 +26,8 @@ class Quantity:
         title: Title in tables and figures.
         unit: `%` for a fraction that is shown times 100; empty without a unit.
         higher_is_better: None where neither direction is better.
-        minimum: Lower end of its range, in the unit of the values; None if unbounded.
-        maximum: Upper end of its range; None if unbounded.
+        minimum: Lower end of its range, in the unit of the values.
+        maximum: Upper end of its range.
         varies: Whether it depends on chance, so that an interval makes sense.
     """
 
@@ -34,16 +35,19 @@ class Quantity:
     title: str
     unit: str = ""
     higher_is_better: bool | None = None
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float = -math.inf
+    maximum: float = math.inf
     varies: bool = True
 
     @property
-    def range_of_differences(self) -> tuple[float | None, float | None]:
-        """Range of the difference of two values."""
-        if self.minimum is None or self.maximum is None:
-            return None, None
-        return self.minimum - self.maximum, self.maximum - self.minimum
+    def heading(self) -> str:
+        """Title with the unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def better(self) -> str:
+        """Word for the better direction, of a quantity that has one."""
+        return "higher" if self.higher_is_better else "lower"
 
 
 _OF_RUNS = {
@@ -67,7 +71,7 @@ def describe_quantity(name: str) -> Quantity:
     if part in (HEADS, READOUT):
         described = STATISTICS[rest]
         title = described.title if part == HEADS else f"readout {described.title}"
-        return Quantity(name, title, described.unit, None, 0, 1 if rest in _FRACTIONS else None)
+        return Quantity(name, title, described.unit, None, 0, 1 if rest in _FRACTIONS else math.inf)
     method, _, metric = rest.rpartition(".")
     title = f"{metric_title(metric)} of {method}"
     # Differences of two probabilities or of two areas below 1, and correlations.

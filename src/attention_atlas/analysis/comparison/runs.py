@@ -1,6 +1,5 @@
 """Read the numbers of a finished run: its result, head statistics and faithfulness."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,8 +32,6 @@ NOT_COMPARED = {
     "recipe",
 }
 _COSTS = ("cpu_seconds", "train_seconds", "num_parameters")
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -72,12 +69,11 @@ class ComparedRun:
     notes: list[str] = field(default_factory=list)
 
 
-def read_run(run: Location, progress: Progress | None = None) -> ComparedRun:
+def read_run(run: Location) -> ComparedRun:
     """Read a run folder.
 
     Args:
         run: Folder of a run or of an evaluation, with a `result.json`.
-        progress: Called with the number of samples read, and of all, while the atlas is read.
 
     Raises:
         InputError: There is no such run, it has no result, or a file in it is damaged.
@@ -95,7 +91,9 @@ def read_run(run: Location, progress: Progress | None = None) -> ComparedRun:
     notes: list[str] = []
     atlas = _atlas_of(run, notes)
     if atlas is not None:
-        values |= _head_values(atlas, progress)
+        statistics = head_statistics(atlas)
+        values |= {f"{HEADS}.{name}": value for name, value in statistics.overall().items()}
+        values |= {f"{READOUT}.{n}": value for n, value in statistics.overall_readout().items()}
     faithfulness = read_faithfulness(run)
     if faithfulness is not None:
         measured = _faithfulness_intervals(faithfulness)
@@ -141,13 +139,6 @@ def _atlas_of(run: Location, notes: list[str]) -> Atlas | None:
         notes.append(str(error))
         return None
     return open_atlas(run)
-
-
-def _head_values(atlas: Atlas, progress: Progress | None) -> dict[str, float]:
-    statistics = head_statistics(atlas, progress=progress)
-    heads = {f"{HEADS}.{name}": value for name, value in statistics.overall().items()}
-    readout = {f"{READOUT}.{n}": value for n, value in statistics.overall_readout().items()}
-    return heads | readout
 
 
 def _faithfulness_intervals(faithfulness: Faithfulness) -> dict[str, Interval]:

@@ -94,8 +94,8 @@ def _column(values: Sequence[Value | None]) -> Numbers:
         low, high = min(numbers, default=0.0), max(numbers, default=0.0)
         missing = low - max(high - low, 1.0)
         return np.array([missing if value is None else float(value) for value in values])
-    indices = {text: index for index, text in enumerate(sorted({str(value) for value in known}))}
-    return np.array([-1.0 if value is None else float(indices[str(value)]) for value in values])
+    words = sorted({str(value) for value in known})
+    return np.array([-1.0 if value is None else float(words.index(str(value))) for value in values])
 
 
 def _permute(columns: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:

@@ -100,11 +100,7 @@ def _monitored(trials: Sequence[Trial]) -> dict[str, str]:
             config = read_yaml(trial.folder, CONFIG)
             checkpoint = OmegaConf.select(config, "callbacks.checkpoint") or {}
             metric = OmegaConf.select(config, "sweep.metric") or checkpoint.get("monitor")
-            found = {
-                "metric": metric,
-                "monitor": checkpoint.get("monitor"),
-                "mode": checkpoint.get("mode"),
-            }
+            found = {"metric": metric, **{key: checkpoint.get(key) for key in ("monitor", "mode")}}
         except Exception:  # a missing file, damaged YAML, a reference that cannot be resolved
             continue
         if isinstance(metric, str):

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from attention_atlas.analysis.sweeps.metric import Metric, choose_metric
 from attention_atlas.analysis.sweeps.trial import (
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from attention_atlas.analysis.sweeps.importance import Importance
 
 MULTIRUN = "multirun.yaml"  # Hydra writes it into the folder of a sweep
-ORDER = (State.FINISHED, State.PRUNED, State.UNFINISHED, State.FAILED)
 
 
 @dataclass(frozen=True)
@@ -44,20 +42,6 @@ class Setting:
     mean: float
     deviation: float | None
     num_seeds: int
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """The settings of a sweep.
-
-    Attributes:
-        settings: The settings, the best mean first.
-        spread: Standard deviation of seeds within a setting, pooled over all settings with two
-            seeds or more; None without such a setting.
-    """
-
-    settings: list[Setting]
-    spread: float | None
 
 
 @dataclass(frozen=True)
@@ -98,9 +82,17 @@ class Sweep:
         return [trial for trial in self.trials if trial.state is state]
 
     @cached_property
-    def seeds(self) -> Seeds | None:
-        """Means over seeds; None where the seed is not a parameter."""
+    def settings(self) -> list[Setting] | None:
+        """Means over seeds, the best first; None where the seed is not a parameter."""
         return _over_seeds(self.ranked, self.metric) if SEED in self.parameters else None
+
+    @property
+    def spread_of_seeds(self) -> float | None:
+        """Standard deviation of seeds within a setting, pooled over settings with two or more."""
+        several = [each for each in self.settings or () if each.deviation is not None]
+        freedom = sum(each.num_seeds - 1 for each in several)
+        squares = sum((each.num_seeds - 1) * (each.deviation or 0) ** 2 for each in several)
+        return (squares / freedom) ** 0.5 if freedom else None
 
     @cached_property
     def importance(self) -> "Importance | str":
@@ -132,10 +124,9 @@ def read_sweep(folder: Path, metric: str | None = None) -> Sweep:
 def _rank(trials: Sequence[Trial], metric: Metric) -> list[Trial]:
     """Sort trials by state, then by value, the best first, then by name."""
 
-    def key(trial: Trial) -> tuple[int, bool, float, str]:
-        has_none = trial.value is None
-        value = 0.0 if trial.value is None else metric.sort_key(trial.value)
-        return ORDER.index(trial.state), has_none, value, trial.name
+    def key(trial: Trial) -> tuple[int, float, str]:
+        value = math.inf if trial.value is None else metric.sort_key(trial.value)
+        return list(State).index(trial.state), value, trial.name
 
     return sorted(trials, key=key)
 
@@ -190,22 +181,14 @@ def _with_value(trial: Trial, metric: Metric, parameters: Sequence[str]) -> Tria
     return replace(trial, value=value)
 
 
-def _over_seeds(trials: Sequence[Trial], metric: Metric) -> Seeds:
+def _over_seeds(trials: Sequence[Trial], metric: Metric) -> list[Setting]:
     """Group finished trials whose parameters differ in the seed alone."""
     values: dict[tuple[tuple[str, Value | None], ...], list[float]] = {}
     for trial in trials:
         setting = tuple(item for item in trial.parameters.items() if item[0] != SEED)
         values.setdefault(setting, []).append(trial.value or 0.0)
     settings = [
-        Setting(dict(setting), float(np.mean(found)), _deviation(found), len(found))
+        Setting(dict(setting), fmean(found), stdev(found) if len(found) > 1 else None, len(found))
         for setting, found in values.items()
     ]
-    settings.sort(key=lambda each: (metric.sort_key(each.mean), str(each.parameters)))
-    several = [found for found in values.values() if len(found) > 1]
-    freedom = sum(len(found) - 1 for found in several)
-    squares = sum(float(np.var(found)) * len(found) for found in several)
-    return Seeds(settings, (squares / freedom) ** 0.5 if freedom else None)
-
-
-def _deviation(values: Sequence[float]) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return sorted(settings, key=lambda each: (metric.sort_key(each.mean), str(each.parameters)))

@@ -1,23 +1,23 @@
 """Tables of the trials of a sweep, their seeds and parameters, and messages on problems."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len
-from rich.text import Text
+from rich.console import Console
+from rich.table import Table
 
 from attention_atlas.analysis.sweeps.importance import Importance
-from attention_atlas.analysis.sweeps.sweep import Seeds, Sweep
-from attention_atlas.analysis.sweeps.trial import State, Trial, Value
+from attention_atlas.analysis.sweeps.sweep import Setting, Sweep
+from attention_atlas.analysis.sweeps.trial import State, Value
 
-GAP = "  "  # between two columns of a table
+MAX_WIDTH = 10_000  # of a printed table, which is never wrapped
 MAX_NAMES = 5  # of unfinished trials
 
 
 @dataclass(frozen=True)
 class SweepTable:
-    """A table with a title and a foot; a rich console prints it without wrapping.
+    """A table with a title and a foot.
 
     Attributes:
         title: Sentence above it.
@@ -33,43 +33,31 @@ class SweepTable:
     numbers: Collection[str]
     foot: Sequence[str] = ()
 
-    @property
-    def lines(self) -> list[str]:
-        """Title, headings, rows and foot as lines of text."""
-        table = [self.headings, *self.rows]
-        widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
-        return [self.title, *(self._aligned(row, widths) for row in table), *self.foot]
 
-    def _aligned(self, row: Sequence[str], widths: Sequence[int]) -> str:
-        cells = []
-        for name, cell, width in zip(self.headings, row, widths, strict=True):
-            padding = " " * (width - cell_len(cell))
-            cells.append(padding + cell if name in self.numbers else cell + padding)
-        return GAP.join(cells).rstrip()
-
-    def __rich_console__(self, console: object, options: object) -> Iterator[Text]:
-        for line in self.lines:
-            yield Text(line, no_wrap=True, overflow="ignore")
-
-
-def print_sweep(sweep: Sweep, limit: int | None = None) -> None:
-    """Print the tables and notes of a sweep on stdout, without its problems.
-
-    Args:
-        sweep: From `read_sweep` or `write_sweep`.
-        limit: Maximum number of rows of a table; None prints all.
-    """
-    for table in sweep_tables(sweep, limit):
-        print("\n".join(table.lines), end="\n\n")
+def print_sweep(sweep: Sweep) -> None:
+    """Print the tables and notes of a sweep on stdout, without its problems."""
+    console = Console(width=MAX_WIDTH, markup=False, emoji=False, highlight=False)
+    for table in sweep_tables(sweep):
+        grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for name in table.headings:
+            grid.add_column(name, justify="right" if name in table.numbers else "left")
+        for row in table.rows:
+            grid.add_row(*row)
+        print(table.title)
+        console.print(grid)
+        print(*table.foot, sep="\n", end="\n\n")
     for note in sweep_notes(sweep):
         print(note)
 
 
 def sweep_tables(sweep: Sweep, limit: int | None = None) -> list[SweepTable]:
-    """Return tables of the ranked trials, the means over seeds, and the importances, if known."""
+    """Return tables of the ranked trials, the means over seeds, and the importances, if known.
+
+    Each has at most `limit` rows.
+    """
     tables = [_trials(sweep, limit)]
-    if sweep.seeds is not None and sweep.seeds.spread is not None:
-        tables.append(_settings(sweep, sweep.seeds, sweep.seeds.spread, limit))
+    if sweep.settings and sweep.spread_of_seeds is not None:
+        tables.append(_settings(sweep, sweep.settings, sweep.spread_of_seeds, limit))
     if isinstance(sweep.importance, Importance):
         tables.append(_importance(sweep.importance))
     return tables
@@ -78,7 +66,7 @@ def sweep_tables(sweep: Sweep, limit: int | None = None) -> list[SweepTable]:
 def sweep_notes(sweep: Sweep) -> list[str]:
     """Return sentences on what is unknown, and why."""
     notes = []
-    if sweep.seeds is not None and sweep.seeds.spread is None:
+    if sweep.settings is not None and sweep.spread_of_seeds is None:
         notes.append(
             "How much the seed alone changes is not known: no two finished trials differ in "
             "nothing else."
@@ -128,7 +116,7 @@ def _trials(sweep: Sweep, limit: int | None) -> SweepTable:
             str(rank) if rank <= len(sweep.ranked) else "-",
             sweep.metric.format(trial.value),
             *map(format_value, trial.parameters.values()),
-            *(_seconds(trial) for _ in costs),
+            *("-" if trial.cpu_seconds is None else f"{trial.cpu_seconds:.0f}" for _ in costs),
             trial.state.value,
             _one_line(trial.name),
         ]
@@ -144,10 +132,6 @@ def _trials(sweep: Sweep, limit: int | None) -> SweepTable:
     )
 
 
-def _seconds(trial: Trial) -> str:
-    return "-" if trial.cpu_seconds is None else f"{trial.cpu_seconds:.0f}"
-
-
 def _more(count: int) -> list[str]:
     return [f"and {count} more"] if count else []
 
@@ -161,8 +145,10 @@ def _numeric(sweep: Sweep) -> list[str]:
     ]
 
 
-def _settings(sweep: Sweep, seeds: Seeds, spread: float, limit: int | None) -> SweepTable:
-    settings = seeds.settings[:limit]
+def _settings(
+    sweep: Sweep, everything: list[Setting], spread: float, limit: int | None
+) -> SweepTable:
+    settings = everything[:limit]
     formatted = sweep.metric.format
     rows = [
         [
@@ -184,7 +170,7 @@ def _settings(sweep: Sweep, seeds: Seeds, spread: float, limit: int | None) -> S
         [*headings, *settings[0].parameters],
         rows,
         {*headings, *_numeric(sweep)},
-        [*_more(len(seeds.settings) - len(settings)), foot],
+        [*_more(len(everything) - len(settings)), foot],
     )
 
 

@@ -20,7 +20,7 @@ Value = int | float | str
 
 
 class State(StrEnum):
-    """Progress of a job."""
+    """Progress of a job, in the order of ranks."""
 
     FINISHED = "finished"
     PRUNED = "pruned"  # ended early, because it was worse than others

@@ -55,19 +55,27 @@ def write_csv(sweep: Sweep, path: Path) -> None:
 
 def describe_sweep(sweep: Sweep) -> dict[str, Any]:
     """Return a sweep as plain JSON values; missing ones are None."""
-    seeds, importance = sweep.seeds, sweep.importance
-    is_known = not isinstance(importance, str)
-    return {
+    settings, importance = sweep.settings, sweep.importance
+    content: dict[str, Any] = {
         "sweep": sweep.folder.absolute().name,
         "metric": sweep.metric.name,
         "higher_is_better": sweep.metric.higher_is_better,
         "parameters": sweep.parameters,
         "trials": [_describe(trial, rank, sweep) for rank, trial in enumerate(sweep.trials, 1)],
-        "settings": None if seeds is None else [vars(setting) for setting in seeds.settings],
-        "spread_of_seeds": None if seeds is None else seeds.spread,
-        "importance": vars(importance) if is_known else None,
-        "why_no_importance": None if is_known else importance,
+        "settings": None if settings is None else [vars(setting) for setting in settings],
+        "spread_of_seeds": sweep.spread_of_seeds,
+        "importance": None,
+        "why_no_importance": None,
     }
+    if isinstance(importance, str):
+        content["why_no_importance"] = importance
+    else:
+        content["importance"] = {
+            "shares": importance.fractions,
+            "r2": importance.r2,
+            "num_trials": importance.num_trials,
+        }
+    return content
 
 
 def _describe(trial: Trial, rank: int, sweep: Sweep) -> dict[str, Any]:

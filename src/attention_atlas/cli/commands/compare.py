@@ -13,6 +13,7 @@ from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.comparison import Comparison, Group, SampleComparison
+    from attention_atlas.analysis.comparison.metrics import Quantity
 
 MAX_SAMPLES = 5  # in the table of the most different
 MIN_DIVERGENCE = 0.001  # bits, the smallest printed number above 0
@@ -124,47 +125,41 @@ def _print_groups(comparison: "Comparison") -> None:
 
 def _print_task(comparison: "Comparison", task: str, data: str) -> None:
     """Print groups by quantities, and attribution methods by groups."""
-    from attention_atlas.analysis.comparison import describe_quantity
     from attention_atlas.analysis.comparison.markdown import (
         DEFAULT_METRIC,
         default_quantities,
-        is_faithfulness,
+        quantities_by_metric,
     )
     from attention_atlas.analysis.comparison.metrics import metric_title
 
     groups = comparison.of_task(task, data)
-    of_runs: list[str] = []
-    of_methods: list[str] = []
-    for name in default_quantities(comparison):
-        if any(name in group.intervals for group in groups):
-            (of_methods if is_faithfulness(name) else of_runs).append(name)
-    cells = {name: _cells(comparison, groups, name) for name in [*of_runs, *of_methods]}
-    described = [describe_quantity(name) for name in of_runs]
-    headings = [f"{q.title} ({q.unit})" if q.unit else q.title for q in described]
+    found = quantities_by_metric(groups, default_quantities(comparison))
+    of_runs, of_methods = found.get("", []), found.get(DEFAULT_METRIC, [])
+    columns = [_cells(comparison, groups, quantity) for quantity in of_runs]
     rows = [
-        [group.label, str(group.num_runs), *(cells[name][row] for name in of_runs)]
+        [group.label, str(group.num_runs), *(column[row] for column in columns)]
         for row, group in enumerate(groups)
     ]
-    print_table(["attention", "runs", *headings], rows, ("runs",), in_pieces=True)
+    headings = ["attention", "runs", *(quantity.heading for quantity in of_runs)]
+    print_table(headings, rows, ("runs",), in_pieces=True)
     if of_methods:
-        better = "higher" if describe_quantity(of_methods[0]).higher_is_better else "lower"
-        print(f"\n{metric_title(DEFAULT_METRIC).capitalize()} ({better} is better):")
-        columns = [group.label for group in groups]
-        if fixed_width() is not None and max(map(len, columns)) > MAX_HEADING:
-            for number, label in enumerate(columns, start=1):
+        better = f"({of_methods[0].better} is better)"
+        print(f"\n{metric_title(DEFAULT_METRIC).capitalize()} {better}:")
+        labels = [group.label for group in groups]
+        if fixed_width() is not None and max(map(len, labels)) > MAX_HEADING:
+            for number, label in enumerate(labels, start=1):
                 print_prose(f"({number}) {label}")
-            columns = [f"({number})" for number, _ in enumerate(columns, start=1)]
-        rows = [[name.split(".")[1], *cells[name]] for name in of_methods]
-        print_table(["method", *columns], rows, in_pieces=True)
+            labels = [f"({number})" for number, _ in enumerate(labels, start=1)]
+        rows = [[q.name.split(".")[1], *_cells(comparison, groups, q)] for q in of_methods]
+        print_table(["method", *labels], rows, in_pieces=True)
 
 
-def _cells(comparison: "Comparison", groups: "list[Group]", name: str) -> list[str]:
+def _cells(comparison: "Comparison", groups: "list[Group]", quantity: "Quantity") -> list[str]:
     """Format a quantity of each group, with a mark at the best."""
-    from attention_atlas.analysis.comparison import describe_quantity
     from attention_atlas.analysis.comparison.markdown import format_interval
 
+    name = quantity.name
     best = comparison.best(groups[0].task, groups[0].data, name)
-    quantity = describe_quantity(name)
     return [
         format_interval(group.intervals[name], quantity) + " *" * (group.label in best)
         if name in group.intervals

@@ -1,7 +1,9 @@
-"""The jobs of a sweep: their failures, their objective, and the report at the end."""
+"""The jobs of a sweep: their names, failures and objective, and the report at the end."""
 
+import hashlib
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -12,17 +14,35 @@ from attention_atlas.errors import InputError
 from attention_atlas.output_files import write_json
 from attention_atlas.run_folder import FAILURE, is_finished, read_json, read_result, runs_in
 
+MAX_LENGTH = 120  # file systems take 255 bytes, tables less
+
+
+def job_name(overrides: Sequence[str], excluded: Sequence[str] = ()) -> str:
+    """Name a job after its overrides, with letters, digits, `.`, `_` and `-` only.
+
+    `attention=cosine seed=1` gives `attention-cosine_seed-1`. Where other characters were replaced,
+    or the name was cut, a digest of the overrides follows, so that names are unique. Configs call
+    it by `${job_name:overrides,keys}`.
+
+    Args:
+        overrides: Overrides of the job, each as `key=value`.
+        excluded: Keys that all jobs of the sweep have in common.
+    """
+    shown = sorted(line for line in overrides if line.partition("=")[0] not in excluded)
+    shown = shown or sorted(overrides)
+    text = "_".join("-".join(line.lstrip("+").split("=", 1)) for line in shown)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")[:MAX_LENGTH]
+    if name == text and name:
+        return name
+    digest = hashlib.sha256("\n".join(shown).encode()).hexdigest()[:8]
+    return f"{name}-{digest}" if name else digest
+
 
 def record_failure(job: Path, message: str) -> None:
     """Save and print why a job failed."""
     now = datetime.now().isoformat(timespec="seconds")
     write_json(job / FAILURE, {"sentence": message, "time": now})
     print(f"error: {job.name}: {message}", file=sys.stderr)
-
-
-def forget_failure(job: Path) -> None:
-    """Delete the record of a failure before the job is tried again."""
-    (job / FAILURE).unlink(missing_ok=True)
 
 
 def unfinished_jobs(sweep: Path) -> dict[Path, str]:

@@ -4,6 +4,7 @@ import itertools
 import logging
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import optuna
@@ -35,6 +36,7 @@ Params = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
+@dataclass
 class Search:
     """Ask a study for values, run them as jobs, and tell it the results.
 
@@ -54,26 +56,16 @@ class Search:
         trial: Unused here; each job gets the number of its trial by this key.
     """
 
-    def __init__(
-        self,
-        launcher: Launcher,
-        config: DictConfig,
-        *,
-        sampler: optuna.samplers.BaseSampler | None,
-        n_trials: int,
-        n_jobs: int,
-        storage: str,
-        study_name: str,
-        params: DictConfig | None = None,
-        trial: int | None = None,
-    ) -> None:
-        self.launcher = launcher
-        self.config = config
-        self.sampler = sampler
-        self.n_trials = n_trials
-        self.n_jobs = n_jobs
-        self.storage = storage
-        self.study_name = study_name
+    launcher: Launcher
+    config: DictConfig
+    _: KW_ONLY
+    sampler: optuna.samplers.BaseSampler | None
+    n_trials: int
+    n_jobs: int
+    storage: str
+    study_name: str
+    params: DictConfig | None = None
+    trial: int | None = None
 
     def run(self, arguments: Sequence[str]) -> None:
         """Run the trials that the study still needs.
@@ -90,11 +82,13 @@ class Search:
         remaining = self.n_trials - len(complete)
         if self.sampler is None:
             space: Space = {key: CategoricalDistribution(each) for key, each in grid(swept).items()}
-            queue = _without(complete, combinations(grid(swept)))
+            points = itertools.product(*grid(swept).values())  # the last parameter changes fastest
+            queue = _without(complete, (dict(zip(swept, each, strict=True)) for each in points))
             remaining = min(remaining, len(queue))
         else:
             space = {key: distribution(override) for key, override in swept.items()}
-            queue = _without(complete, _unfinished(study))
+            failed = study.get_trials(states=(TrialState.FAIL,))
+            queue = _without(complete, (trial.params for trial in failed))
             if study.trials:  # do not draw the first values a second time
                 self.sampler.reseed_rng()
         first_job = 0
@@ -178,21 +172,12 @@ def grid(swept: dict[str, Override]) -> dict[str, list[Any]]:
     return {key: _values(override) for key, override in swept.items()}
 
 
-def combinations(values: dict[str, list[Any]]) -> Iterable[Params]:
-    """Combine the values of all parameters; the last one changes fastest."""
-    return (dict(zip(values, each, strict=True)) for each in itertools.product(*values.values()))
-
-
 def _values(override: Override) -> list[Any]:
     """List values that a database can store: numbers as they are, all else as text."""
     return [
         value if isinstance(value, bool | int | float) else Transformer.str(value)
         for value in override.sweep_iterator()
     ]
-
-
-def _unfinished(study: optuna.Study) -> list[Params]:
-    return [trial.params for trial in study.get_trials(states=(TrialState.FAIL,))]
 
 
 def _without(complete: list[Params], candidates: Iterable[Params]) -> list[Params]:

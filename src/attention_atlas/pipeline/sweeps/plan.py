@@ -1,7 +1,9 @@
 """Plan a command: compose and check all of its jobs, and find the folder that it writes to."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -18,13 +20,24 @@ from attention_atlas.config.overrides import one_per_job, override_keys, quoted,
 from attention_atlas.config.validation import check_run_folder
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.distributed.cluster import check_no_cluster
-from attention_atlas.pipeline.runs.folder import FolderSnapshot, find_unfinished_run
-from attention_atlas.pipeline.sweeps.resume import (
-    check_no_sweep,
-    sweep_record,
-    unfinished_sweep,
-    write_record,
+from attention_atlas.pipeline.runs.folder import (
+    FolderSnapshot,
+    find_unfinished_run,
+    newest_first,
+    read_values,
+    run_record,
 )
+from attention_atlas.run_folder import SWEEP
+
+HOW_TO_RUN = (
+    "hydra.sweep.dir=",
+    "sweep.resume=",
+    "hydra/launcher=",
+    "hydra.launcher.",
+    "hydra.sweeper.n_trials=",
+    "hydra.sweeper.n_jobs=",
+)
+"""Overrides of where and how a sweep runs; they may change when it is resumed."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +107,11 @@ def _plan_sweep(name: str, overrides: list[str], first: DictConfig, checker: Che
     swept = swept_by_config(first)
     jobs = one_per_job(swept + overrides)
     folder = _folder(first, "hydra.sweep.dir")
-    record = sweep_record(overrides, without_hydra(compose_config(name, jobs[0])))
-    resumed = unfinished_sweep(folder, record) if first.sweep.resume else None
-    if resumed is None:
-        check_no_sweep(folder)
-    else:
-        folder = resumed
+    record = _sweep_record(overrides, without_hydra(compose_config(name, jobs[0])))
+    resumed = _unfinished_sweep(folder, record) if first.sweep.resume else None
+    if resumed is None and (folder / SWEEP).is_file():
+        raise InputError(f"{folder} holds a sweep already: take another folder.")
+    folder = resumed or folder
     varied = override_keys(swept + overrides, swept_only=True)
     common = ",".join(quoted(key) for key in override_keys(overrides) if key not in varied)
     plan = Plan(
@@ -115,8 +127,29 @@ def _plan_sweep(name: str, overrides: list[str], first: DictConfig, checker: Che
         resumes=resumed is not None or _is_search(first),
     )
     _check_jobs(name, jobs, plan, checker)
-    write_record(folder, record)
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(record), folder / SWEEP)
     return plan
+
+
+def _unfinished_sweep(folder: Path, record: Mapping[str, Any]) -> Path | None:
+    """Return the sweep of this record: the folder itself, or else the newest one beside it."""
+    found = read_values(folder, SWEEP)
+    if found == record:
+        return folder
+    if found is not None:
+        raise InputError(
+            f"{folder} holds a sweep of another command: take another folder, or the command that "
+            "started it."
+        )
+    sweeps = newest_first(folder.parent)
+    return next((sweep for sweep in sweeps if read_values(sweep, SWEEP) == record), None)
+
+
+def _sweep_record(overrides: Sequence[str], config: DictConfig) -> dict[str, Any]:
+    """Return what identifies a sweep: its command line, and the config of its first job."""
+    command = [line for line in overrides if not line.startswith(HOW_TO_RUN)]
+    return {"overrides": command, "config": run_record(config)}
 
 
 def _check_jobs(name: str, jobs: list[list[str]], plan: Plan, checker: Checker) -> None:
