@@ -42,13 +42,10 @@ def options_of(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def label_groups(runs: Sequence[ComparedRun]) -> list[str]:
-    """Return a label for each group, unique within a data set.
+    """Return a label for each group, unique within a data set, from one run of each.
 
     A label is the mechanism, such as `cosine, rotary`, and in brackets the options that differ
     between the groups of its task and data.
-
-    Args:
-        runs: One run of each group.
     """
     words = [_what_differs(run, runs) for run in runs]
     labels = [_label(run, each) for run, each in zip(runs, words, strict=True)]

@@ -62,12 +62,8 @@ def comparison_markdown(comparison: Comparison, quantities: Sequence[str] | None
 
 def default_quantities(comparison: Comparison) -> list[str]:
     """Return the quantities that a table shows by default."""
-    measured = [
-        name
-        for name in comparison.quantities
-        if is_faithfulness(name) and name.endswith(f".{DEFAULT_METRIC}")
-    ]
     known = comparison.quantities
+    measured = [n for n in known if is_faithfulness(n) and n.endswith(f".{DEFAULT_METRIC}")]
     return [name for name in DEFAULT_QUANTITIES if name in known] + measured
 
 

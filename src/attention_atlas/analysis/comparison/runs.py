@@ -70,10 +70,7 @@ class ComparedRun:
 
 
 def read_run(run: Location) -> ComparedRun:
-    """Read a run folder.
-
-    Args:
-        run: Folder of a run or of an evaluation, with a `result.json`.
+    """Read the folder of a run or of an evaluation, which holds a `result.json`.
 
     Raises:
         InputError: There is no such run, it has no result, or a file in it is damaged.

@@ -34,11 +34,9 @@ class Pieces:
     def queries(
         self, length: int, max_count: int | None
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return evenly spaced pairs of queries that cover the same piece.
+        """Return evenly spaced pairs of queries that cover the same piece, at most `max_count`.
 
-        Args:
-            length: Number of tokens of the first set.
-            max_count: Maximum number of pairs, None for all.
+        The first set has `length` tokens.
         """
         if self.first is None or self.second is None:
             same = evenly_spaced(length, max_count)

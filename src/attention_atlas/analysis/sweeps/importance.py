@@ -31,7 +31,7 @@ class Importance:
 
 
 def parameter_importance(trials: Sequence[Trial], parameters: Sequence[str]) -> Importance | str:
-    """Return the importance of parameters, or a message on why the trials do not show it.
+    """Return the importance of parameters, or a message on why finished trials do not show it.
 
     A random forest (Breiman 2001) predicts the value from the parameters. The importance of a
     parameter is the growth of the squared error on unseen trials when its column is permuted among
@@ -43,10 +43,6 @@ def parameter_importance(trials: Sequence[Trial], parameters: Sequence[str]) -> 
     It is unknown where the forest predicts unseen trials no better than their mean does (R2 at or
     below 0), or where its predictions correlate with their values by chance (one-sided, p above
     0.05): of ten trials whose parameters do nothing, one set in six has an R2 above 0.
-
-    Args:
-        trials: Finished trials with a value.
-        parameters: Names of the overrides that differ between them.
     """
     values = np.array([trial.value for trial in trials], dtype=float)
     columns = {name: _column([trial.parameters[name] for trial in trials]) for name in parameters}

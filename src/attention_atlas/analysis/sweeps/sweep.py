@@ -84,7 +84,18 @@ class Sweep:
     @cached_property
     def settings(self) -> list[Setting] | None:
         """Means over seeds, the best first; None where the seed is not a parameter."""
-        return _over_seeds(self.ranked, self.metric) if SEED in self.parameters else None
+        if SEED not in self.parameters:
+            return None
+        values: dict[tuple[tuple[str, Value | None], ...], list[float]] = {}
+        for trial in self.ranked:
+            setting = tuple(item for item in trial.parameters.items() if item[0] != SEED)
+            values.setdefault(setting, []).append(trial.value or 0.0)
+        settings = [
+            Setting(dict(each), fmean(found), stdev(found) if len(found) > 1 else None, len(found))
+            for each, found in values.items()
+        ]
+        order = self.metric.sort_key
+        return sorted(settings, key=lambda each: (order(each.mean), str(each.parameters)))
 
     @property
     def spread_of_seeds(self) -> float | None:
@@ -179,16 +190,3 @@ def _with_value(trial: Trial, metric: Metric, parameters: Sequence[str]) -> Tria
     if value is None and trial.state is State.FINISHED:
         return replace(trial, failure=f"{RESULT} has no {metric.name}.")
     return replace(trial, value=value)
-
-
-def _over_seeds(trials: Sequence[Trial], metric: Metric) -> list[Setting]:
-    """Group finished trials whose parameters differ in the seed alone."""
-    values: dict[tuple[tuple[str, Value | None], ...], list[float]] = {}
-    for trial in trials:
-        setting = tuple(item for item in trial.parameters.items() if item[0] != SEED)
-        values.setdefault(setting, []).append(trial.value or 0.0)
-    settings = [
-        Setting(dict(setting), fmean(found), stdev(found) if len(found) > 1 else None, len(found))
-        for setting, found in values.items()
-    ]
-    return sorted(settings, key=lambda each: (metric.sort_key(each.mean), str(each.parameters)))

@@ -45,7 +45,7 @@ def print_sweep(sweep: Sweep) -> None:
             grid.add_row(*row)
         print(table.title)
         console.print(grid)
-        print(*table.foot, sep="\n", end="\n\n")
+        print("\n".join([*table.foot, ""]))
     for note in sweep_notes(sweep):
         print(note)
 

@@ -14,11 +14,7 @@ CSV_FILE, JSON_FILE, FIGURE_FILE = "sweep.csv", "sweep.json", "sweep.png"
 def write_sweep(folder: Path, metric: str | None = None) -> Sweep:
     """Write `sweep.csv`, `sweep.json` and `sweep.png` into the folder of a sweep.
 
-    There is no figure before a trial has a value.
-
-    Args:
-        folder: Folder of the sweep.
-        metric: As in `read_sweep`.
+    There is no figure before a trial has a value. The metric is that of `read_sweep`.
 
     Raises:
         InputError: The folder is not that of a sweep, or a file cannot be written.
