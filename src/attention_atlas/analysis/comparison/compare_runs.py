@@ -13,7 +13,7 @@ from attention_atlas.analysis.comparison.intervals import (
     difference_over_seeds,
     over_seeds,
 )
-from attention_atlas.analysis.comparison.labels import label_groups, options_of
+from attention_atlas.analysis.comparison.labels import label_groups
 from attention_atlas.analysis.comparison.metrics import FAITHFULNESS, describe_quantity
 from attention_atlas.analysis.comparison.runs import ComparedRun, read_run
 from attention_atlas.atlas.locations import Location, local_path
@@ -235,10 +235,9 @@ def _groups(runs: list[ComparedRun]) -> list[Group]:
 
 def _key(run: ComparedRun) -> str:
     """Return a key that is the same for runs that differ in the seed alone."""
-    if run.config is None:
+    if run.options is None:
         return _absolute(run.run)
-    options = options_of(run.config)
-    return json.dumps([run.task, run.data, run.split, options], sort_keys=True, default=str)
+    return json.dumps([run.task, run.data, run.split, run.options], sort_keys=True, default=str)
 
 
 def _one_per_seed(runs: list[ComparedRun]) -> list[ComparedRun]:
@@ -273,7 +272,7 @@ def _settings(groups: list[Group]) -> set[str]:
 
 def _run_to_json(run: ComparedRun) -> dict[str, Any]:
     values = {**asdict(run), "run": str(run.run)}
-    del values["config"]
+    del values["options"]
     return values
 
 

@@ -26,21 +26,6 @@ IN_MECHANISM = {
 IMPLIED_KEYS = ("name", "_target_")
 
 
-def options_of(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the options of a config by dotted name, without those that are off.
-
-    An option that is false or null counts as missing, so that a config from before the option
-    existed equals one that leaves it off.
-    """
-    options: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            options |= options_of(value, f"{prefix}{name}.")
-        elif value is not None and value is not False:
-            options[f"{prefix}{name}"] = value
-    return options
-
-
 def label_groups(runs: Sequence[ComparedRun]) -> list[str]:
     """Return a label for each group, unique within a data set, from one run of each.
 
@@ -64,12 +49,12 @@ def _what_differs(run: ComparedRun, runs: Sequence[ComparedRun]) -> list[str]:
     """Format the options of a run that are not the same in all runs of its task and data."""
     beside = [other for other in runs if (other.task, other.data) == (run.task, run.data)]
     words = [run.split] if run.split != "test" and len(beside) > 1 else []
-    if run.config is None:
+    own = run.options
+    if own is None:
         return words
-    configs = [options_of(other.config) for other in beside if other.config is not None]
+    configs = [other.options for other in beside if other.options is not None]
     names = list(dict.fromkeys(name for config in configs for name in config))
     leaves = Counter(_leaf(name) for name in names)
-    own = options_of(run.config)
     named = [
         f"{_short(name, is_unique=leaves[_leaf(name)] == 1)}={_format_value(name, own[name])}"
         for name in _differing(names, configs)

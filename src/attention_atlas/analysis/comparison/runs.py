@@ -1,5 +1,6 @@
 """Read the numbers of a finished run: its result, head statistics and faithfulness."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +51,8 @@ class ComparedRun:
         values: Quantities of the run by name (see `Quantity`).
         intervals: Intervals over samples, of the quantities that have one.
         settings: Options that faithfulness was measured with; None if it was not measured.
-        config: Config without seed and folders; None if the run saved none.
+        options: Options of the config that are on, by dotted name, without seed and folders; None
+            if the run saved no config.
         notes: Sentences on what is missing, and why.
     """
 
@@ -65,7 +67,7 @@ class ComparedRun:
     values: dict[str, float]
     intervals: dict[str, Interval]
     settings: str | None
-    config: dict[str, Any] | None
+    options: dict[str, Any] | None
     notes: list[str] = field(default_factory=list)
 
 
@@ -108,7 +110,7 @@ def read_run(run: Location) -> ComparedRun:
         values=values,
         intervals=intervals,
         settings=None if faithfulness is None else _settings_of(faithfulness),
-        config=_config_of(run, atlas),
+        options=_options_of(run, atlas),
         notes=notes,
     )
 
@@ -159,8 +161,7 @@ def _settings_of(faithfulness: Faithfulness) -> str:
     )
 
 
-def _config_of(run: Location, atlas: Atlas | None) -> dict[str, Any] | None:
-    """Return the resolved config of a run, without `NOT_COMPARED`."""
+def _options_of(run: Location, atlas: Atlas | None) -> dict[str, Any] | None:
     if atlas is not None and atlas.config:
         return _comparable(atlas.config)
     found = read_yaml(run, CONFIG)
@@ -176,10 +177,18 @@ def _config_of(run: Location, atlas: Atlas | None) -> dict[str, Any] | None:
         raise InputError(f"{join(run, CONFIG)} cannot be read: {error}") from error
 
 
-def _comparable(config: Any) -> dict[str, Any]:
-    """Leave `NOT_COMPARED` out of a config, at any depth."""
-    return {
-        str(name): _comparable(value) if isinstance(value, dict) else value
-        for name, value in config.items()
-        if name not in NOT_COMPARED
-    }
+def _comparable(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the options of a config by dotted name, without `NOT_COMPARED` and what is off.
+
+    An option that is false or null counts as missing, so that a config from before the option
+    existed equals one that leaves it off.
+    """
+    options: dict[str, Any] = {}
+    for name, value in config.items():
+        if name in NOT_COMPARED:
+            continue
+        if isinstance(value, Mapping):
+            options |= _comparable(value, f"{prefix}{name}.")
+        elif value is not None and value is not False:
+            options[f"{prefix}{name}"] = value
+    return options
