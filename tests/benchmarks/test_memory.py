@@ -24,6 +24,7 @@ def allocations(mebibytes: int) -> dict[str, Callable[[], object]]:
     }
 
 
+@pytest.mark.slow
 def test_the_peak_is_what_is_alive_at_once_whatever_this_process_holds() -> None:
     ballast = torch.ones(2**26)  # 256 MiB here must not hide anything there
     comparisons = [Comparison("two", "one"), Comparison("one after the other", "one")]

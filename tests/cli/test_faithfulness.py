@@ -49,6 +49,7 @@ def test_measured_once_and_shown_again(command, own_runs, task):
     assert (run / "faithfulness.json").stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_other_options_do_not_replace_what_took_long(command, own_runs):
     run = own_runs["vision"]
     command("faithfulness", run, *OPTIONS, "--again")

@@ -38,6 +38,7 @@ def atlas(folder: Path, *arguments: str, **environment: str) -> subprocess.Compl
     )
 
 
+@pytest.mark.slow
 def test_commands_that_read_an_atlas_import_no_torch(runs, tmp_path):
     for arguments in (
         ["--help"],

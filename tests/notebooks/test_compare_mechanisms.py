@@ -19,6 +19,8 @@ from PIL import Image
 
 from attention_atlas.atlas import open_atlas
 
+pytestmark = pytest.mark.slow
+
 NAME = "compare_mechanisms.ipynb"
 SCORES = ("scaled_dot", "dot", "cosine", "multiplicative", "additive")
 TASKS = ("nlp", "vision", "speech")

@@ -20,6 +20,8 @@ from PIL import Image
 
 from attention_atlas.atlas import Atlas, open_atlas
 
+pytestmark = pytest.mark.slow
+
 NAME = "inspect_maps.ipynb"
 TASKS = ("nlp", "vision", "speech")
 TELL = """

@@ -260,6 +260,7 @@ def test_ranks_that_torchrun_started_share_one_run(tiny, tmp_path: Path) -> None
         torch.testing.assert_close(weights(run)[name], values, rtol=0, atol=1e-6, msg=name)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_torchrun_started_is_refused(tmp_path: Path) -> None:
     done = torchrun(["train.py", "-m", "trainer=ddp_cpu", "seed=0,1"], tmp_path)
     assert done.returncode != 0

@@ -13,6 +13,8 @@ from tests.conftest import REPOSITORY
 from tests.data.audio.test_speech_commands import FOLDER, make
 from tests.data.image.test_corpora import write_cifar, write_mnist
 
+pytestmark = pytest.mark.slow
+
 FAST = ["debug=fast", "data.batch_size=4", "capture.num_samples=4"]
 CONFIGS = REPOSITORY / "conf" / "experiment"
 

@@ -51,6 +51,7 @@ def test_code_beside_the_weights_is_not_run(model: Path, tmp_path: Path) -> None
     assert not marker.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_weights", [True, False])
 def test_code_of_a_known_kind_of_model_is_not_asked_for(with_weights, tmp_path: Path) -> None:
     """transformers asks on standard input where it knows the config and no model for it."""

@@ -132,6 +132,7 @@ def real_commands(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -
     return root
 
 
+@pytest.mark.slow
 def test_real_clips_load_as_torchaudio_lists_them(real_commands: Path) -> None:
     module = module_of(real_commands, labels=35)
     assert len(module.classes) == 35
@@ -149,6 +150,7 @@ def test_real_clips_load_as_torchaudio_lists_them(real_commands: Path) -> None:
     assert batch["inputs"].std() > 0.2
 
 
+@pytest.mark.slow
 def test_twelve_labels_of_real_clips(real_commands: Path) -> None:
     module = module_of(real_commands, labels=12)
     sizes = {split: len(part) for split, part in module.datasets.items()}
