@@ -34,13 +34,13 @@ Command = Callable[..., str]
 def run(*command: str | Path, folder: Path) -> "subprocess.CompletedProcess[str]":
     """Run a command without what points to this repository."""
     plain = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    cache = {"ATTENTION_ATLAS_CACHE": str(folder / "cache")}
+    own = {"ATTENTION_ATLAS_CACHE": str(folder / "cache"), "PYTHONIOENCODING": "utf-8"}
     return subprocess.run(
         [str(part) for part in command],
         cwd=folder,
-        env=plain | cache,
+        env=plain | own,
         capture_output=True,
-        text=True,
+        encoding="utf-8",  # whatever locale another test has left in this process
         check=False,
     )
 
