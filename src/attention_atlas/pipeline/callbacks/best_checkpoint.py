@@ -32,6 +32,7 @@ class BestCheckpoint(ModelCheckpoint):
         self.last = LastCheckpoint(Path(self.dirpath or "")) if save_last else None
         self._best_loss = float("inf")
         self._resumed_step = 0
+        self._resumed_folder: Path | None = None
 
     def check_monitor_top_k(self, trainer: Trainer, current: torch.Tensor | None = None) -> bool:
         """Return whether this epoch is the best so far."""
@@ -54,15 +55,16 @@ class BestCheckpoint(ModelCheckpoint):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Remember the step at which the run is resumed."""
+        """Remember the step at which the run is resumed, and the folder of the checkpoint."""
         self._resumed_step = checkpoint["global_step"]
+        self._resumed_folder = Path(trainer.ckpt_path).parent if trainer.ckpt_path else None
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Copy the best checkpoint of the resumed run, and restore its score."""
         state_dict = dict(state_dict)
         best = Path(state_dict["best_model_path"])
-        if best.name and self.dirpath is not None and not best.is_file():
-            best = Path(self.dirpath) / best.name  # the run folder was moved
+        if best.name and self._resumed_folder is not None and not best.is_file():
+            best = self._resumed_folder / best.name  # the run folder was moved
         if best.name and not is_whole(best):
             log.warning("%s is missing or damaged; the best epoch from now on is saved.", best)
             return
