@@ -38,18 +38,17 @@ FILES = sorted(str(path.relative_to(CONF)) for path in CONF.rglob("*.yaml"))
 def command_of(file: str) -> list[str]:
     """The words of the command in the file's opening comment."""
     for line in (CONF / file).read_text(encoding="utf-8").splitlines()[:3]:
-        if line.startswith("# python "):
-            return shlex.split(line.removeprefix("# python ").replace("<time>", "TIME"))
+        if line.startswith("# atlas "):
+            return shlex.split(line.removeprefix("# atlas ").replace("<time>", "TIME"))
     raise AssertionError(f"conf/{file} does not open with the command that uses it")
 
 
 def jobs_of(file: str) -> tuple[str, list[list[str]]]:
     """The main config of that command, and the overrides of each of its jobs."""
-    script, *overrides = command_of(file)
-    name = script.removesuffix(".py")
+    name, *overrides = command_of(file)
     multirun = "-m" in overrides
     overrides = [override for override in overrides if override not in ("-m", "--help")]
-    if name == "evaluate":  # as evaluate.py does for values of the run
+    if name == "evaluate":  # as atlas evaluate does for values of the run
         overrides = [f"++{o}" if o.partition("=")[0].count(".") else o for o in overrides]
     with config_folder(CONF):
         return name, one_per_job(overrides) if multirun else [overrides]

@@ -33,7 +33,7 @@ SWEEP = "sweep.yaml"
 LOCK = ".lock"
 
 OUTPUTS = (CHECKPOINTS, ATLAS_FOLDER, RESULT, BASELINE)
-"""What a run, an evaluation or a baseline leaves in its folder."""
+"""Outputs of a run, an evaluation or a baseline in its folder."""
 
 MAX_BYTES = 2**26
 MAX_YAML_BYTES = 2**20  # which takes seconds to parse

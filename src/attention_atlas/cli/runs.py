@@ -145,7 +145,8 @@ def must_have_maps(atlas: "Atlas", sample: "Sample", run: str) -> None:
     mapped = [other.sample_id for other in atlas.samples(sample.epoch) if other.has_maps]
     if not mapped:
         raise InputError(
-            f"No sample of {run} keeps full maps, which this needs: record them with capture=full."
+            f"No sample of {run} has full maps, which this command needs: record them with "
+            "capture=full."
         )
     raise InputError(
         f"Sample {sample.sample_id!r} has only its readout row stored, no full maps. Samples "

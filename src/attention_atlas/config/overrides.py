@@ -18,7 +18,7 @@ from attention_atlas.errors import InputError
 def one_per_job(overrides: list[str]) -> list[list[str]]:
     """Return the overrides of each job of a sweep, in the order of Hydra's basic sweeper.
 
-    Of two overrides of one key the later one counts.
+    If a key is overridden twice, the later value counts.
 
     Raises:
         InputError: An override cannot be read.

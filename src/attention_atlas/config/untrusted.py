@@ -86,8 +86,8 @@ def _resolved(run: DictConfig, path: Path) -> Any:
         raise InputError(f"{path} refers to itself.") from error
     for name, where in read_as.items():
         raise InputError(
-            f"{path} reads the environment variable {name} as {where}. Of a run only data.path "
-            "and logger may: write the value into the file."
+            f"{path} reads the environment variable {name} as {where}. In the config of a run "
+            "only data.path and logger may read one: write the value into the file."
         )
     return resolved
 

@@ -42,7 +42,7 @@ def _boxes(config: Any, values: Tensor) -> Tensor:
     if hasattr(config, "max_source_positions"):
         times = torch.arange(config.max_source_positions + 1) * 2 * FRAME_SECONDS
         return time_frequency_boxes(times, WHOLE_BAND)
-    raise InputError(f"Where {config.model_type} models see each token in the sound is not known.")
+    raise InputError(f"The time span of each token of {config.model_type} models is not known.")
 
 
 def _frames_of_waveform(config: Any, num_samples: int) -> Tensor:

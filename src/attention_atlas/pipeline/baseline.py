@@ -48,7 +48,7 @@ def run_baseline(config: DictConfig, folder: Path) -> dict[str, Any]:
     title = f"{result['model']} on {result['data']}"
     console = Console(soft_wrap=True)
     console.print(accuracy_table(result, ("val", "test"), title))
-    console.print(f"{result['seconds']:.0f} s, kept in {folder / BASELINE}")
+    console.print(f"{result['seconds']:.0f} s, saved in {folder / BASELINE}")
     return result
 
 

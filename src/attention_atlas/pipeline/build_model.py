@@ -94,7 +94,7 @@ def build_model(
 
 
 def _encoder_name(config: DictConfig, run_folder: Path | None = None) -> str:
-    """Where the encoder comes from: a finished run keeps all but the weights.
+    """Source of the encoder: a finished run holds all but the weights.
 
     Raises:
         InputError: The run does not. It is looked for nowhere else: a run may be someone else's.

@@ -16,7 +16,7 @@ from attention_atlas.option_schema import check_options
 from attention_atlas.run_folder import EVALUATIONS, best_checkpoint
 
 NODES = ("data", "capture", "trainer")
-"""What an evaluation may change of a run."""
+"""Config groups that an evaluation may change."""
 
 MODEL_INPUT = ("max_length", "image_size", "channels", "clip_seconds", "num_mels")
 """Options of `data` that the model was built for: other data takes them from the run."""

@@ -102,7 +102,7 @@ def user_message(error: BaseException) -> str | None:
     if isinstance(error, RuntimeError) and str(error).startswith(NOT_VALIDATED):
         return (
             "Training ended before its first validation, so there is no best checkpoint. Give it "
-            "more steps (trainer.max_steps), or validate earlier (trainer.val_check_interval)."
+            "more steps (+trainer.max_steps), or validate earlier (+trainer.val_check_interval)."
         )
     is_missing = isinstance(error, ModuleNotFoundError) and "pip install" in str(error)
     if is_missing or type(error).__name__ == "MisconfigurationException":  # Lightning's

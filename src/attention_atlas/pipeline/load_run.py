@@ -27,7 +27,7 @@ HEAD = f"{MODEL}head."
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """What a run was trained with, and what came of it.
+    """A run as it was trained: its config, its data and its best weights.
 
     Attributes:
         folder: The run folder.

@@ -1,4 +1,4 @@
-"""Record what a model makes of inputs of a user, and keep it in an atlas."""
+"""Record a model on user inputs, and store the result in an atlas."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence

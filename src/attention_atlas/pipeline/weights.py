@@ -15,7 +15,7 @@ from attention_atlas.tasks import ClassificationTask
 
 @dataclass(frozen=True)
 class Weights:
-    """Where the weights of a training come from.
+    """Source of the weights that a training starts from.
 
     Attributes:
         run: The run folder that they come from: the one that is resumed, or `init`; None otherwise.

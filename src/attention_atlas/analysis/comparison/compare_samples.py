@@ -303,7 +303,7 @@ class _Comparing:
                 f"Layers are not compared: the runs have {self.depths[0]} and {self.depths[1]}."
             )
         elif not self.num_mapped:
-            notes.append("Layers are not compared: no sample keeps its full maps in both runs.")
+            notes.append("Layers are not compared: no sample has full maps in both runs.")
         return notes
 
 

@@ -183,7 +183,7 @@ def _print_samples(first: str, second: str, result: "SampleComparison") -> None:
                 f"{changes['changed']} wrong in another way",
             ],
         ),
-        ("p of so uneven a change", f"{format_p_value(result.p_value)} (McNemar)"),
+        ("p-value of the change", f"{format_p_value(result.p_value)} (McNemar)"),
         (
             "divergence of readouts",
             "-" if result.readout is None else f"{result.readout:z.3f} bits",

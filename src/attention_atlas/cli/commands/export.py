@@ -31,8 +31,8 @@ def export(
     sample: Annotated[
         str | None,
         typer.Argument(
-            help="Sample id, or its number counted from 0; without it all samples or, where a "
-            "format is of one, the first with full maps.",
+            help="Sample id, or its index from 0; default: all samples, or the first with full "
+            "maps where the format holds one sample.",
             show_default=False,
             autocompletion=complete_sample,
         ),

@@ -38,10 +38,11 @@ def faithfulness(
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help=f"Of deletion and insertion; {STEPS} without it.")
+        int | None, typer.Option(min=1, help=f"Steps of deletion and insertion; default {STEPS}.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help=f"Of all that is random; {SEED} without it.")
+        int | None,
+        typer.Option(min=0, help=f"Seed of all that is drawn; default {SEED}."),
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Measure again what was measured before.")

@@ -30,11 +30,11 @@ def record(
     out: Annotated[Path, typer.Option(help="Folder that the atlas is made in.")],
     modality: Annotated[
         str | None,
-        typer.Option(help="text, image or audio; without it what the files look like."),
+        typer.Option(help="text, image or audio; default: what the files look like."),
     ] = None,
     num_samples: Annotated[
         int | None,
-        typer.Option(min=0, help="Samples that keep full maps; without it all of them do."),
+        typer.Option(min=0, help="Samples stored with full maps; default: all."),
     ] = None,
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
@@ -42,7 +42,7 @@ def record(
     clip_seconds: Annotated[
         float, typer.Option(min=0.1, help="Seconds of each sound file that the model reads.")
     ] = 1.0,
-    dtype: Annotated[str, typer.Option(help="Of the maps: float16 or float32.")] = "float16",
+    dtype: Annotated[str, typer.Option(help="Type of the maps: float16 or float32.")] = "float16",
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:

@@ -59,8 +59,8 @@ def show(
     check_outputs(save)
     if method and (layer, head, query, epoch) != (None, None, None, None):
         raise InputError(
-            "--method goes with no --layer, --head, --query or --epoch: it is of the whole "
-            "model, with its best weights. raw:1.3 is layer 1, head 3."
+            "--method cannot be combined with --layer, --head, --query or --epoch: it explains the "
+            "whole model with its best weights. raw:1.3 is layer 1, head 3."
         )
     folder = local_run(run) if method else None
     atlas = open_run(run)

@@ -53,7 +53,7 @@ class Recipe(EncoderSizes):
 
 
 class Task(Node):
-    """What is learned."""
+    """The task: its name, modality and recipe."""
 
     name: str = Field(description="Name of the task, and of its folder below outputs/.")
     modality: Literal["text", "image", "audio"] = Field(description="What the task classifies.")
@@ -271,7 +271,7 @@ class Logger(OpenKeywords):
 
 
 class Capture(Node):
-    """What is recorded into the atlas."""
+    """Samples and maps that are recorded into the atlas."""
 
     num_samples: NonNegativeInt | None = Field(
         description="Samples recorded in full, every layer and head; null: all."
@@ -333,7 +333,9 @@ class TrainConfig(BaselineConfig):
     trainer: Trainer = Field(description="Lightning's Trainer.")
     callbacks: Callbacks = Field(description="Callbacks of the trainer, by name.")
     logger: Logger | None = Field(description="A logger beside metrics.csv.")
-    capture: Capture | CaptureOff = Field(description="What is recorded into the atlas.")
+    capture: Capture | CaptureOff = Field(
+        description="Samples and maps that are recorded into the atlas."
+    )
 
 
 class EvaluationConfig(Node):

@@ -100,7 +100,7 @@ class PretrainedExtractor:
         rate = getattr(self._extractor, "sampling_rate", None)
         if rate != SAMPLE_RATE:
             raise InputError(
-                f"encoder.name={name} hears {rate} samples a second; clips have {SAMPLE_RATE}."
+                f"encoder.name={name} takes {rate} samples a second; clips have {SAMPLE_RATE}."
             )
         self.input_name: str = self._extractor.model_input_names[0]
 

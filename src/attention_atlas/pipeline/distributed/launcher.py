@@ -94,7 +94,7 @@ def _broadcast_to_workers(config: DictConfig, folder: Path) -> Iterator[None]:
     except Exception as error:
         if not (is_first() and coordinator.means_lost_rank(error)):
             raise
-        message = "Another rank has ended, and with it all; its own message says why."
+        message = "Another rank failed, so all ranks were stopped; its own message says why."
         raise InputError(message) from error
 
 
@@ -128,9 +128,9 @@ def _failed(processes: "list[subprocess.Popen[str]]") -> tuple[str, int] | None:
     for number, process in enumerate(processes, start=1):
         code = process.poll()
         if code and code < 0:
-            return f"rank {number} was ended by signal {-code}, and all others with it.", 1
+            return f"rank {number} was ended by signal {-code}, so all ranks were stopped.", 1
         if code:
-            message = f"rank {number} failed, and all others with it; its own message says why."
+            message = f"rank {number} failed, so all ranks were stopped; its own message says why."
             return message, code
     return None
 

@@ -1,1 +1,1 @@
-"""What a run records of its model, and how."""
+"""Recording of the model in a run."""

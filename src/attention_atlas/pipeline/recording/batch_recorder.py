@@ -37,7 +37,7 @@ class Recordable(Protocol):
         """The module whose first row leads to the prediction, if any."""
 
     def token_layout(self, batch: Batch) -> TokenLayout:
-        """What each token stands for in the input."""
+        """The part of the input that each token stands for."""
 
     def register_forward_hook(self, hook: Callable[..., None]) -> Any:
         """As every `nn.Module` has it."""

@@ -58,7 +58,7 @@ def failed_jobs(multirun: Path) -> dict[Path, str]:
 def _reason(job: Path) -> str:
     with suppress(InputError, KeyError):
         return str((read_json(job, FAILURE) or {})["sentence"])
-    return "It was ended before it was done."
+    return "The job ended before it finished."
 
 
 def objective_of(config: DictConfig, run: Path) -> float | None:

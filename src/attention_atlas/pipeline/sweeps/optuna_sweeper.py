@@ -125,7 +125,7 @@ class Search:
 def split_overrides(arguments: list[str]) -> tuple[list[str], dict[str, Override]]:
     """Separate overrides with one value from those that are searched over, by key.
 
-    Of two overrides of one key the later one counts.
+    If a key is overridden twice, the later value counts.
     """
     overrides = {override.get_key_element(): override for override in parse(arguments)}
     swept = {key: each for key, each in overrides.items() if each.is_sweep_override()}

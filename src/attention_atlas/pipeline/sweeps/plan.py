@@ -42,7 +42,7 @@ HOW_TO_RUN = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command is about to do.
+    """The folder and the overrides of a command, before it starts.
 
     Attributes:
         folder: Folder of the run, or of all jobs of a multirun.
