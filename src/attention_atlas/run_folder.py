@@ -8,6 +8,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ FAITHFULNESS = "faithfulness.json"
 EVALUATIONS = "evaluations"
 SWEEP = "sweep.yaml"
 LOCK = ".lock"
+TOKENIZER = "tokenizer.json"
+TOKEN_PAIRS = "token_pairs.npy"
+IMAGES = "images.json"
+PRETRAINED = "pretrained"
+HPARAMS = "hparams.yaml"  # written by Lightning
+MULTIRUN = "multirun.yaml"  # written by Hydra into the folder of a sweep
 
 OUTPUTS = (CHECKPOINTS, ATLAS_FOLDER, RESULT, BASELINE)
 """Outputs of a run, an evaluation or a baseline in its folder."""
@@ -67,10 +74,14 @@ def find_run(name: str) -> str:
         return name
     tasks = set()
     for run in sorted(_finished_runs(), key=lambda run: (run / RESULT).stat().st_mtime)[::-1]:
-        found = read_result(run).get("task")
-        if task in ("", found):
-            return str(run)
-        tasks.add(str(found))
+        with suppress(InputError):  # a damaged result
+            result = read_result(run)
+            if result.get("pruned"):  # a trial of a search, without an atlas
+                continue
+            found = result.get("task")
+            if task in ("", found):
+                return str(run)
+            tasks.add(str(found))
     others = f", only of {' and '.join(sorted(tasks))}" if tasks else ""
     raise InputError(
         f"{name!r} is not a run: there is no finished run{f' of {task}' if task else ''} below "

@@ -175,6 +175,19 @@ BAD = {
         "+callbacks.mine={_target_: os.system}", words=["callbacks.mine._target_=os.system"]
     ),
     "code that is not told": train("optimizer._target_=${gone}", words=["gone", "not found"]),
+    "modality of another task": train(
+        *("data=mnist5k", "embedding=patches", "augmentation=none", "task.modality=image"),
+        words=["task.modality=image", "task=vision"],
+    ),
+    "option that is left out": train(
+        "data.eval_batch_size=16", words=["+data.eval_batch_size=VALUE"]
+    ),
+    "no best checkpoint": train("~callbacks.checkpoint", words=["callbacks.checkpoint", "missing"]),
+    "device before data": train(
+        *("data=csv", "data.path=table.csv", "trainer.precision=7"),
+        words=["trainer.precision=7"],
+        files={"table.csv": b"nothing"},
+    ),
     "unknown modality": train("task.modality=foo", words=["modality=foo", "text, image"]),
     "unknown metric": train(
         "callbacks.checkpoint.monitor=val/acc", words=["monitor=val/acc", "val/accuracy"]

@@ -36,6 +36,15 @@ def test_last_is_the_newest_finished_run(outputs: Path) -> None:
     assert find_run("latest") == "latest"
 
 
+def test_damaged_and_pruned_runs_are_passed_over(outputs: Path) -> None:
+    make_run("outputs/nlp/damaged", "nlp", age=0)
+    Path("outputs/nlp/damaged/result.json").write_text('{"task":')
+    make_run("outputs/nlp/pruned", "nlp", age=5)
+    Path("outputs/nlp/pruned/result.json").write_text('{"task": "nlp", "pruned": true}')
+    assert find_run("last") == "outputs/sweeps/day/task=vision,seed=0"
+    assert find_run("last:nlp") == "outputs/nlp/one"
+
+
 def test_a_folder_that_is_called_last_wins(outputs: Path) -> None:
     (outputs / "last").mkdir()
     assert find_run("last") == "last"

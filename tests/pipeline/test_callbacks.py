@@ -114,6 +114,18 @@ def test_resuming_after_a_limited_epoch_starts_the_next_one(
     assert resumed == {step: loss for step, loss in whole.items() if step >= 3}
 
 
+def test_the_last_checkpoint_is_saved_within_an_epoch_if_the_best_one_is(
+    tiny, run_training, tmp_path: Path
+) -> None:
+    options = ["+callbacks.checkpoint.every_n_train_steps=1", "trainer.max_epochs=2", "capture=off"]
+    run_training([*tiny["vision"], *options], tmp_path / "run")
+    last, before = (
+        torch.load(tmp_path / "run" / "checkpoints" / name, weights_only=True)["global_step"]
+        for name in ("last.ckpt", "before-last.ckpt")
+    )
+    assert before == last - 1
+
+
 def test_training_leaves_the_signal_handlers_of_the_process(
     tiny, run_training, tmp_path: Path
 ) -> None:

@@ -270,10 +270,10 @@ class CapturedSample:
     groups: dict[str, str] = field(default_factory=dict)
 
 
-def plain_json(value: Any) -> Any:
+def plain_json(value: Any, nan_as_null: bool = False) -> Any:
     """Return the value as plain JSON types; anything else becomes its text.
 
-    Infinity and NaN are not JSON numbers, so they become the texts `Infinity` and `NaN`.
+    Infinity and NaN are not JSON numbers, so they become the texts `Infinity` and `NaN`, or null.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -284,11 +284,13 @@ def plain_json(value: Any) -> Any:
     if isinstance(value, float):
         if math.isfinite(value):
             return value
+        if nan_as_null:
+            return None
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     if isinstance(value, dict):
-        return {str(key): plain_json(item) for key, item in value.items()}
+        return {str(key): plain_json(item, nan_as_null) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain_json(item) for item in value]
+        return [plain_json(item, nan_as_null) for item in value]
     if isinstance(value, PurePath):
         return value.as_posix()
     return str(value)

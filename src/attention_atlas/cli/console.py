@@ -1,7 +1,6 @@
 """Output on the terminal: rich renderables, JSON, progress bars, safe text."""
 
 import json
-import math
 import os
 import re
 import sys
@@ -50,23 +49,11 @@ def print_prose(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print valid JSON: NaN and infinity are null, arrays are lists."""
+    from attention_atlas.atlas.schema import plain_json  # numpy takes a while
+
     is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-    print(json.dumps(plain(value), indent=2, ensure_ascii=not is_unicode, allow_nan=False))
-
-
-def plain(value: Any) -> Any:
-    """Return a value as plain JSON types."""
-    if hasattr(value, "tolist"):  # numpy
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return str(value)
+    values = plain_json(value, nan_as_null=True)
+    print(json.dumps(values, indent=2, ensure_ascii=not is_unicode, allow_nan=False))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import typer
 from attention_atlas.cli.runs import OUTPUTS, find_runs, open_run
 from attention_atlas.errors import InputError
 from attention_atlas.output_files import check_output
+from attention_atlas.run_folder import find_run
 
 MAX_COMPLETED = 200  # sample ids that are offered at once
 
@@ -29,7 +30,7 @@ def complete_sample(ctx: typer.Context, incomplete: str) -> list[str]:
     if not isinstance(run, str):
         return []
     try:
-        ids = open_run(run).sample_ids
+        ids = open_run(find_run(run)).sample_ids
     except InputError:
         return []
     return [name for name in ids if name.startswith(incomplete)][:MAX_COMPLETED]

@@ -8,7 +8,6 @@ import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -16,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from attention_atlas.config.messages import composition_error
-from attention_atlas.config.overrides import group_names, options_of, parse
+from attention_atlas.config.overrides import Override, group_names, options_of, parse
 from attention_atlas.config.validation import check_fixed
 from attention_atlas.errors import InputError
 

@@ -2,6 +2,7 @@
 
 import re
 from difflib import get_close_matches
+from typing import Any
 
 from hydra import compose
 from hydra.errors import ConfigCompositionException, MissingConfigException
@@ -9,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from attention_atlas.config.overrides import group_names, parse
 from attention_atlas.config.plain import flat, unresolved
-from attention_atlas.config.validation.schema import Trainer
+from attention_atlas.config.validation.schema import TrainConfig, schema_of
 from attention_atlas.option_schema import described_options, unknown_key
 
 LAUNCHER_EXTRAS = {
@@ -49,22 +50,22 @@ def composition_error(error: Exception, name: str, overrides: list[str]) -> str:
     unknown = re.search(r"Could not override '([^'@]*)'\.\nTo append", message)
     if unknown and name == "evaluate" and unknown[1].split(".")[0] in MODEL_GROUPS:
         return f"{unknown[1]} belongs to the trained model of the run: train another to change it."
-    if unknown and unknown[1] in described_options(Trainer, "trainer."):
-        return f"{unknown[1]} is not in the config yet: add it by +{unknown[1]}=VALUE."
     if unknown:
-        return unknown_key(unknown[1], _known_keys(name, overrides))
+        config = _config_of_groups(name, overrides)
+        if name == "train" and unknown[1] in described_options(schema_of(TrainConfig, config)):
+            return f"{unknown[1]} is not in the config yet: add it by +{unknown[1]}=VALUE."
+        return unknown_key(unknown[1], [*flat(config), *sorted(group_names() - config.keys())])
     reasons = [message, *([str(error.__cause__)] if error.__cause__ else [])]
     return (
         ". ".join(reason.strip().splitlines()[0].rstrip(".") for reason in reasons if reason) + "."
     )
 
 
-def _known_keys(name: str, overrides: list[str]) -> list[str]:
-    """Return the keys and groups of a config with the group options among the overrides."""
+def _config_of_groups(name: str, overrides: list[str]) -> dict[str, Any]:
+    """Compose a config with those overrides that choose the option of a group, or without any."""
     groups = group_names()
     options = [str(o.input_line) for o in parse(overrides) if o.key_or_group in groups]
     try:
-        keys = list(flat(unresolved(compose(name, options))))
+        return unresolved(compose(name, options))
     except (ConfigCompositionException, OmegaConfBaseException):
-        keys = []
-    return keys + sorted(groups - set(keys))
+        return unresolved(compose(name))

@@ -8,7 +8,10 @@ import itertools
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import IntervalSweep as IntervalSweep
+from hydra.core.override_parser.types import Override as Override
+from hydra.core.override_parser.types import RangeSweep as RangeSweep
+from hydra.core.override_parser.types import Transformer as Transformer
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig
 

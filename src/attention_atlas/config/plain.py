@@ -1,14 +1,13 @@
 """Configs as plain Python values, to read and to save."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from omegaconf.resolvers import oc
 
 from attention_atlas.errors import InputError
+from attention_atlas.run_config import RESOLVER, reading_environment
 
 
 def flat(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
@@ -45,9 +44,6 @@ def resolved(config: DictConfig) -> dict[str, Any]:
         raise InputError(f"{error.full_key or 'A key'} cannot be resolved: {reason}.") from error
 
 
-RESOLVER = "oc.env"
-
-
 def saved_config(config: DictConfig) -> dict[str, Any]:
     """Return the config as plain values, with `${oc.env:NAME}` where it reads a variable.
 
@@ -56,17 +52,3 @@ def saved_config(config: DictConfig) -> dict[str, Any]:
     """
     with reading_environment(lambda name, *default: f"${{{RESOLVER}:{name}}}"):
         return plain(config)
-
-
-@contextmanager
-def reading_environment(read: Callable[..., str | None]) -> Iterator[None]:
-    """Read environment variables by a function of the caller within the context.
-
-    Args:
-        read: Gets the name and, if the config has one, the default.
-    """
-    OmegaConf.register_new_resolver(RESOLVER, read, replace=True)
-    try:
-        yield
-    finally:
-        OmegaConf.register_new_resolver(RESOLVER, oc.env, replace=True)

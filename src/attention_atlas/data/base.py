@@ -17,11 +17,9 @@ from attention_atlas.data.loader import (
 )
 from attention_atlas.data.splits import stable_hash
 from attention_atlas.data.user_inputs import UserInput
+from attention_atlas.run_folder import PRETRAINED
 
 DisplayInputs = dict[str, list[str] | np.ndarray]
-
-PRETRAINED_FOLDER = "pretrained"
-"""Subfolder of a run for config and preprocessing of its pretrained encoder, without weights."""
 
 
 class AtlasDataModule:
@@ -138,8 +136,8 @@ class AtlasDataModule:
         if self.pretrained_name is not None:
             from attention_atlas.pretrained.source import load_config
 
-            load_config(self.pretrained_name).save_pretrained(folder / PRETRAINED_FOLDER)
-            self.preprocessor.save_pretrained(folder / PRETRAINED_FOLDER)
+            load_config(self.pretrained_name).save_pretrained(folder / PRETRAINED)
+            self.preprocessor.save_pretrained(folder / PRETRAINED)
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote; call before `setup`."""

@@ -31,6 +31,12 @@ def number_repeats(names: Sequence[str]) -> list[str]:
     return numbered
 
 
+def evenly_spaced(count: int, maximum: int) -> list[int]:
+    """Return at most `maximum` evenly spaced indices below `count`, the first among them."""
+    maximum = min(maximum, count)
+    return [index * count // maximum for index in range(maximum)]
+
+
 def stratified_split(
     sample_ids: Sequence[str],
     strata: Sequence[Hashable],

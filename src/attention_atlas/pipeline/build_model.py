@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from attention_atlas.config.instantiate import instantiate
 from attention_atlas.config.plain import plain
 from attention_atlas.config.validation import is_pretrained
-from attention_atlas.data.base import PRETRAINED_FOLDER, AtlasDataModule
+from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.encoder import (
     Classifier,
     PatchEmbedding,
@@ -18,6 +18,7 @@ from attention_atlas.encoder import (
     make_readout,
 )
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import PRETRAINED
 
 EMBEDDINGS = {"text": TextEmbedding, "image": PatchEmbedding, "audio": SpectrogramEmbedding}
 """The embedding of each modality."""
@@ -101,7 +102,7 @@ def _encoder_name(config: DictConfig, run_folder: Path | None = None) -> str:
     """
     if run_folder is None:
         return str(config.encoder.name)
-    folder = run_folder / PRETRAINED_FOLDER
+    folder = run_folder / PRETRAINED
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} does not describe the pretrained encoder of the run.")
     return str(folder)

@@ -167,12 +167,12 @@ def _check_classes(datamodule: AtlasDataModule, run_folder: Path) -> None:
     classes = read_classes(run_folder)
     if datamodule.classes != classes:
         raise InputError(
-            f"data={datamodule.name} has the classes {_listed(datamodule.classes)}, and "
-            f"{run_folder} was trained on {_listed(classes)}. They must be the same."
+            f"data={datamodule.name} has the classes {_first_names(datamodule.classes)}, and "
+            f"{run_folder} was trained on {_first_names(classes)}. They must be the same."
         )
 
 
-def _listed(names: list[str], limit: int = 12) -> str:
+def _first_names(names: list[str], limit: int = 12) -> str:
     listed = ", ".join(name if name.isprintable() else repr(name) for name in names[:limit])
     return listed + (f" and {len(names) - limit} more" if len(names) > limit else "")
 

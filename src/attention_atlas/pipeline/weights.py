@@ -28,8 +28,8 @@ class Weights:
 
     @property
     def are_new(self) -> bool:
-        """Whether the model keeps the weights that it is built with."""
-        return self.run is None
+        """Whether the model starts from the weights that it is built with."""
+        return self.run is None and self.checkpoint is None
 
     def load_into(self, task: ClassificationTask, datamodule: AtlasDataModule) -> None:
         """Load the weights into a task; `Trainer.fit` restores the rest of a checkpoint.

@@ -316,6 +316,15 @@ def test_a_run_without_an_atlas_is_grouped_by_its_own_config(tmp_path: Path) -> 
     assert "capture=off" in comparison.notes[0]
 
 
+def test_a_run_of_someone_else_reads_no_environment(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("ATLAS_TEST_SECRET", "secret")
+    run = make_run(tmp_path / "run", atlas=False)
+    (run / ".hydra").mkdir()
+    (run / ".hydra" / "config.yaml").write_text("seed: ${oc.env:ATLAS_TEST_SECRET}\n")
+    with pytest.raises(InputError, match="environment variable ATLAS_TEST_SECRET as seed"):
+        compare_runs([run])
+
+
 def test_runs_at_urls_are_read(tmp_path: Path) -> None:
     here = make_run(tmp_path / "run")
     add_faithfulness(here, [0.1, 0.2])

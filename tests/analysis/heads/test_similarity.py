@@ -11,9 +11,9 @@ from attention_atlas.analysis.heads import head_similarity, layer_agreement
 from attention_atlas.analysis.heads.similarity import (
     cka_pairs,
     distributions,
-    evenly_spaced,
     jensen_shannon,
     jensen_shannon_pairs,
+    middles_of_parts,
     rows_of,
 )
 from attention_atlas.atlas import open_atlas
@@ -122,9 +122,9 @@ def test_the_share_of_a_null_key_is_a_key_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_few_rows_are_spread_evenly() -> None:
-    assert evenly_spaced(3, 5).tolist() == [0, 1, 2]
-    assert evenly_spaced(10, None).tolist() == list(range(10))
-    assert evenly_spaced(100, 4).tolist() == [12, 37, 62, 87]
+    assert middles_of_parts(3, 5).tolist() == [0, 1, 2]
+    assert middles_of_parts(10, None).tolist() == list(range(10))
+    assert middles_of_parts(100, 4).tolist() == [12, 37, 62, 87]
 
 
 def test_pairs_are_symmetric_with_themselves_on_the_diagonal() -> None:

@@ -128,7 +128,7 @@ def why_not_samples(first: Atlas, second: Atlas) -> str | None:
             return (
                 f"Samples are not compared, because the {what} of the runs "
                 f"{'differ' if what == 'classes' else 'differs'}: "
-                f"{_listed(one)} and {_listed(other)}."
+                f"{_shown(one)} and {_shown(other)}."
             )
     if first.attributes.token_layout != second.attributes.token_layout:
         return (
@@ -331,5 +331,5 @@ def _change(label: int, first: int, second: int) -> str:
     return "broken" if first == label else "changed"
 
 
-def _listed(value: Any) -> str:
+def _shown(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else repr(value)

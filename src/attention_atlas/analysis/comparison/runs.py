@@ -17,8 +17,8 @@ from attention_atlas.atlas import Atlas, find_atlas, open_atlas
 from attention_atlas.atlas.locations import Location, join
 from attention_atlas.atlas.schema import plain_json
 from attention_atlas.errors import InputError
-from attention_atlas.run_folder import CONFIG, read_json, read_result, read_yaml
 from attention_atlas.run_folder import FAITHFULNESS as FAITHFULNESS_FILE
+from attention_atlas.run_folder import read_json, read_result
 
 # Keys of where a run lies and what it saves, not of what is trained and how. Options take their
 # values from a recipe, and are compared themselves.
@@ -164,17 +164,10 @@ def _settings_of(faithfulness: Faithfulness) -> str:
 def _options_of(run: Location, atlas: Atlas | None) -> dict[str, Any] | None:
     if atlas is not None and atlas.config:
         return _comparable(atlas.config)
-    found = read_yaml(run, CONFIG)
-    if found is None:
-        return None
-    from omegaconf import OmegaConf
+    from attention_atlas.run_config import read_config  # OmegaConf, which an atlas does without
 
-    try:
-        # Hydra alone knows the folder.
-        config = OmegaConf.merge(found, {"run_folder": ""})
-        return _comparable(plain_json(OmegaConf.to_container(config, resolve=True)))
-    except Exception as error:  # of what it refers to
-        raise InputError(f"{join(run, CONFIG)} cannot be read: {error}") from error
+    found = read_config(run)
+    return None if found is None else _comparable(plain_json(found[1]))
 
 
 def _comparable(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attention_atlas.analysis.heads.similarity import evenly_spaced
+from attention_atlas.analysis.heads.similarity import middles_of_parts
 from attention_atlas.atlas.sample import stands_in_input
 
 Boxes = npt.NDArray[Any]
@@ -39,11 +39,11 @@ class Pieces:
         The first set has `length` tokens.
         """
         if self.first is None or self.second is None:
-            same = evenly_spaced(length, max_count)
+            same = middles_of_parts(length, max_count)
             return same, same
         covers_1, covers_2 = self.first[:, :-1] > 0, self.second[:, :-1] > 0
         shared = np.flatnonzero(covers_1.any(axis=0) & covers_2.any(axis=0))
-        shared = shared[evenly_spaced(len(shared), max_count)]
+        shared = shared[middles_of_parts(len(shared), max_count)]
         return covers_1[:, shared].argmax(axis=0), covers_2[:, shared].argmax(axis=0)
 
 

@@ -231,18 +231,18 @@ def _judgement(faithfulness: Faithfulness) -> str:
     better = [method for method in order if faithfulness.better_than_random(method, JUDGED)]
     others = [f"{titles[m]} ({measured[m]})" for m in order if m not in better]
     if not better:
-        return f"On {on} nothing beats random: {_listed(others)}. {_ADVICE}"
+        return f"On {on} nothing beats random: {_enumerated(others)}. {_ADVICE}"
     best, *rest = better
     verb = "beat" if _is_plural(titles[best]) else "beats"
     title = titles[best][:1].upper() + titles[best][1:]
     sentence = f"{title} {verb} random by {measured[best]} on {on}"
     if rest:
         do = "do" if len(rest) > 1 or _is_plural(titles[rest[0]]) else "does"
-        sentence += f", and so {do} {_listed([titles[method] for method in rest])}"
+        sentence += f", and so {do} {_enumerated([titles[method] for method in rest])}"
     if others:
         last = next(method for method in order if method not in better)
         do = "do" if len(others) > 1 or _is_plural(titles[last]) else "does"
-        sentence += f"; {_listed(others)} {do} not"
+        sentence += f"; {_enumerated(others)} {do} not"
     return sentence
 
 
@@ -250,5 +250,5 @@ def _is_plural(title: str) -> bool:
     return title.endswith("s")
 
 
-def _listed(names: Sequence[str]) -> str:
+def _enumerated(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

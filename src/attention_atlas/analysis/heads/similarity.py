@@ -71,7 +71,7 @@ def rows_of(sample: Sample, max_rows: int | None = None) -> npt.NDArray[np.float
     The last key is the null key, with what a row lacks to 1 where the mechanism has one, else 0.
     Signed weights are abs(A) / sum abs(A).
     """
-    chosen = evenly_spaced(sample.length, max_rows)
+    chosen = middles_of_parts(sample.length, max_rows)
     return distributions(sample, sample.view_maps()[:, :, chosen])
 
 
@@ -89,7 +89,7 @@ def distributions(sample: Sample, weights: npt.NDArray[Any]) -> npt.NDArray[np.f
     return np.concatenate([fractions, null], axis=-1)
 
 
-def evenly_spaced(count: int, maximum: int | None) -> npt.NDArray[np.intp]:
+def middles_of_parts(count: int, maximum: int | None) -> npt.NDArray[np.intp]:
     """Return at most `maximum` evenly spaced indices below `count`, the middles of equal parts."""
     if maximum is None or count <= maximum:
         return np.arange(count)

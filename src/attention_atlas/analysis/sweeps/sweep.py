@@ -19,12 +19,10 @@ from attention_atlas.analysis.sweeps.trial import (
     read_trial,
 )
 from attention_atlas.errors import InputError
-from attention_atlas.run_folder import RESULT
+from attention_atlas.run_folder import MULTIRUN, RESULT
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.sweeps.importance import Importance
-
-MULTIRUN = "multirun.yaml"  # Hydra writes it into the folder of a sweep
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from attention_atlas.config.validation.files import check_checkpoint, check_run_folder
 from attention_atlas.config.validation.model import FITTING, TASKS, is_pretrained
-from attention_atlas.config.validation.training import MONITORED
+from attention_atlas.config.validation.schema import MONITORED
 from attention_atlas.config.validation.validate import check_config, check_data, check_fixed
 
 __all__ = [

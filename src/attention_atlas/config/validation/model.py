@@ -31,9 +31,14 @@ def check_modality(config: DictConfig, choices: Mapping[str, str | None]) -> Non
     """Check that data, embedding and augmentation take the modality of the task.
 
     Raises:
-        InputError: One of them is of another modality.
+        InputError: One of them is of another modality, or the modality of the task was changed.
     """
     task, modality = config.task.name, config.task.modality
+    if choices.get("task") in TASKS.values() and TASKS[modality] != choices["task"]:
+        raise InputError(
+            f"task.modality={modality} is not possible: task={choices['task']} has its own. Take "
+            f"task={TASKS[modality]}."
+        )
     found = modality_of(config.data)
     if found != modality:
         raise InputError(

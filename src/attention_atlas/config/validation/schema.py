@@ -1,7 +1,7 @@
 """The schema of the config: each key with its type, its range and what it does."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     Field,
@@ -25,6 +25,12 @@ from attention_atlas.option_schema import (
 
 Metric = Literal["val/loss", "val/accuracy", "val/macro_f1", "val/calibration_error"]
 """Metrics that each validation logs."""
+
+MONITORED = {
+    metric: "min" if metric in ("val/loss", "val/calibration_error") else "max"
+    for metric in get_args(Metric)
+}
+"""Whether less or more of a metric is better."""
 
 Positions = Literal["learned", "sinusoidal", "none"]
 Readout = Literal["attention", "cls", "mean"]
@@ -251,6 +257,7 @@ class Callbacks(OpenKeywords):
 
     checkpoint: Checkpoint = keyword(
         "Saves the best checkpoint.",
+        ...,
         allowed="a group of values: the best checkpoint is what is tested",
     )
     early_stopping: EarlyStopping | None = keyword("Ends a training that no longer improves.")

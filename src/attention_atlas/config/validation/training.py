@@ -6,16 +6,9 @@ from collections.abc import Mapping
 from omegaconf import DictConfig
 
 from attention_atlas.config.validation.model import is_pretrained
+from attention_atlas.config.validation.schema import MONITORED
 from attention_atlas.devices import num_processes
 from attention_atlas.errors import InputError
-
-MONITORED = {
-    "val/loss": "min",
-    "val/accuracy": "max",
-    "val/macro_f1": "max",
-    "val/calibration_error": "min",
-}
-"""Metrics that each validation logs, and whether less or more of it is better."""
 
 SEARCHES = ("tpe", "grid")
 """Sweepers that draw values by Optuna."""

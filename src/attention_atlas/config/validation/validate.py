@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -69,7 +70,7 @@ def check_config(
     Raises:
         InputError: Something cannot be used; the message names the key or the file.
     """
-    check_data(config, choices, TrainConfig, complete)
+    values = _check_values(config, choices, TrainConfig, complete)
     check_attention(config)
     check_patches(config)
     check_monitors(config)
@@ -83,18 +84,24 @@ def check_config(
     if config.ckpt_path is not None:
         check_checkpoint(Path(config.ckpt_path), "ckpt_path")
     check_init(config)
+    check_source(values["data"])  # the last, as it may read all files
 
 
-def check_data(
+def check_data(config: DictConfig, choices: Mapping[str, str | None]) -> None:
+    """Check the config of a baseline: names, types, ranges and files, as for `check_config`."""
+    check_source(_check_values(config, choices, BaselineConfig, complete=True)["data"])
+
+
+def _check_values(
     config: DictConfig,
     choices: Mapping[str, str | None],
-    schema: type[BaselineConfig] = BaselineConfig,
-    complete: bool = True,
-) -> None:
-    """Check the names, types and ranges of a config, and its data, as for `check_config`."""
+    schema: type[BaselineConfig],
+    complete: bool,
+) -> dict[str, Any]:
+    """Check names, types and ranges, and return the plain values."""
     values = resolved(config)
     check_targets(values)
     check_options(Task, values["task"], "task.", complete)
     check_modality(config, choices)
     check_options(schema_of(schema, values), values, complete=complete)
-    check_source(values["data"])
+    return values

@@ -1,6 +1,5 @@
 """The data module of images: data sets by name or a folder, as normalised batches."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +24,8 @@ from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.options import read_options
 from attention_atlas.data.user_inputs import UserInput, label_indexes
 from attention_atlas.errors import InputError
-
-LEARNED_FILE = "images.json"
+from attention_atlas.output_files import write_json
+from attention_atlas.run_folder import IMAGES, read_json
 
 
 class ImageDataModule(AtlasDataModule):
@@ -198,20 +197,19 @@ class ImageDataModule(AtlasDataModule):
             "mean": self.mean.flatten().tolist(),
             "deviation": self.deviation.flatten().tolist(),
         }
-        (folder / LEARNED_FILE).write_text(json.dumps(learned, indent=2), encoding="utf-8")
+        write_json(folder / IMAGES, learned)
 
     def restore(self, folder: Path) -> None:
         """Read classes, mean and deviation, so that other images are normalised alike."""
-        path = folder / LEARNED_FILE
         try:
-            learned = json.loads(path.read_text(encoding="utf-8"))
+            learned = read_json(folder, IMAGES) or {}
             mean, deviation = (np.array(learned[name], float) for name in ("mean", "deviation"))
             if mean.shape != deviation.shape or mean.shape not in ((1,), (3,)):
                 raise ValueError(f"{len(mean)} means and {len(deviation)} deviations")
             classes = [str(name) for name in learned["classes"]]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{path} does not hold classes, mean and deviation: {error!r}."
+                f"{folder / IMAGES} does not hold classes, mean and deviation: {error!r}."
             ) from error
         self._learned = {
             "classes": classes,

@@ -36,6 +36,7 @@ from attention_atlas.data.text.tokenizer import (
 )
 from attention_atlas.data.user_inputs import UserInput, label_indexes
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import TOKEN_PAIRS, TOKENIZER
 
 
 class TextDataModule(AtlasDataModule):
@@ -150,9 +151,9 @@ class TextDataModule(AtlasDataModule):
         super().save(folder)
         if self.preprocessor is not None:
             return
-        self.tokenizer.save(str(folder / "tokenizer.json"))
+        self.tokenizer.save(str(folder / TOKENIZER))
         if self.pairs is not None:
-            np.save(folder / "token_pairs.npy", self.pairs)
+            np.save(folder / TOKEN_PAIRS, self.pairs)
 
     def restore(self, folder: Path) -> None:
         """Read the vocabulary, which is all that is learned from the data."""
@@ -162,10 +163,10 @@ class TextDataModule(AtlasDataModule):
         """Read the tokenizer and the frequent bigrams of a run folder."""
         if self.preprocessor is not None:
             return
-        self.tokenizer_path = str(folder / "tokenizer.json")
-        self.tokenizer = load_tokenizer(folder / "tokenizer.json")
-        if (folder / "token_pairs.npy").is_file():
-            self.pairs = _read_pairs(folder / "token_pairs.npy")
+        self.tokenizer_path = str(folder / TOKENIZER)
+        self.tokenizer = load_tokenizer(folder / TOKENIZER)
+        if (folder / TOKEN_PAIRS).is_file():
+            self.pairs = _read_pairs(folder / TOKEN_PAIRS)
 
     @property
     def vocab_size(self) -> int:
@@ -263,9 +264,9 @@ class TextDataModule(AtlasDataModule):
         }
 
         def make(folder: Path) -> None:
-            train_tokenizer(texts, self.max_vocab_size).save(str(folder / "tokenizer.json"))
+            train_tokenizer(texts, self.max_vocab_size).save(str(folder / TOKENIZER))
 
-        return load_tokenizer(cached("text-tokenizer", key, make) / "tokenizer.json")
+        return load_tokenizer(cached("text-tokenizer", key, make) / TOKENIZER)
 
 
 def _read_pairs(path: Path) -> np.ndarray:

@@ -14,6 +14,9 @@ from attention_atlas.run_folder import LAST
 
 log = logging.getLogger(__name__)
 
+BETWEEN_EPOCHS = ("every_n_train_steps", "train_time_interval")
+"""Options of `ModelCheckpoint` by which it saves at other moments than the end of an epoch."""
+
 
 class BestCheckpoint(ModelCheckpoint):
     """Saves the best checkpoint, also across a run that is resumed in a new folder.
@@ -29,7 +32,8 @@ class BestCheckpoint(ModelCheckpoint):
 
     def __init__(self, save_last: bool = True, **options: Any) -> None:
         super().__init__(**options)
-        self.last = LastCheckpoint(Path(self.dirpath or "")) if save_last else None
+        steps = {name: options[name] for name in BETWEEN_EPOCHS if name in options}
+        self.last = LastCheckpoint(Path(self.dirpath or ""), **steps) if save_last else None
         self._best_loss = float("inf")
         self._resumed_step = 0
         self._resumed_folder: Path | None = None
@@ -98,10 +102,11 @@ class LastCheckpoint(ModelCheckpoint):
 
     Args:
         folder: The folder of the checkpoints.
+        steps: When to save in place of the end of each epoch, as options of `ModelCheckpoint`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, Path(LAST).stem, enable_version_counter=False)
+    def __init__(self, folder: Path, **steps: Any) -> None:
+        super().__init__(folder, Path(LAST).stem, enable_version_counter=False, **steps)
 
     def state_dict(self) -> dict[str, Any]:
         """Return no state."""

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from attention_atlas.data.splits import stable_hash
 
@@ -41,11 +42,12 @@ class AveragedWeights(WeightAveraging):
     @torch.no_grad()
     def _average(self, averages: Any, values: Any, num_averaged: Any) -> None:
         if not averages[0].is_floating_point():
-            torch._foreach_copy_(averages, values)
+            for average, value in zip(averages, values, strict=True):
+                average.copy_(value)
             return
         steps = int(num_averaged) * self.every_n_steps
         decay = min(self.decay, (1 + steps) / (10 + steps)) ** self.every_n_steps
-        torch._foreach_lerp_(averages, values, 1 - decay)
+        get_ema_multi_avg_fn(decay)(averages, values, num_averaged)  # type: ignore[no-untyped-call]
 
 
 class RngState(Callback):

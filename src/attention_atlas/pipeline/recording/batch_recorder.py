@@ -13,6 +13,7 @@ from attention_atlas.atlas.captured_batch import CapturedBatch
 from attention_atlas.attention import Recording, record
 from attention_atlas.data.base import DisplayInputs
 from attention_atlas.data.loader import Batch
+from attention_atlas.data.splits import evenly_spaced
 from attention_atlas.encoder import TokenLayout
 
 Array = np.ndarray
@@ -84,7 +85,9 @@ class BatchRecorder:
             return
         rows = None
         if self.entropy_queries is not None:
-            rows = _evenly(model.token_layout(batch).boxes.shape[1], self.entropy_queries)
+            num_tokens = model.token_layout(batch).boxes.shape[1]
+            if self.entropy_queries < num_tokens:
+                rows = evenly_spaced(num_tokens, self.entropy_queries)
         self._recordings = self._record(model, len(ids), saved, mapped, rows)
 
     def close(self) -> None:
@@ -251,13 +254,6 @@ class _Recordings:
             tokens: Any = slice(length) if valid[index, :length].all() else valid[index]
             found[index] = of_sample[:, :, tokens][..., tokens]
         return found
-
-
-def _evenly(num_tokens: int, num_rows: int) -> list[int] | None:
-    """Return indices of evenly spaced rows, the first among them; None if all are wanted."""
-    if num_rows >= num_tokens:
-        return None
-    return [row * num_tokens // num_rows for row in range(num_rows)]
 
 
 def _first_valid(valid: Array) -> Array | None:

@@ -12,7 +12,20 @@ from omegaconf import DictConfig
 from attention_atlas.config.allowlist import rename_targets
 from attention_atlas.config.plain import unresolved
 from attention_atlas.errors import InputError
-from attention_atlas.run_folder import CONFIG, HYDRA, LOCK, METRICS, is_finished, is_run, read_yaml
+from attention_atlas.run_folder import (
+    CONFIG,
+    HPARAMS,
+    HYDRA,
+    IMAGES,
+    LOCK,
+    METRICS,
+    MULTIRUN,
+    TOKEN_PAIRS,
+    TOKENIZER,
+    is_finished,
+    is_run,
+    read_yaml,
+)
 
 OF_THE_COMMAND = ("resume", "sweep", "run_folder")
 """Keys that say how to start a run, not what it is."""
@@ -109,12 +122,12 @@ def is_free(run: Path) -> bool:
 STARTUP_FILES = {
     HYDRA,
     LOCK,
-    "tokenizer.json",
-    "token_pairs.npy",
-    "images.json",
+    TOKENIZER,
+    TOKEN_PAIRS,
+    IMAGES,
     METRICS,
-    "hparams.yaml",
-    "multirun.yaml",
+    HPARAMS,
+    MULTIRUN,
 }
 """The files in a run folder, beside a log, before any work is done in it."""
 

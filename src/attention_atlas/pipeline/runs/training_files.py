@@ -56,12 +56,11 @@ def continue_metrics(logger: CSVLogger, folder: Path, checkpoint: dict[str, Any]
 
     Lightning removes an existing file, so its rows are stored in another one in the meantime.
     """
-    loop = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]
     stored = folder / STORED
     if not stored.is_file():
         if not (folder / METRICS).is_file():
             return
-        _write_rows(folder / METRICS, stored, before_step=loop["_batches_that_stepped"])
+        _write_rows(folder / METRICS, stored, before_step=checkpoint["global_step"])
     writer = logger.experiment  # removes the file
     with stored.open(newline="", encoding="utf-8") as file:
         writer.metrics_keys = list(csv.DictReader(file).fieldnames or [])

@@ -8,12 +8,6 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import optuna
-from hydra.core.override_parser.types import (
-    IntervalSweep,
-    Override,
-    RangeSweep,
-    Transformer,
-)
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
@@ -25,7 +19,14 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from attention_atlas.config.overrides import parse, swept_by_config
+from attention_atlas.config.overrides import (
+    IntervalSweep,
+    Override,
+    RangeSweep,
+    Transformer,
+    parse,
+    swept_by_config,
+)
 from attention_atlas.errors import InputError
 
 DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}

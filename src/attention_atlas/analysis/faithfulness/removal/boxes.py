@@ -135,7 +135,7 @@ class SilencedFeatures(Removal):
         return self.silence.to(batch["inputs"]).expand_as(batch["inputs"])
 
     def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
-        """Return the features of silence, of the shape of the inputs."""
+        """Return which features the removed tokens cover, of the shape of the inputs."""
         boxes = layout.boxes[..., [1, 0, 3, 2]]
         if self.silence.dim() == 1:
             seconds = (torch.arange(len(self.silence)) + 0.5) / SAMPLE_RATE
