@@ -26,6 +26,11 @@ PARTS = {
     "most": "max",
     "begun": "unfinished",
     "leftovers": "snapshot",
+    "following": "next, or submitted",
+    "hears": "takes",
+    "launched": "cluster",
+    "drawable": "display_inputs",
+    "adopt": "use_pretrained",
 }
 # Identifiers that stand in files on disk, or that users write.
 KNOWN = {"null_share", "readout_null_share", "sink_share", "most_different"}
@@ -37,6 +42,8 @@ PHRASES = {
     r"\bwhole numbers?\b": "integer",
     r"\bin a sentence\b": "with an error message",
     r"\bhands? over\b|\btells? of\b|\bwhoever\b": "submit, describe or any caller",
+    r"\bhears\b": "takes",
+    r"^\s+\w+: (?:Of|That) |^\s*(?:Of|That|None where) [a-z]|\"\"\"(?:What|Of) ": "a noun, a verb",
     r"_in_words\b|\bsentence_of\b": "format_..., describe_... or user_message",
 }
 

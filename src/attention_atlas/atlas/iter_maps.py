@@ -22,10 +22,10 @@ def iter_maps(samples: Sequence[Sample], batch_bytes: int) -> Iterator[Batch]:
     with ThreadPoolExecutor(max_workers=1) as pool:
         ahead = None
         for batch in batches:
-            following = pool.submit(_read, batch)
+            submitted = pool.submit(_read, batch)
             if ahead is not None:
                 yield ahead.result()
-            ahead = following
+            ahead = submitted
         if ahead is not None:
             yield ahead.result()
 

@@ -27,8 +27,7 @@ def attend(
     """Attend with queries, keys and values that are already split into heads.
 
     Key and value may have fewer heads than the query, if their number divides its heads. Masks as
-    in `Attention`.
-    `dropout_p` always applies; pass 0 outside training.
+    in `Attention`. `dropout_p` always applies; pass 0 outside training.
     """
     mask = _mask(query, key, key_padding_mask, attn_mask, is_causal)
     return score.attend(query, key, value, mask, dropout_p)

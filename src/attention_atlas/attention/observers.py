@@ -23,7 +23,7 @@ class Pass(NamedTuple):
     Attributes:
         score: The score that compared queries and keys.
         query: As passed to the kernel, and so are `key`, `value` and `mask`.
-        output: Of the kernel.
+        output: Output of the kernel.
         dropout_p: Fraction of the weights that were dropped.
         padding: True where a query is padding; None if none is known to be.
         grid: Shape of the token grid; None in cross-attention.

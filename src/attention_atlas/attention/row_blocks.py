@@ -59,10 +59,9 @@ class Rows:
 class RowBlocks:
     """Iterates over the rows of a map in blocks [b, H, 128 or fewer, K].
 
-    `positions` are those of the queries in the
-    sequence, by default 0 to Q - 1; the rows of `mask.tensor` are those of `query`. A block has few
-    samples and rows, so that it stays in the cache of a CPU, and no more keys than its rows may
-    attend to by a causal mask or a window.
+    `positions` are those of the queries in the sequence, by default 0 to Q - 1; the rows of
+    `mask.tensor` are those of `query`. A block has few samples and rows, so that it stays in the
+    cache of a CPU, and no more keys than its rows may attend to by a causal mask or a window.
     """
 
     def __init__(

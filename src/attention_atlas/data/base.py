@@ -104,7 +104,7 @@ class AtlasDataModule:
     def make_dataset(self, inputs: Sequence[UserInput]) -> BatchDataset:
         """Return a data set of user inputs, which are prepared like the data.
 
-        What was learned from training data must be there: by `setup`, or by `restore`.
+        Call `setup` or `restore` first.
 
         Raises:
             InputError: A file cannot be read.

@@ -103,7 +103,7 @@ def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
 
 
 def close_loggers(loggers: list[Logger]) -> None:
-    """End what a logger keeps open, or the next job of a multirun would continue with it."""
+    """Close a logger, or the next job of a multirun would continue its run."""
     for logger in loggers:
         finish = getattr(getattr(logger, "experiment", None), "finish", None)  # of Weights & Biases
         if finish is not None:

@@ -34,7 +34,7 @@ def build_datamodule(
 
     Args:
         config: As composed and checked.
-        run_folder: An earlier run, whose data module kept there what it learned from its data.
+        run_folder: An earlier run, whose folder holds what its data module learned from its data.
         read: Whether to read the data, for which the module can be used by Lightning's trainer;
             otherwise it prepares user input only, without importing Lightning.
         init: A run whose weights will be taken, though not its classes.
@@ -56,7 +56,7 @@ def for_trainer(datamodule: AtlasDataModule) -> None:
     """Turn a data module into one that Lightning's trainer takes.
 
     The classes of `data` do without Lightning, which a prediction does not need. The name of the
-    class stays, by which Lightning keeps the state of a data module in its checkpoints.
+    class stays, by which Lightning saves the state of a data module in its checkpoints.
     """
     from lightning.pytorch import LightningDataModule
 

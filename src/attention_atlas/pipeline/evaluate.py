@@ -36,7 +36,7 @@ def evaluate_checkpoint(
     Args:
         config: Config of the run.
         checkpoint: A checkpoint of Lightning, whose weights the task gets.
-        task: Of the config.
+        task: The task of the config.
         datamodule: Set up.
         folder: Gets `atlas.zarr`.
         loggers: Get the metrics.

@@ -68,7 +68,8 @@ def evaluation_config(
 
     Args:
         run: From `read_run`; it is not changed.
-        config: Of the evaluation: a whole node for a chosen option of a group, or single values.
+        config: Config of the evaluation: a whole node for a chosen option of a group, or single
+            values.
         choices: The option of each group, None for the run's own.
     """
     merged = run.copy()

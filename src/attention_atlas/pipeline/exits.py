@@ -24,7 +24,7 @@ class Interrupted(BaseException):
     """Training was ended by a signal, after a checkpoint was saved.
 
     Args:
-        number: Of the signal.
+        number: Number of the signal.
         checkpoint: The one that was saved; None if there was nothing to save.
     """
 

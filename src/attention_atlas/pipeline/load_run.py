@@ -133,7 +133,7 @@ def load_run(
         datamodule.classes = read_classes(folder)
         if "init" in config.embedding:  # would be learned from the data, and is in the checkpoint
             config.embedding.init = "random"
-    # What inputs are normalised by belongs to the model, also where the data is other data.
+    # Normalisation belongs to the model, also with other data.
     datamodule.load_state_dict(content.get(type(datamodule).__qualname__, {}))
     model, _ = build_model(config, datamodule, with_weights=False)
     load_weights(model, best_checkpoint(folder))

@@ -33,13 +33,13 @@ READ_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Reader:
-    """A model, and what prepares inputs for it.
+    """A model, and the preparation of its inputs.
 
     Attributes:
-        model: In evaluation mode; a `Classifier`, or a pretrained model as it is.
+        model: The model in evaluation mode; a `Classifier`, or a pretrained model as it is.
         datamodule: Prepares inputs as those that the model was trained on.
-        attributes: Of the atlases that are made with it.
-        max_tokens: Most tokens of one input; None where that is not known.
+        attributes: Attributes of the atlases that are made with it.
+        max_tokens: Maximum tokens of one input; None where that is not known.
     """
 
     model: nn.Module
@@ -78,7 +78,7 @@ def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Read
     Args:
         name: A hub id, a folder, or the short name of a package.
         modality: `text`, `image` or `audio`.
-        clip_seconds: Of sound that the model hears.
+        clip_seconds: Seconds of sound that the model takes.
 
     Raises:
         InputError: The model cannot be loaded, or its maps cannot be recorded.
@@ -142,8 +142,8 @@ def record_inputs(
         path: Where the atlas is made.
         data: What the atlas calls the data.
         batch_size: Inputs that run together.
-        num_samples: How many of the first inputs keep full maps; None keeps all.
-        dtype: Of the maps, `float16` or `float32`.
+        num_samples: Number of inputs, from the first on, whose full maps are stored; None: all.
+        dtype: Type of the maps, `float16` or `float32`.
         methods: Attributions to compute too; for a `Classifier` alone.
         device: Where the model runs; None takes a GPU where there is one.
         progress: Called with the inputs done and all inputs.

@@ -28,7 +28,7 @@ class Recorded:
         model: In eval mode.
         batch: The embedded batch.
         target: The class explained.
-        recording: Of all attention modules; None if the model has none.
+        recording: Recording of all attention modules; None if the model has none.
         attended: By `Attention`, the tokens that it projected to queries [B, Q, D] and values
             [B, K, D].
         values: By module of a pretrained encoder, the values [B, num_kv_heads, K, E] of its heads.

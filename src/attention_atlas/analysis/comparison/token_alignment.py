@@ -23,8 +23,8 @@ class Pieces:
     """How the weights of two sets of tokens are compared.
 
     Attributes:
-        first: [K, P + 1] share of each token in each piece, the last for tokens that stand for no
-            part of the input, such as CLS; None where the tokens of both are the same.
+        first: [K, P + 1] fraction of each token in each piece, the last for tokens that stand for
+            no part of the input, such as CLS; None where the tokens of both are the same.
         second: The same of the second set.
     """
 
@@ -70,7 +70,7 @@ def common_pieces(first: Boxes, second: Boxes) -> Pieces:
 
 
 def _overlaps(boxes: Boxes, edges: list[npt.NDArray[np.float64]]) -> Floats:
-    """Return the share of each token in each piece, [K, P + 1]."""
+    """Return the fraction of each token in each piece, [K, P + 1]."""
     placed = stands_in_input(boxes)
     axes = len(edges)
     overlaps = np.ones((len(boxes), 1))

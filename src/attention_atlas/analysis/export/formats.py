@@ -64,10 +64,10 @@ def export(
     """Write samples of an atlas to a file, and return those that it contains.
 
     Args:
-        atlas: That holds them.
+        atlas: The atlas that holds them.
         samples: One, or all of an epoch; one for a format that is not `whole`.
         path: File to write; by default its ending names the format.
-        name: Of the format.
+        name: Name of the format.
         what: The rows of a csv, one of `WHATS`, by default the first; other formats have none.
         progress: Called with the number of samples done, and of all.
 

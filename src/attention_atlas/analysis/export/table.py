@@ -28,7 +28,7 @@ def write_table(
     - token (`tokens`): its text or box, its weight in the readout, mean of the heads, and the
       attention that it receives in each layer, mean of heads and queries, if maps are stored;
     - weight of the readout (`readout`), by head and key;
-    - weight of the maps (`maps`), by layer, head, query and key, of samples that keep them;
+    - weight of the maps (`maps`), by layer, head, query and key, of samples that have them;
     - head (`statistics`), with its entropy in nats and, if there is one, its weight of the
       null key; the readout's heads are of the layer `readout`.
 
@@ -117,5 +117,5 @@ def _heads(
 
 
 def _cells(values: Any) -> list[str]:
-    """Return numbers as texts that give them back exactly; NaN is an empty one."""
+    """Return numbers as texts that round-trip exactly; NaN is an empty one."""
     return ["" if value != value else str(value) for value in values]

@@ -28,11 +28,11 @@ class Explainer:
     """Attribution methods that a model allows.
 
     Attributes:
-        names: Of the library's methods.
+        names: Names of the library's methods.
         own: Others, by name.
         refused: Methods that do not apply, and why.
         removal: Makes the input without any token, the baseline of integrated gradients.
-        seed: Of random attributions.
+        seed: Seed of random attributions.
         too_long: Methods that were refused for some samples, and why; filled when they are asked.
     """
 

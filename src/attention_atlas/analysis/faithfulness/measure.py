@@ -53,8 +53,8 @@ def measure(
         steps: Equal fractions of the tokens, for deletion and insertion.
         fresh_model: Returns an untrained model of the config for a seed; without it there is no
             randomisation check.
-        seed: Of random attributions, untrained weights, the order of ties, and resamples.
-        num_resamples: Of the bootstrap.
+        seed: Seed of random attributions, untrained weights, the order of ties, and resamples.
+        num_resamples: Number of resamples of the bootstrap.
         own: Custom attributions by name.
         max_left_out: Tokens of a sample that are left out one at a time. That many are drawn from a
             longer sample for the correlation, and leave-one-out is not a method for it.

@@ -106,7 +106,7 @@ def ranking(attribution: Values, ties: Values) -> npt.NDArray[np.int64]:
 def count_of(fraction: float, num_tokens: int) -> int:
     """Return a fraction of the tokens as a count: rounded half up, and at least one.
 
-    Of a fraction of zero, and of no tokens, it is none.
+    Zero for a fraction of 0, or without tokens.
     """
     if fraction <= 0 or num_tokens == 0:
         return 0

@@ -26,7 +26,7 @@ class Probe:
     The model is in evaluation mode; one pass takes at most `max_tokens` tokens.
 
     Attributes:
-        layout: Of the tokens that the model sees.
+        layout: Layout of the tokens that the model sees.
         removable: bool [B, K], the tokens that can be removed.
         target: [B], the class that is explained: the predicted one.
         whole: [B], its probability for the input as it is.

@@ -44,11 +44,11 @@ class Faithfulness:
         removal_description: What replaced them.
         sample_ids: [N].
         values: By method and metric, [N] numbers; None if not measured.
-        titles: Of the methods, for figures and sentences.
-        thresholds: Of comprehensiveness and sufficiency, as fractions of the tokens.
-        steps: Of deletion and insertion.
-        seed: Of everything random.
-        num_resamples: Of the bootstrap.
+        titles: Titles of the methods, for figures and sentences.
+        thresholds: Thresholds of comprehensiveness and sufficiency, as fractions of the tokens.
+        steps: Number of steps of deletion and insertion.
+        seed: Seed of everything random.
+        num_resamples: Number of resamples of the bootstrap.
         random_draws: Random attributions of each sample, whose scores are averaged.
         randomisation: By method and stage, the rank correlation of an attribution with that of the
             model with new weights from the output down to this stage, mean over the samples.

@@ -1,7 +1,7 @@
 """Analysis of the heads of a run over a data set: statistics, similarity, agreement of layers.
 
-What is imported here reads an atlas, without torch. `heads.figure`, which needs matplotlib, and
-`heads.importance`, which runs the model, are imported by themselves.
+These names only read an atlas, without torch. `heads.figure`, which needs matplotlib, and
+`heads.importance`, which runs the model, are imported separately.
 """
 
 from attention_atlas.analysis.heads.similarity import MEASURES, head_similarity, layer_agreement

@@ -45,8 +45,9 @@ def heads_figure(
     The readout, if it has attention and the statistic, is a separate row below the layers.
 
     Args:
-        statistics: Of an atlas.
-        importance: Of the heads of the layers [L, H] and of the readout [R], for one more panel.
+        statistics: Statistics of an atlas.
+        importance: Importance of the heads of the layers [L, H] and of the readout [R], for one
+            more panel.
         pairs: Similarities from 0 to 1, for a panel each: its title, whether it is of
             each `head` [L * H, L * H] or `layer` [L, L], and the numbers.
 

@@ -77,7 +77,7 @@ def head_importance(
 
 
 def _of_batch(model: Classifier, batch: Batch) -> dict[str, Tensor]:
-    """|O_h' dL/dO_h| of each sample, [B, H], by name of the attention module."""
+    """Return |O_h' dL/dO_h| of each sample, [B, H], by name of the attention module."""
     modules = attention_modules(model)
     with torch.enable_grad(), _head_outputs(modules) as outputs:
         tokens = model.embedding(batch)
@@ -98,10 +98,10 @@ def _of_batch(model: Classifier, batch: Batch) -> dict[str, Tensor]:
 
 @contextmanager
 def _head_outputs(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """Give what each head of each module gives, [B, H, Q, E], in a forward pass.
+    """Collect the output of each head, [B, H, Q, E], by module, in a forward pass.
 
-    Of an `Attention` it is what enters the output projection; a pretrained model has neither gate
-    nor norm between the two.
+    For an `Attention`, the input of its output projection; a pretrained model has neither gate nor
+    norm between the two.
     """
     outputs: dict[str, Tensor] = {}
     with ExitStack() as stack:

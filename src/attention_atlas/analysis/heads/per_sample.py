@@ -37,7 +37,7 @@ def token_positions(boxes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def input_positions(boxes: npt.NDArray[Any], token_layout: str) -> npt.NDArray[np.float32]:
     """Return the centre of each token in the unit of `INPUT_UNITS`, [K, axes]; NaN if it has none.
 
-    Of a time-frequency box it is the time alone, because seconds and hertz do not add up.
+    For a time-frequency box, the time only, because seconds and hertz do not add up.
     """
     axes = boxes.shape[1] // 2
     edges = boxes.astype(np.float32)

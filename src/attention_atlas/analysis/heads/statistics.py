@@ -60,7 +60,7 @@ STATISTICS: dict[str, Described] = {
     "sink_rate": Described(
         "sink rate", "", f"fraction of samples whose sink score is above {SINK_THRESHOLD}"
     ),
-    "null_share": Described("null share", "", "share of the null key, mean over the queries"),
+    "null_share": Described("null share", "", "weight of the null key, mean over the queries"),
 }
 """Every statistic, in the order of tables; which ones an atlas has depends on its arrays."""
 
@@ -77,7 +77,7 @@ class HeadStatistics:
         readout_mean: By name, [R], of the row of the readout's query; empty where the readout has
             no attention. The query has no position, so there is no distance.
         readout_deviation: By name, [R].
-        epoch: That was read.
+        epoch: Epoch of the samples.
         notes: Sentences on what the numbers do not say.
     """
 

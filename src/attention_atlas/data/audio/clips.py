@@ -44,6 +44,7 @@ class ClipDataset(BatchDataset):
             self._position = torch.full((len(clips),), 0.5)
         else:
             self._snr_db = torch.tensor(snr_db, dtype=torch.float32)
+            # The word seeds the draw: another one would move all clips.
             self._position = torch.tensor([stable_uniform("place", name) for name in sample_ids])
         self._noise = torch.tensor([stable_uniform("noise", name) for name in sample_ids])
 

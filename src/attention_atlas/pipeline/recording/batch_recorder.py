@@ -57,7 +57,7 @@ class BatchRecorder:
         has_null_key: Whether each row has a null key.
         entropy_queries: Evenly spaced queries of a sample whose rows the entropy of a head is the
             mean of; None takes all.
-        dtype: Of the maps and of spectrograms, `float16` or `float32`.
+        dtype: Type of the maps and of spectrograms, `float16` or `float32`.
     """
 
     def __init__(

@@ -104,7 +104,8 @@ def _title(faithfulness: Faithfulness, method: str) -> str:
     counts = [
         estimate.num_samples
         for name, estimate in faithfulness.estimates[method].items()
-        if METRICS[name].against_random and estimate.num_samples < _max_value(faithfulness, name)
+        if METRICS[name].against_random
+        and estimate.num_samples < _max_num_samples(faithfulness, name)
     ]
     title = faithfulness.titles.get(method, method)
     return f"{title} ({min(counts)} of {total})" if counts else title
@@ -112,11 +113,11 @@ def _title(faithfulness: Faithfulness, method: str) -> str:
 
 def _fewer(faithfulness: Faithfulness, metric: str) -> str:
     """Return on how many samples a metric was measured where no method has all of them."""
-    count, total = _max_value(faithfulness, metric), len(faithfulness.sample_ids)
+    count, total = _max_num_samples(faithfulness, metric), len(faithfulness.sample_ids)
     return "" if count == total else f"\n{count} of {total} samples"
 
 
-def _max_value(faithfulness: Faithfulness, metric: str) -> int:
+def _max_num_samples(faithfulness: Faithfulness, metric: str) -> int:
     """Return on how many samples a metric was measured, for the method that has the most."""
     counts = [e[metric].num_samples for e in faithfulness.estimates.values() if metric in e]
     return max(counts, default=0)

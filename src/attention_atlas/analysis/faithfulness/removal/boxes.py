@@ -22,7 +22,7 @@ class PatchRemoval(Removal):
     """Replaces the pixels of a patch."""
 
     def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
-        """[B, 1, height, width]."""
+        """Return which pixels are covered, bool [B, 1, height, width]."""
         height, width = batch["inputs"].shape[-2:]
         rows, columns = torch.arange(height) + 0.5, torch.arange(width) + 0.5
         return in_boxes(removed, layout.boxes, rows, columns)[:, None]
@@ -78,7 +78,7 @@ class BoxRemoval(Removal):
         self.hertz = _centres(torch.tensor(mel_edges))
 
     def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
-        """[B, mels, frames]."""
+        """Return which cells of the spectrogram are covered, bool [B, mels, frames]."""
         seconds = self.hop_seconds * (torch.arange(batch["inputs"].shape[-1]) + 0.5)
         return in_boxes(removed, layout.boxes[..., [1, 0, 3, 2]], self.hertz, seconds)
 

@@ -25,11 +25,11 @@ class MaskRemoval(Removal):
         return cls(datamodule.special)
 
     def replacement(self, batch: Batch, layout: TokenLayout) -> Tensor:
-        """[B, T], all of them [MASK]."""
+        """Return [MASK] for each token, [B, T]."""
         return torch.full_like(batch["inputs"], self.special.mask)
 
     def covered(self, batch: Batch, removed: Tensor, layout: TokenLayout) -> Tensor:
-        """Return [B, T]; special tokens precede those of the input."""
+        """Return which tokens are covered, bool [B, T]; special ones precede those of the input."""
         return removed[:, -batch["inputs"].shape[1] :]
 
 
