@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import made_atlases
 import numpy as np
 import pytest
 from matplotlib import colormaps
@@ -23,6 +22,7 @@ from attention_atlas.analysis.figures import (
 from attention_atlas.analysis.token_weights import pick
 from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 
 def words(figure: Figure) -> str:

@@ -6,15 +6,15 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
-import made_atlases
 import numpy as np
 import pytest
 import zarr
-from made_atlases import assert_same
 
 from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.atlas.captured_batch import CapturedBatch
 from attention_atlas.errors import InputError
+from tests import made_atlases
+from tests.made_atlases import assert_same
 
 
 @pytest.fixture(params=["folder", "file", "memory"])

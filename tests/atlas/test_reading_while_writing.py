@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import made_atlases
 import pytest
 
 from attention_atlas.atlas import AtlasWriter
 from attention_atlas.atlas.storage.files import LocalFiles
 from attention_atlas.atlas.storage.group_reader import GroupReader
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 ROWS = 4
 

@@ -3,15 +3,15 @@
 import json
 from dataclasses import replace
 
-import made_atlases
 import numpy as np
 import pytest
 import xarray
 import zarr
-from made_atlases import assert_same
 
 from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
+from tests import made_atlases
+from tests.made_atlases import assert_same
 
 
 @pytest.mark.parametrize("task", ["nlp", "vision", "speech"])

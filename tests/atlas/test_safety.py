@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import fsspec
-import made_atlases
 import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -22,10 +21,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 from attention_atlas.atlas import AtlasWriter, Sample, open_atlas
 from attention_atlas.atlas.captured_batch import CapturedBatch
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 ROWS = 8
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["attention_atlas.atlas.writer", "made_atlases"])
+PROCESSES.set_forkserver_preload(["attention_atlas.atlas.writer", "tests.made_atlases"])
 
 
 def written(folder: Path, count: int = 20) -> Path:

@@ -5,11 +5,11 @@ import json
 import shutil
 from pathlib import Path
 
-import made_atlases
 import pytest
 
 from attention_atlas.atlas import open_atlas
 from attention_atlas.atlas.storage.codecs import array_digest, chunk_digest
+from tests import made_atlases
 
 
 @pytest.fixture

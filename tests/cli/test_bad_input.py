@@ -3,10 +3,10 @@
 import json
 import shutil
 
-import made_atlases
 import pytest
 
 from attention_atlas.atlas import AtlasWriter
+from tests import made_atlases
 
 MADE = "outputs/nlp/one"
 

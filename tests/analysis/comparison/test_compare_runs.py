@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-import made_atlases
 import pytest
 
 from attention_atlas.analysis.comparison import (
@@ -23,6 +22,7 @@ from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.analysis.heads import head_statistics
 from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 
 def make_run(

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_atlases import write
 from scipy import stats
 
 from attention_atlas.analysis.faithfulness import METRICS, Faithfulness
@@ -21,6 +20,7 @@ from attention_atlas.atlas import open_atlas
 from attention_atlas.encoder import Classifier
 from attention_atlas.errors import InputError
 from tests.analysis.attributions.eager import build, one, text
+from tests.made_atlases import write
 
 TITLES = {"raw": "raw", "readout": "readout rows", "rollout": "rollout", "random": "random"}
 
