@@ -18,6 +18,7 @@ from attention_atlas.atlas import open_atlas
 from attention_atlas.devices import num_processes, precision_of
 from attention_atlas.pipeline.distributed.cluster import find_cluster
 from tests.commands import REPOSITORY, run_script, start_command, start_training
+from tests.pipeline.conftest import weights
 
 PLAIN = [  # no noise, and an optimizer that does not amplify that of rounding
     "encoder.embed_dim=16",
@@ -72,10 +73,6 @@ def rate(request: pytest.FixtureRequest) -> str:
 def job(request: pytest.FixtureRequest, rate, both) -> tuple[Path, Path]:
     """The run folders of one job, by one process and by two."""
     return both["one"][0] / rate, both[request.param][0] / rate
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from attention_atlas.atlas import open_atlas
 from attention_atlas.pipeline.runs.checkpoints import is_whole, latest_checkpoint
 from attention_atlas.pipeline.runs.folder import locked
 from tests.commands import run_script, start_command, start_training
+from tests.pipeline.conftest import weights
 
 EPOCHS = 40
 
@@ -54,10 +55,6 @@ def logged(run: Path) -> dict[tuple[str, str], str]:
                 assert (name, row["step"]) not in values, f"{name} of step {row['step']} twice"
                 values[name, row["step"]] = value
     return values
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
 def is_as_if_nothing_had_happened(run: Path, whole: Path) -> None:

@@ -22,11 +22,6 @@ from attention_atlas.data.image.options import ImageSource
 from attention_atlas.errors import InputError
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATTENTION_ATLAS_CACHE", str(tmp_path / "cache"))
-
-
 def test_mnist5k_has_500_distinct_images_of_each_digit() -> None:
     corpus = mnist5k(ImageSource("mnist5k"))
     assert corpus.images.shape == (5000, 28, 28, 1)

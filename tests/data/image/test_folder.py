@@ -12,11 +12,6 @@ from attention_atlas.data.image.options import ImageSource
 from attention_atlas.errors import InputError
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATTENTION_ATLAS_CACHE", str(tmp_path / "cache"))
-
-
 def draw(path: Path, value: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((6, 6), value, np.uint8)).save(path)

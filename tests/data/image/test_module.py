@@ -15,11 +15,6 @@ from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build_model import for_trainer
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATTENTION_ATLAS_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module")
 def digits() -> ImageDataModule:
     module = ImageDataModule("mnist5k", batch_size=64, seed=0)
