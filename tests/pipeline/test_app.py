@@ -71,14 +71,6 @@ def test_help_tells_commands_groups_and_values_without_torch(name: str, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_config_is_shown_without_torch(tmp_path: Path) -> None:
-    arguments = ["train.py", "task=vision", "encoder.depth=3", "--cfg", "job"]
-    done = run_script(arguments, tmp_path, torch=False)
-    assert done.returncode == 0, done.stderr
-    assert "  depth: 3\n" in done.stdout
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_job_gets_its_config_and_folder(script, tmp_path: Path) -> None:
     path = script('(folder / "seed.txt").write_text(str(config.seed))')
     done = run_script([path, "task=vision", "seed=5"], tmp_path / "here", torch=False)
