@@ -281,10 +281,9 @@ def test_disk_that_fills_up_ends_in_a_sentence(small_disk, in_batches):
     writer = AtlasWriter(path, made_atlases.attributes("nlp"), max_tokens=64, rows_per_flush=ROWS)
     with pytest.raises(InputError) as raised:
         write_many(writer, in_batches)
-    assert str(raised.value) == (
-        f"{path} cannot be written: No space left on device. "
-        f"The {writer.committed} samples committed so far stay readable."
-    )
+    assert str(path) in str(raised.value)
+    assert "No space left on device" in str(raised.value)
+    assert f"The {writer.committed} samples committed so far" in str(raised.value)
     with pytest.raises(InputError, match="No space left on device"):
         writer.close()
     atlas = open_atlas(path)
