@@ -160,7 +160,7 @@ def test_names_of_tokens_are_those_of_the_last_writer(tmp_path):
     assert [sample.tokens[0] for sample in open_atlas(tmp_path)] == ["[CLS]", "[CLS]"]
 
 
-def test_missing_attribute_is_told_by_its_default(tmp_path):
+def test_missing_attribute_is_compared_by_its_default(tmp_path):
     attributes = made_atlases.attributes("nlp", variant="differential")
     with AtlasWriter(tmp_path, attributes) as writer:
         writer.add([made_atlases.sample("nlp", 0, variant="differential")])
@@ -224,7 +224,7 @@ def test_closed_writer_takes_nothing_more(tmp_path):
         writer.add([made_atlases.sample("nlp", 1)])
 
 
-def test_group_without_a_sample_can_be_gone_on_with(location):
+def test_group_without_a_sample_can_be_resumed(location):
     AtlasWriter(location, made_atlases.attributes("nlp")).stop()
     write(location, [0], append=True)
     assert open_atlas(location).sample_ids == ["nlp-0000"]

@@ -205,7 +205,7 @@ def test_maps_of_large_samples_are_cut_into_layers(tmp_path):
     assert_same(open_atlas(tmp_path)[0], made)
 
 
-def test_special_tokens_without_a_place(tmp_path):
+def test_special_tokens_without_a_box(tmp_path):
     text, image = made_atlases.sample("nlp", 0), made_atlases.sample("vision", 0)
     for made in (text, image):
         made.boxes = made.boxes.astype(np.float32)

@@ -225,13 +225,13 @@ def test_writer_refuses_to_mix_two_runs(tmp_path):
         AtlasWriter(path, made_atlases.attributes("nlp"))
 
 
-def test_place_that_cannot_be_written(tmp_path):
+def test_path_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         AtlasWriter(tmp_path / "file" / "atlas.zarr", made_atlases.attributes("nlp"))
 
 
-def test_full_disk_ends_in_a_sentence_and_keeps_what_was_committed(tmp_path):
+def test_full_disk_ends_in_an_error_and_keeps_what_was_committed(tmp_path):
     """A limit on the size of files stands for the disk: the maps of the 11th sample do not fit."""
     program = f"""
 import resource, signal, sys
@@ -276,7 +276,7 @@ def write_many(writer: AtlasWriter, in_batches: bool) -> None:
 
 
 @pytest.mark.parametrize("in_batches", [False, True])
-def test_disk_that_fills_up_ends_in_a_sentence(small_disk, in_batches):
+def test_disk_that_fills_up_ends_in_a_one_line_error(small_disk, in_batches):
     path = small_disk / "atlas.zarr"
     writer = AtlasWriter(path, made_atlases.attributes("nlp"), max_tokens=64, rows_per_flush=ROWS)
     with pytest.raises(InputError) as raised:
@@ -309,7 +309,7 @@ class SmallStore(MemoryFileSystem):
         super().pipe_file(path, value, **options)
 
 
-def test_url_that_takes_no_more_ends_in_a_sentence():
+def test_url_that_takes_no_more_ends_in_a_one_line_error():
     fsspec.register_implementation("small", SmallStore, clobber=True)
     url = "small://run/atlas.zarr"
     writer = AtlasWriter(url, made_atlases.attributes("nlp"), max_tokens=64, rows_per_flush=ROWS)

@@ -141,7 +141,7 @@ def test_numbers_are_those_of_all_samples(told: dict[str, Any], atlas: Atlas) ->
 
 
 @pytest.mark.slow
-def test_history_is_told_where_there_is_one(executed: nbformat.NotebookNode, atlas: Atlas) -> None:
+def test_history_is_shown_where_there_is_one(executed: nbformat.NotebookNode, atlas: Atlas) -> None:
     text = printed(executed)
     if len(atlas.epochs) == 1:
         assert "there is no history to draw" in text

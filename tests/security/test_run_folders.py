@@ -366,7 +366,7 @@ ODD_FILES: dict[str, tuple[str, str, bytes]] = {
 
 
 @pytest.mark.parametrize("odd", ODD_FILES.values(), ids=ODD_FILES)
-def test_an_odd_file_ends_in_a_sentence(
+def test_an_odd_file_ends_in_a_one_line_error(
     odd: tuple[str, str, bytes], copied: Callable[[str], Path]
 ) -> None:
     task, name, written = odd

@@ -339,7 +339,7 @@ def test_an_evaluation_of_another_split_has_its_own_accuracy(tmp_path: Path) -> 
     assert "train_seconds" not in run.values
 
 
-def test_bad_runs_are_said_in_a_sentence(tmp_path: Path) -> None:
+def test_bad_runs_end_in_a_one_line_error(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     with pytest.raises(InputError, match="no run to compare"):
         compare_runs([])

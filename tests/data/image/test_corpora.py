@@ -193,7 +193,7 @@ def test_a_download_of_cifar_is_checked_and_unpacked(
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100"])
-def test_no_network_ends_in_a_sentence_and_leaves_nothing(
+def test_no_network_ends_in_a_one_line_error_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     nowhere = "http://127.0.0.1:9/"  # nobody listens there, so it is refused at once

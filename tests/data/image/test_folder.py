@@ -123,7 +123,7 @@ def _new_class_in_test(root: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("max_memory_mib", [1024, 0])
-def test_a_bad_folder_ends_in_a_sentence_that_names_the_file(
+def test_a_bad_folder_ends_in_a_one_line_error_that_names_the_file(
     folder: Path, spoil, sentence: str, max_memory_mib: int
 ) -> None:
     check_folder(source(folder, max_memory_mib=max_memory_mib))

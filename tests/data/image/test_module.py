@@ -173,7 +173,7 @@ def test_split_folders_are_kept_and_missing_ones_drawn(tmp_path: Path) -> None:
     assert all(sample.startswith("train/") for sample in ids(module)["val"])
 
 
-def test_too_few_images_for_a_split_end_in_a_sentence(tmp_path: Path) -> None:
+def test_too_few_images_for_a_split_end_in_a_one_line_error(tmp_path: Path) -> None:
     for kind in ("cat", "dog"):
         draw(tmp_path / "pets" / kind / "0.png", ord(kind[0]))
     with pytest.raises(InputError, match="data=image_folder has 2 images, too few for a"):
