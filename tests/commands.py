@@ -96,6 +96,26 @@ def invoke_script(
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
 
 
+def evaluate(run: Path, folder: Path, *overrides: str) -> dict[str, Any]:
+    """Do what evaluate.py does in this process, and give what result.json of `folder` holds."""
+    from attention_atlas.config.compose import (
+        compose_config,
+        config_folder,
+        group_choices,
+        without_hydra,
+    )
+    from attention_atlas.pipeline.evaluate import evaluate_run
+    from attention_atlas.pipeline.evaluation_config import check_evaluation
+
+    with config_folder(REPOSITORY / "conf"):
+        config = compose_config("evaluate", [f"run={run}", *overrides])
+        choices = group_choices(config)
+    config = without_hydra(config)
+    check_evaluation(config, choices)
+    folder.mkdir(exist_ok=True)
+    return evaluate_run(config, folder, choices)
+
+
 def start_command(
     arguments: list[str],
     folder: Path,

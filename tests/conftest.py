@@ -41,6 +41,29 @@ CHECKED = [
 jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 
 
+# Files whose tests share a costly fixture.
+ON_ONE_WORKER = {"tests/package/test_wheel.py", "tests/analysis/faithfulness/test_planted.py"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadgroup`, run all tests of such a file in one process.
+
+    The mark `xdist_group` would do so, but pytest-xdist 3.8 ignores it with pytest 9.2
+    (https://github.com/pytest-dev/pytest-xdist/issues/1386).
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadGroupScheduling
+
+    class Scheduling(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file in ON_ONE_WORKER else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what is marked `gpu` where there is none."""
     if torch.cuda.is_available():

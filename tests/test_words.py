@@ -9,7 +9,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 CODE = sorted((REPOSITORY / "src").rglob("*.py"))
 PROSE = [
-    *(REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"),
+    *(REPOSITORY / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
     *sorted((REPOSITORY / "docs").glob("*.md")),
     *sorted((REPOSITORY / "conf").rglob("*.yaml")),
 ]
@@ -40,7 +40,10 @@ PHRASES = {
     r"\b(?:go|goes|going|gone) on\b": "resume or continue",
     r"\banew\b": "again or from scratch",
     r"\bwhole numbers?\b": "integer",
-    r"\bin a sentence\b": "with an error message",
+    r"\b(?:in|with) a sentence\b": "with an error message",
+    r"\bof before\b": "earlier",
+    r"\bat hand\b": "available",
+    r"\b(?:had|has) no say\b": "is ignored",
     r"\bhands? over\b|\btells? of\b|\bwhoever\b": "submit, describe or any caller",
     r"\bhears\b": "takes",
     r"^\s+\w+: (?:Of|That) |^\s*(?:Of|That|None where) [a-z]|\"\"\"(?:What|Of) ": "a noun, a verb",

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import made_atlases
 import numpy as np
 import pytest
 from matplotlib import colormaps
@@ -23,6 +22,7 @@ from attention_atlas.analysis.figures import (
 from attention_atlas.analysis.token_weights import pick
 from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 
 def words(figure: Figure) -> str:
@@ -165,7 +165,7 @@ def test_text_longer_than_a_line_is_broken_and_every_token_drawn(tmp_path):
         assert token in shown
 
 
-def test_format_that_is_none_and_place_that_cannot_be_written(tmp_path):
+def test_unknown_format_and_path_that_cannot_be_written(tmp_path):
     atlas = open_atlas(made_atlases.write(tmp_path, "vision"))
     figure = sample_figure(atlas.attributes, atlas[0], pick(atlas[0]))
     with pytest.raises(InputError, match=r"end it in \.png, \.pdf or \.svg"):

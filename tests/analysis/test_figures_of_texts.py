@@ -4,7 +4,6 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import made_atlases
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -15,6 +14,7 @@ from attention_atlas.analysis.figures import gallery_figure, sample_figure, save
 from attention_atlas.analysis.figures.text import lines_per_panel
 from attention_atlas.analysis.token_weights import View, pick
 from attention_atlas.atlas import Atlas, AtlasWriter, Sample, open_atlas
+from tests import made_atlases
 
 
 def words(figure: Figure) -> str:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import made_atlases
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from attention_atlas.analysis.token_weights import (
 )
 from attention_atlas.atlas import AtlasWriter, CapturedSample, Sample, open_atlas
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 RECEIVED = "layer 1, attention received (mean of queries), mean of 4 heads"
 

@@ -6,15 +6,15 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
-import made_atlases
 import numpy as np
 import pytest
 import zarr
-from made_atlases import assert_same
 
 from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.atlas.captured_batch import CapturedBatch
 from attention_atlas.errors import InputError
+from tests import made_atlases
+from tests.made_atlases import assert_same
 
 
 @pytest.fixture(params=["folder", "file", "memory"])
@@ -160,7 +160,7 @@ def test_names_of_tokens_are_those_of_the_last_writer(tmp_path):
     assert [sample.tokens[0] for sample in open_atlas(tmp_path)] == ["[CLS]", "[CLS]"]
 
 
-def test_missing_attribute_is_told_by_its_default(tmp_path):
+def test_missing_attribute_is_compared_by_its_default(tmp_path):
     attributes = made_atlases.attributes("nlp", variant="differential")
     with AtlasWriter(tmp_path, attributes) as writer:
         writer.add([made_atlases.sample("nlp", 0, variant="differential")])
@@ -224,7 +224,7 @@ def test_closed_writer_takes_nothing_more(tmp_path):
         writer.add([made_atlases.sample("nlp", 1)])
 
 
-def test_group_without_a_sample_can_be_gone_on_with(location):
+def test_group_without_a_sample_can_be_resumed(location):
     AtlasWriter(location, made_atlases.attributes("nlp")).stop()
     write(location, [0], append=True)
     assert open_atlas(location).sample_ids == ["nlp-0000"]

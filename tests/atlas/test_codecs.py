@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import made_atlases
 import numpy as np
 import pytest
 import zarr
@@ -11,6 +10,7 @@ from zarr.codecs import ZstdCodec
 
 from attention_atlas.atlas.schema import array_specs
 from attention_atlas.atlas.storage.codecs import array_json, cut, encode, group_json
+from tests import made_atlases
 
 
 def compressor(dtype: str) -> ZstdCodec:

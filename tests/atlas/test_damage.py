@@ -4,12 +4,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import made_atlases
 import numpy as np
 import pytest
 
 from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 ROWS = 8
 MISSING, UNREADABLE = "is missing", "cannot be decoded"

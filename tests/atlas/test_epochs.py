@@ -3,13 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-import made_atlases
 import numpy as np
 import pytest
 import xarray
 
 from attention_atlas.atlas import Atlas, AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 EPOCHS = {0: [0, 1, 2], 2: [0, 2], 5: [0, 1, 2, 30]}
 

@@ -4,12 +4,12 @@ import json
 import subprocess
 import sys
 
-import made_atlases
 import numpy as np
 import pytest
 
 from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 
 def test_run_folder_and_atlas_are_the_same(tmp_path):

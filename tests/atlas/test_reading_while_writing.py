@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import made_atlases
 import pytest
 
 from attention_atlas.atlas import AtlasWriter
 from attention_atlas.atlas.storage.files import LocalFiles
 from attention_atlas.atlas.storage.group_reader import GroupReader
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 ROWS = 4
 
@@ -49,7 +49,7 @@ def committed_names(rank: GroupReader) -> list[str]:
 
 
 @pytest.mark.parametrize("key", ["zarr.json", "length/zarr.json"])
-def test_writer_that_goes_on_with_a_finished_group(tmp_path, key):
+def test_writer_that_resumes_a_finished_group(tmp_path, key):
     write(tmp_path, range(2)).close()
     going_on: list[AtlasWriter] = []
 
@@ -62,7 +62,7 @@ def test_writer_that_goes_on_with_a_finished_group(tmp_path, key):
     going_on[0].close()
 
 
-def test_writer_that_goes_on_and_ends_twice(tmp_path):
+def test_writer_that_resumes_and_ends_twice(tmp_path):
     write(tmp_path, range(2)).close()
     rank = rank_of(
         tmp_path,

@@ -3,15 +3,15 @@
 import json
 from dataclasses import replace
 
-import made_atlases
 import numpy as np
 import pytest
 import xarray
 import zarr
-from made_atlases import assert_same
 
 from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
+from tests import made_atlases
+from tests.made_atlases import assert_same
 
 
 @pytest.mark.parametrize("task", ["nlp", "vision", "speech"])
@@ -205,7 +205,7 @@ def test_maps_of_large_samples_are_cut_into_layers(tmp_path):
     assert_same(open_atlas(tmp_path)[0], made)
 
 
-def test_special_tokens_without_a_place(tmp_path):
+def test_special_tokens_without_a_box(tmp_path):
     text, image = made_atlases.sample("nlp", 0), made_atlases.sample("vision", 0)
     for made in (text, image):
         made.boxes = made.boxes.astype(np.float32)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import fsspec
-import made_atlases
 import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -22,10 +21,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 from attention_atlas.atlas import AtlasWriter, Sample, open_atlas
 from attention_atlas.atlas.captured_batch import CapturedBatch
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 ROWS = 8
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["attention_atlas.atlas.writer", "made_atlases"])
+PROCESSES.set_forkserver_preload(["attention_atlas.atlas.writer", "tests.made_atlases"])
 
 
 def written(folder: Path, count: int = 20) -> Path:
@@ -225,13 +225,13 @@ def test_writer_refuses_to_mix_two_runs(tmp_path):
         AtlasWriter(path, made_atlases.attributes("nlp"))
 
 
-def test_place_that_cannot_be_written(tmp_path):
+def test_path_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         AtlasWriter(tmp_path / "file" / "atlas.zarr", made_atlases.attributes("nlp"))
 
 
-def test_full_disk_ends_in_a_sentence_and_keeps_what_was_committed(tmp_path):
+def test_full_disk_ends_in_an_error_and_keeps_what_was_committed(tmp_path):
     """A limit on the size of files stands for the disk: the maps of the 11th sample do not fit."""
     program = f"""
 import resource, signal, sys
@@ -276,15 +276,14 @@ def write_many(writer: AtlasWriter, in_batches: bool) -> None:
 
 
 @pytest.mark.parametrize("in_batches", [False, True])
-def test_disk_that_fills_up_ends_in_a_sentence(small_disk, in_batches):
+def test_disk_that_fills_up_ends_in_a_one_line_error(small_disk, in_batches):
     path = small_disk / "atlas.zarr"
     writer = AtlasWriter(path, made_atlases.attributes("nlp"), max_tokens=64, rows_per_flush=ROWS)
     with pytest.raises(InputError) as raised:
         write_many(writer, in_batches)
-    assert str(raised.value) == (
-        f"{path} cannot be written: No space left on device. "
-        f"The {writer.committed} samples committed so far stay readable."
-    )
+    assert str(path) in str(raised.value)
+    assert "No space left on device" in str(raised.value)
+    assert f"The {writer.committed} samples committed so far" in str(raised.value)
     with pytest.raises(InputError, match="No space left on device"):
         writer.close()
     atlas = open_atlas(path)
@@ -310,7 +309,7 @@ class SmallStore(MemoryFileSystem):
         super().pipe_file(path, value, **options)
 
 
-def test_url_that_takes_no_more_ends_in_a_sentence():
+def test_url_that_takes_no_more_ends_in_a_one_line_error():
     fsspec.register_implementation("small", SmallStore, clobber=True)
     url = "small://run/atlas.zarr"
     writer = AtlasWriter(url, made_atlases.attributes("nlp"), max_tokens=64, rows_per_flush=ROWS)

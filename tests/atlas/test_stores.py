@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
-import made_atlases
 import numpy as np
 import pytest
 import zarr
@@ -15,6 +14,7 @@ from attention_atlas.atlas.locations import exists, is_url, join, local_path, pa
 from attention_atlas.atlas.storage.files import open_files
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import read_json, read_result
+from tests import made_atlases
 
 
 @pytest.fixture

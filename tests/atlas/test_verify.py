@@ -5,11 +5,11 @@ import json
 import shutil
 from pathlib import Path
 
-import made_atlases
 import pytest
 
 from attention_atlas.atlas import open_atlas
 from attention_atlas.atlas.storage.codecs import array_digest, chunk_digest
+from tests import made_atlases
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_damaged_chunk_is_named_with_a_sample(path, digests, name, sample, damag
     assert "is damaged" in str(found)
 
 
-def test_all_damages_are_told_at_once(path):
+def test_all_damages_are_reported_at_once(path):
     (path / "rank-0" / "has_maps" / "c.0").write_bytes(b"")
     (path / "rank-0" / "frames" / "c.0").unlink()
     (path / "rank-0" / "logits" / "c.0.0").unlink()

@@ -413,7 +413,7 @@ def test_modes_leave_no_trace(kernel: Kernel, mode: Callable[[], Any]) -> None:
 
 
 @pytest.mark.slow
-def test_without_a_compiler_one_sentence_says_what_to_do(tmp_path: Path) -> None:
+def test_without_a_compiler_a_one_line_error_says_what_to_do(tmp_path: Path) -> None:
     code = (
         "import torch\n"
         "from attention_atlas.attention import compiled_additive as kernels\n"

@@ -159,7 +159,7 @@ def test_a_pass_that_cannot_be_told_from_another_has_no_gradient() -> None:
         _ = recording.gradients["attention"]
 
 
-def test_what_cannot_be_had_is_told_plainly() -> None:
+def test_gradients_that_cannot_be_had_are_reported() -> None:
     x = torch.randn(2, 5, WIDTH)
     attention = Attention(WIDTH, HEADS, dropout=0.1)
     with (

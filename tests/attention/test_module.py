@@ -408,7 +408,7 @@ def test_empty_batch() -> None:
         ({"embed_dim": 8, "num_heads": 4, "score": "cosin"}, "Did you mean 'cosine'"),
     ],
 )
-def test_bad_sizes_are_told_plainly(arguments: dict[str, Any], sentence: str) -> None:
+def test_bad_sizes_are_reported(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Attention(**arguments)
 
@@ -442,7 +442,7 @@ def test_bad_sizes_are_told_plainly(arguments: dict[str, Any], sentence: str) ->
     ],
 )
 @pytest.mark.usefixtures("unchecked_shapes")
-def test_bad_inputs_are_told_plainly(arguments: dict[str, Tensor], sentence: str) -> None:
+def test_bad_inputs_are_reported(arguments: dict[str, Tensor], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Attention(8, 2)(**arguments)
 

@@ -259,7 +259,7 @@ def test_layers_by_name_index_and_pattern() -> None:
 
 
 @pytest.mark.usefixtures("unchecked_shapes")
-def test_what_does_not_exist_is_told_plainly() -> None:
+def test_what_does_not_exist_is_reported() -> None:
     model = Model()
     x, padding = batch()
     cases: list[tuple[dict[str, Any], str]] = [

@@ -203,7 +203,7 @@ def test_additive_drops_the_same_weights_in_both_directions() -> None:
     torch.testing.assert_close(gradient[..., 0], column_sums, rtol=1e-12, atol=1e-12)
 
 
-def test_additive_dropout_can_be_repeated_and_draws_anew() -> None:
+def test_additive_dropout_can_be_repeated_and_draws_again() -> None:
     score = score_of("additive")
     query, key, value = inputs()
     torch.manual_seed(1)

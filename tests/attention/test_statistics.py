@@ -147,7 +147,7 @@ def test_narrow_models_have_statistics_in_float32(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.usefixtures("unchecked_shapes")
-def test_distances_in_other_units_and_of_tokens_without_a_place() -> None:
+def test_distances_in_other_units_and_of_tokens_without_a_position() -> None:
     attention = make()
     x = torch.randn(BATCH, 5, WIDTH, dtype=torch.float64)
     seconds = torch.tensor([0.0, 0.5, 0.6, 2.0, 2.5], dtype=torch.float64)[:, None]
@@ -301,7 +301,7 @@ def test_distances_where_nearly_all_goes_to_the_null_key() -> None:
     torch.testing.assert_close(distance, expected.expand_as(distance))
 
 
-def test_unknown_statistics_are_told_plainly() -> None:
+def test_unknown_statistics_are_reported() -> None:
     attention = Attention(WIDTH, HEADS)
     with (
         pytest.raises(ValueError, match="'sink_share' 2 times"),

@@ -48,7 +48,7 @@ def test_every_group_runs(group: str, tmp_path: Path) -> None:
     assert json.loads(out.read_text())["figures"]
 
 
-def test_a_wrong_group_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_a_wrong_group_ends_in_a_one_line_error(tmp_path: Path) -> None:
     finished = run_script(
         ["-m", "benchmarks", "--only", "recordin"], tmp_path, PYTHONPATH=str(REPOSITORY)
     )

@@ -121,7 +121,7 @@ def test_a_row_of_other_data_takes_the_evaluations_on_them() -> None:
     assert "| 65.0 % (60.0, 70.0) |  | not measured |" in row
 
 
-def test_several_seeds_are_told_with_their_median() -> None:
+def test_several_seeds_are_reported_with_their_median() -> None:
     runs = [
         {"seed": seed, "test/accuracy": accuracy, "val/accuracy": 0.5, "num_parameters": 1234,
          "cpu_seconds": 60.0 * (seed + 1)}

@@ -1,7 +1,6 @@
 """Runs to look at, and the command in this process."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from attention_atlas.cli import app
-
-# Lets the tests import what writes their atlases.
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import made_atlases
+from tests import made_atlases
 
 TASKS = ("nlp", "vision", "speech")
 

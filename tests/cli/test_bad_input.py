@@ -3,10 +3,10 @@
 import json
 import shutil
 
-import made_atlases
 import pytest
 
 from attention_atlas.atlas import AtlasWriter
+from tests import made_atlases
 
 MADE = "outputs/nlp/one"
 
@@ -41,7 +41,7 @@ MADE = "outputs/nlp/one"
         (["compare", MADE, "outputs/vision/one", "--save", "a.txt"], "end it in .png"),
     ],
 )
-def test_sentence(refused, arguments, message):
+def test_one_line_error(refused, arguments, message):
     assert message in refused(*arguments)
 
 
@@ -98,7 +98,7 @@ def test_method_that_is_none_or_does_not_apply(command, trained_runs):
     assert "There is no attribution 'nothing'" in said.stderr
 
 
-def test_figure_in_a_place_that_takes_none(refused, tmp_path):
+def test_figure_at_a_path_that_cannot_be_written(refused, tmp_path):
     (tmp_path / "file").write_text("")
     said = refused("show", MADE, "--save", tmp_path / "file" / "a.png")
     assert "cannot be written" in said

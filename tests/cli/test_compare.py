@@ -4,12 +4,12 @@ import json
 import shutil
 from dataclasses import replace
 
-import made_atlases
 import pytest
 
 from attention_atlas.analysis.comparison import compare_samples
 from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.atlas import AtlasWriter, open_atlas
+from tests import made_atlases
 
 
 def write(run, count, variant):

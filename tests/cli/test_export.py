@@ -9,7 +9,6 @@ import warnings
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import made_atlases
 import numpy as np
 import pytest
 import torch
@@ -17,6 +16,7 @@ import xarray
 from PIL import Image
 
 from attention_atlas.atlas import AtlasWriter, open_atlas
+from tests import made_atlases
 
 TASKS = ("nlp", "vision", "speech")
 

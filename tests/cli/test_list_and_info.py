@@ -4,10 +4,10 @@ import json
 import shutil
 from dataclasses import replace
 
-import made_atlases
 import pytest
 
 from attention_atlas.atlas import AtlasWriter
+from tests import made_atlases
 
 HEADINGS = ["run", "task", "data", "attention", "accuracy", "samples", "size", "age"]
 

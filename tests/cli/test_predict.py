@@ -152,7 +152,7 @@ def test_quotation_marks_mean_what_they_meant_in_training(trained_runs, tmp_path
     assert json.loads(done.stdout)[0]["input"] == '"so great'
 
 
-def test_what_a_folder_holds_beside_is_told(trained_runs, pictures, tmp_path) -> None:
+def test_other_files_of_a_folder_are_reported(trained_runs, pictures, tmp_path) -> None:
     shutil.copytree(pictures / "left", tmp_path / "new")
     (tmp_path / "new" / ".git").mkdir()
     for name in ("notes.txt", "sound.wav", ".hidden", ".git/HEAD"):
@@ -162,7 +162,7 @@ def test_what_a_folder_holds_beside_is_told(trained_runs, pictures, tmp_path) ->
     assert done.stderr == "files of new left out, as they are not image files: 2\n"
 
 
-def test_a_text_that_is_cut_is_told(trained_runs, tmp_path) -> None:
+def test_a_text_that_is_cut_is_reported(trained_runs, tmp_path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained_runs["nlp"], run)
     config = run / ".hydra" / "config.yaml"
@@ -207,7 +207,7 @@ def test_the_data_need_not_be_there(trained_runs, reviews, tmp_path) -> None:
         ("nlp", ["good", "--out", "table.csv"], "table.csv cannot be made"),
     ],
 )
-def test_what_cannot_be_used_gets_a_sentence(
+def test_what_cannot_be_used_ends_in_a_one_line_error(
     task, arguments, message, trained_runs, tmp_path
 ) -> None:
     (tmp_path / "here").mkdir()

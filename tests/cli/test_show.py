@@ -5,11 +5,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import made_atlases
 import numpy as np
 import pytest
 
 from attention_atlas.atlas import AtlasWriter, CapturedSample, open_atlas
+from tests import made_atlases
 
 TRUECOLOR = {"FORCE_COLOR": "1", "COLORTERM": "truecolor", "TERM": "xterm"}
 TASKS = ("nlp", "vision", "speech")

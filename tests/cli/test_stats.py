@@ -4,12 +4,12 @@ import csv
 import json
 from dataclasses import replace
 
-import made_atlases
 import numpy as np
 import pytest
 
 from attention_atlas.analysis.heads import head_similarity, head_statistics, layer_agreement
 from attention_atlas.atlas import AtlasWriter, open_atlas
+from tests import made_atlases
 
 TASKS = ("nlp", "vision", "speech")
 

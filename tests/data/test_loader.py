@@ -55,7 +55,7 @@ def test_pooling_puts_like_lengths_into_one_batch() -> None:
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("position", [0, 4, 10, 11, 15])
-def test_a_new_loader_goes_on_where_the_state_was_taken(num_workers: int, position: int) -> None:
+def test_a_new_loader_continues_where_the_state_was_taken(num_workers: int, position: int) -> None:
     whole = loader()
     expected = ids(whole) + ids(whole) + ids(whole)
 

@@ -65,21 +65,21 @@ def test_a_long_field_is_read(tmp_path: Path) -> None:
         (b'text,label\n"fine\nca\xe9",0\n', "line 3: not UTF-8 text"),
     ],
 )
-def test_bad_content_is_told_with_the_line(
+def test_bad_content_is_reported_with_the_line(
     tmp_path: Path, content: str | bytes, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         read_table(write(tmp_path / "a.csv", content))
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.csv does not exist"):
         read_table(tmp_path / "none.csv")
     with pytest.raises(InputError, match=r"cannot be read: Is a directory"):
         read_table(tmp_path)
 
 
-def test_a_missing_column_is_told_with_the_closest_one(tmp_path: Path) -> None:
+def test_a_missing_column_is_reported_with_the_closest_one(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "a.csv", "review,score\na,1\n"))
     with pytest.raises(
         InputError, match=r"no column 'reviews' \(chosen by data.text_column\).*mean 'review'\?"

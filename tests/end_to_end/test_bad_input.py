@@ -303,7 +303,7 @@ AS_PROCESSES = (
         *((name, partial(run_script, torch=False)) for name in AS_PROCESSES),
     ],
 )
-def test_bad_input_ends_in_a_sentence(name: str, run: Run, tmp_path: Path) -> None:
+def test_bad_input_ends_in_a_one_line_error(name: str, run: Run, tmp_path: Path) -> None:
     bad = BAD[name]
     here = tmp_path / "here"
     here.mkdir()
@@ -325,7 +325,7 @@ def test_bad_input_ends_in_a_sentence(name: str, run: Run, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_training_that_ends_before_it_is_validated_ends_in_a_sentence(tmp_path: Path) -> None:
+def test_training_that_ends_before_it_is_validated_ends_in_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     arguments = ["train.py", "task=vision", "+trainer.max_steps=1"]
     done = run_script(arguments, tmp_path / "here", ATTENTION_ATLAS_CACHE=str(tmp_path / "cache"))
@@ -342,7 +342,7 @@ def test_the_traceback_is_shown_on_request(tmp_path: Path) -> None:
     assert "task=nlpp does not exist" in done.stderr
 
 
-def test_a_compiler_that_is_not_there_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
+def test_a_missing_compiler_is_reported_before_torch_is_loaded(tmp_path: Path) -> None:
     arguments = ["train.py", "task=nlp", "attention=additive", "attention.compile=true"]
     here = tmp_path / "here"
     here.mkdir()

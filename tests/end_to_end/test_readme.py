@@ -8,18 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import blocks
+
 FAST = ["debug=fast", "trainer.limit_train_batches=2"]
 
 
-def blocks(repository: Path, language: str) -> list[str]:
-    """The content of each fenced block of a language."""
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
-    return [content for name, content in fenced if name == language]
-
-
-def commands(repository: Path) -> list[list[str]]:
-    lines = "\n".join(blocks(repository, "")).splitlines()
+def commands(readme: Path) -> list[list[str]]:
+    lines = "\n".join(blocks(readme, "")).splitlines()
     parsed = [shlex.split(line, comments=True) for line in lines]
     return [command for command in parsed if command]
 
@@ -66,7 +61,8 @@ def runnable(command: list[str], workplace: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_every_command_and_every_line_of_python_runs(repository: Path, workplace: Path) -> None:
-    found = commands(repository)
+    readme = repository / "README.md"
+    found = commands(readme)
     assert len(found) >= 12
     for command in found:
         done = subprocess.run(
@@ -76,14 +72,8 @@ def test_every_command_and_every_line_of_python_runs(repository: Path, workplace
         assert done.returncode == 0, said
         assert "Traceback" not in done.stderr, said
 
-    code = blocks(repository, "python")
+    code = blocks(readme, "python")
     assert len(code) >= 2
     for block in code:
         script = with_newest_run(block, workplace)
         subprocess.run([sys.executable, "-c", script], cwd=workplace, check=True)
-
-
-def test_all_links_lead_somewhere(repository: Path) -> None:
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (repository / target).exists(), target

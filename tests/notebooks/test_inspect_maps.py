@@ -141,7 +141,7 @@ def test_numbers_are_those_of_all_samples(told: dict[str, Any], atlas: Atlas) ->
 
 
 @pytest.mark.slow
-def test_history_is_told_where_there_is_one(executed: nbformat.NotebookNode, atlas: Atlas) -> None:
+def test_history_is_shown_where_there_is_one(executed: nbformat.NotebookNode, atlas: Atlas) -> None:
     text = printed(executed)
     if len(atlas.epochs) == 1:
         assert "there is no history to draw" in text
@@ -174,9 +174,8 @@ def test_without_a_run_it_says_what_to_do(
     with pytest.raises(CellExecutionError) as stopped:
         execute(NAME, tmp_path)
     assert stopped.value.ename == "SystemExit"
-    assert stopped.value.evalue == (
-        "There is no finished run below outputs/: `python train.py task=vision` makes one."
-    )
+    assert "no finished run" in stopped.value.evalue
+    assert "`python train.py task=vision`" in stopped.value.evalue
 
 
 def test_stored_outputs_are_small_and_of_no_machine(repository: Path) -> None:

@@ -74,7 +74,6 @@ def test_the_atlas_opens(run: Path) -> None:
     assert atlas.classes == result["classes"]
     right = 0
     for sample in atlas:
-        assert sample.maps is not None
         layers, heads, *size = sample.maps.shape
         assert (layers, heads, size) == (1, 2, [sample.length, sample.length])
         np.testing.assert_allclose(sample.maps.sum(-1), 1, atol=1e-2)  # float16

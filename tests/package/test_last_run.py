@@ -50,7 +50,7 @@ def test_a_folder_that_is_called_last_wins(outputs: Path) -> None:
     assert find_run("last") == "last"
 
 
-def test_a_missing_run_is_told_with_what_makes_one(outputs: Path, tmp_path: Path) -> None:
+def test_a_missing_run_is_reported_with_what_makes_one(outputs: Path, tmp_path: Path) -> None:
     with pytest.raises(
         InputError,
         match=r"'last:speech'.* no finished run of speech .*only of nlp and vision.*task=speech",

@@ -33,18 +33,31 @@ def loaded_by(folder: Path, *arguments: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split()[1:])
 
 
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"], ["--version"]])
+def test_usage_and_version_import_next_to_nothing(arguments: list[str], tmp_path: Path) -> None:
+    loaded = loaded_by(tmp_path, *arguments)
+    assert not loaded & (TORCH | HEAVY | {"hydra", "numpy", "rich.table"})
+
+
 @pytest.mark.parametrize(
-    "arguments",
-    [[], ["-h"], ["--version"], ["train"], ["list"], ["info", "nlp"], ["show", "nlp"]],
+    ("arguments", "used"),
+    [
+        (["train"], {"hydra"}),
+        (["list", "nlp"], set()),
+        (["info", "nlp"], set()),
+        (["show", "nlp"], set()),
+        (["show", "vision", "--save", "figure.pdf"], {"matplotlib", "PIL"}),
+        (["stats", "vision"], set()),
+        (["export", "vision", "--out", "a.csv"], set()),
+        (["export", "vision", "--out", "a.html"], {"PIL"}),
+        (["export", "vision", "--out", "a.npz"], {"pandas", "xarray"}),
+    ],
 )
 def test_commands_without_a_model_import_no_torch(
-    trained_runs: dict[str, Path], arguments: list[str]
+    trained_runs: dict[str, Path], arguments: list[str], used: set[str], tmp_path: Path
 ) -> None:
-    folder = trained_runs["nlp"]
-    run = [str(folder) if each == "nlp" else each for each in arguments]
-    if arguments == ["list"]:
-        run += [str(folder.parent)]
-    assert not loaded_by(folder, *run) & (TORCH | HEAVY)
+    loaded = loaded_by(tmp_path, *(str(trained_runs.get(each, each)) for each in arguments))
+    assert not loaded & ((TORCH | HEAVY | {"hydra"}) - used)
 
 
 def test_a_prediction_imports_torch_and_no_other_library_that_is_slow(

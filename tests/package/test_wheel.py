@@ -12,7 +12,7 @@ import pytest
 from attention_atlas import __version__
 from tests.commands import REPOSITORY
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
+pytestmark = pytest.mark.slow
 
 UV = str(Path(sys.executable).with_name("uv"))
 TASKS = ("nlp", "vision", "speech")

@@ -208,7 +208,7 @@ def test_the_entropy_of_some_evenly_spaced_queries(tiny, run_training, tmp_path:
         np.testing.assert_allclose(sample.entropy, expected, atol=1e-4)
 
 
-def test_tokens_of_any_places_are_kept() -> None:
+def test_valid_tokens_are_moved_to_the_front() -> None:
     assert _first_valid(np.array([[True, True, False], [True, False, False]])) is None
     order = _first_valid(np.array([[True, False, True], [True, True, False]]))
     np.testing.assert_array_equal(order, [[0, 2, 1], [0, 1, 2]])

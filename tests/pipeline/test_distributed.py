@@ -18,6 +18,7 @@ from attention_atlas.atlas import open_atlas
 from attention_atlas.devices import num_processes, precision_of
 from attention_atlas.pipeline.distributed.cluster import find_cluster
 from tests.commands import REPOSITORY, run_script, start_command, start_training
+from tests.pipeline.conftest import weights
 
 PLAIN = [  # no noise, and an optimizer that does not amplify that of rounding
     "encoder.embed_dim=16",
@@ -72,10 +73,6 @@ def rate(request: pytest.FixtureRequest) -> str:
 def job(request: pytest.FixtureRequest, rate, both) -> tuple[Path, Path]:
     """The run folders of one job, by one process and by two."""
     return both["one"][0] / rate, both[request.param][0] / rate
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
 @pytest.mark.slow
@@ -151,7 +148,7 @@ def test_all_ranks_end_when_one_is_killed(tiny, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_goes_on_when_one_rank_of_a_job_is_lost(tiny, tmp_path: Path) -> None:
+def test_a_sweep_continues_when_one_rank_of_a_job_is_lost(tiny, tmp_path: Path) -> None:
     plain = [*overrides("vision", tiny), *RUNS["two"], "capture=off", "trainer.max_epochs=60"]
     process = start_command(["train.py", "-m", *plain, "seed=0,1"], tmp_path)
     assert process.stdout is not None
@@ -354,7 +351,7 @@ def test_accumulated_batches_step_as_one(tiny, run_training, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_sharded_run_goes_on(tiny, tmp_path: Path) -> None:
+def test_a_sharded_run_resumes(tiny, tmp_path: Path) -> None:
     """Its checkpoint is whole, and gives each rank its part of weights and optimizer."""
     adam = [*overrides("vision", tiny), *RUNS["sharded"], "optimizer=adamw", "resume=auto"]
     whole, cut = tmp_path / "whole", tmp_path / "run"

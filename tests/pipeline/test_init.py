@@ -71,7 +71,7 @@ def test_texts_are_read_by_the_tokenizer_of_the_run(
     assert kept[0] == kept[1]
 
 
-def test_weights_that_do_not_fit_are_told(tiny, trained_runs, run_training, tmp_path) -> None:
+def test_weights_that_do_not_fit_are_reported(tiny, trained_runs, run_training, tmp_path) -> None:
     overrides = [*tiny["vision"], *STILL, f"init={trained_runs['vision']}", "encoder.depth=2"]
     with pytest.raises(InputError, match="does not fit the config"):
         run_training(overrides, tmp_path)
@@ -86,7 +86,7 @@ def test_weights_that_do_not_fit_are_told(tiny, trained_runs, run_training, tmp_
         ("broken", [], "was cut off while it was written"),
     ],
 )
-def test_a_run_that_cannot_be_used_gets_a_sentence(
+def test_a_run_that_cannot_be_used_ends_in_a_one_line_error(
     init, others, message, tiny, trained_runs, tmp_path
 ) -> None:
     run = trained_runs["vision"]

@@ -16,6 +16,7 @@ from attention_atlas.atlas import open_atlas
 from attention_atlas.pipeline.runs.checkpoints import is_whole, latest_checkpoint
 from attention_atlas.pipeline.runs.folder import locked
 from tests.commands import run_script, start_command, start_training
+from tests.pipeline.conftest import weights
 
 EPOCHS = 40
 
@@ -56,10 +57,6 @@ def logged(run: Path) -> dict[tuple[str, str], str]:
     return values
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-
-
 def is_as_if_nothing_had_happened(run: Path, whole: Path) -> None:
     assert result(run) == result(whole)
     for name, value in weights(whole).items():
@@ -74,7 +71,7 @@ def finish(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", range(4))
-def test_a_run_killed_at_any_moment_goes_on(kill, command, whole, tmp_path: Path) -> None:
+def test_a_run_killed_at_any_moment_resumes(kill, command, whole, tmp_path: Path) -> None:
     run, seconds = tmp_path / "run", whole[1]
     there = [*command, f"hydra.run.dir={run}"]
     process = start_command(["train.py", *there], tmp_path)
@@ -104,7 +101,7 @@ def test_the_same_command_finds_its_run_by_itself(command, whole, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_the_recorded_epochs_go_on_too(command, whole, tmp_path: Path) -> None:
+def test_the_recorded_epochs_are_resumed_too(command, whole, tmp_path: Path) -> None:
     recorded = ["capture.every_n_epochs=4", "capture.num_samples=3"]
     run = tmp_path / "run"
     there = [*command, *recorded, f"hydra.run.dir={run}"]
@@ -249,7 +246,7 @@ def test_a_test_that_is_ended_says_so(number, ranks, tiny, many_pictures, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_run_does_not_go_on_with_other_data(tiny, pictures: Path, tmp_path: Path) -> None:
+def test_a_run_does_not_resume_with_other_data(tiny, pictures: Path, tmp_path: Path) -> None:
     own = tmp_path / "pictures"
     shutil.copytree(pictures, own)
     there = [*tiny["vision"], f"data.path={own}", "resume=auto"]
@@ -274,7 +271,7 @@ def test_two_processes_never_write_one_run(command, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_ends_in_a_sentence(tiny, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_a_number_ends_in_a_one_line_error(tiny, tmp_path: Path) -> None:
     arguments = ["train.py", *tiny["vision"], "optimizer=sgd", "optimizer.lr=1e30"]
     done = run_script([*arguments, "trainer.gradient_clip_val=null"], tmp_path)
     assert done.returncode == 2

@@ -134,7 +134,7 @@ def test_a_sweep_of_another_command_is_another_sweep(failing_sweep, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_goes_on(tiny, tmp_path: Path) -> None:
+def test_a_killed_sweep_resumes(tiny, tmp_path: Path) -> None:
     """The second of three jobs is killed, and ends as if nothing had happened."""
     noise = ["augmentation=image", "encoder.dropout=0.2"]
     plain = [word for word in tiny["vision"] if not word.startswith("trainer.max_epochs")]
@@ -340,7 +340,7 @@ def test_a_search_over_groups_with_failing_jobs_and_ranks(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_with_its_study(tiny, tmp_path: Path) -> None:
+def test_a_killed_search_resumes_its_study(tiny, tmp_path: Path) -> None:
     plain = [word for word in tiny["vision"] if not word.startswith("trainer.max_epochs")]
     command = ["train.py", "-m", *plain, *SEARCH, "trainer.max_epochs=30", "capture=off"]
     process = start_command([*command, "hydra.sweeper.n_trials=3"], tmp_path)

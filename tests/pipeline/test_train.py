@@ -36,7 +36,7 @@ def test_a_seed_reproduces_a_run_bit_for_bit(task, tiny, run_training, tmp_path:
 
 
 @pytest.mark.parametrize("where", ["between epochs", "inside an epoch"])
-def test_a_resumed_run_goes_on_as_if_nothing_had_happened(
+def test_a_resumed_run_ends_as_if_nothing_had_happened(
     task, where, tiny, run_training, tmp_path: Path
 ) -> None:
     overrides = [*tiny[task], *RANDOM[task], *EVERY_STEP, "trainer.max_epochs=3"]
@@ -64,7 +64,7 @@ def test_a_resumed_run_goes_on_as_if_nothing_had_happened(
     assert resumed["test/loss"] == whole["test/loss"]
 
 
-def test_a_resumed_run_goes_on_counting_what_it_takes(tiny, run_training, tmp_path: Path) -> None:
+def test_a_resumed_run_adds_to_the_time_it_took(tiny, run_training, tmp_path: Path) -> None:
     first = run_training([*tiny["vision"], "trainer.max_epochs=1"], tmp_path / "first")
     path = tmp_path / "first" / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)

@@ -128,7 +128,7 @@ def test_capped_scores_are_refused() -> None:
         model(**text())
 
 
-def test_a_decoder_goes_on_from_its_cache() -> None:
+def test_a_decoder_continues_from_its_cache() -> None:
     """A query that comes alone attends to all the keys before it."""
     llama = next(each for each in ARCHITECTURES if each.name == "Llama")
     model, ids = llama.build(NAME), torch.randint(5, 60, (2, 7))

@@ -95,7 +95,7 @@ def test_all_that_lora_trains_gets_a_gradient() -> None:
     assert any(key.endswith("base_layer.bias") for key in trained)
 
 
-def test_tokens_behind_the_patches_have_no_known_place() -> None:
+def test_tokens_behind_the_patches_have_no_known_position() -> None:
     options = {**IMAGE, "image_size": [16, 16], "num_detection_tokens": 5}
     model = wire(transformers.YolosModel(transformers.YolosConfig(**options)).eval())
     with pytest.raises(InputError, match="YolosModel has other tokens behind its patches"):
@@ -123,7 +123,7 @@ def test_there_are_no_more_layers_to_freeze_than_there_are() -> None:
         ("AST", ["[CLS]", "[DIST]"]), ("SigLIP", []), ("wav2vec2", []),
     ],
 )  # fmt: skip
-def test_tokens_before_the_places_have_names(name: str, expected: list[str]) -> None:
+def test_tokens_before_the_patches_have_names(name: str, expected: list[str]) -> None:
     architecture = BY_NAME[name]
     if name == "CLIP":
         model = architecture.build("sdpa").vision_model

@@ -151,7 +151,7 @@ def test_a_run_can_be_recorded_on_other_data(trained_runs, pictures, tmp_path) -
         (["{bert}", "--data", "lines.txt", "--out", "m", "--modality", "x"], "take text, image"),
     ],
 )
-def test_what_cannot_be_used_gets_a_sentence(
+def test_what_cannot_be_used_ends_in_a_one_line_error(
     arguments, message, tiny_bert, tiny_vit, tmp_path
 ) -> None:
     (tmp_path / "lines.txt").write_text("great film\n")
@@ -242,7 +242,7 @@ def test_every_head_says_what_it_says_alone(head: str, tmp_path) -> None:
         assert (sample.readout is not None and sample.readout.size > 0) == has_readout
 
 
-def test_tokens_of_the_silence_behind_a_clip_stand_for_no_place(tmp_path, sounds) -> None:
+def test_tokens_of_the_silence_behind_a_clip_have_no_box(tmp_path, sounds) -> None:
     """Whisper hears 30 seconds, whatever the clip."""
     torch.manual_seed(0)
     config = transformers.WhisperConfig(

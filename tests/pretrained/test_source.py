@@ -23,7 +23,7 @@ def test_a_head_of_sounds_is_kept_whatever_its_class_is_called(name: str, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["TFBertForSequenceClassification", "BertForRatings"])
-def test_a_head_is_told_by_its_class_or_its_name(name: str, tmp_path: Path) -> None:
+def test_a_head_is_recognised_by_its_class_or_its_name(name: str, tmp_path: Path) -> None:
     config = transformers.BertConfig(**TEXT, num_labels=3)
     transformers.BertForSequenceClassification(config).save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "config.json").read_text())
@@ -67,7 +67,7 @@ def test_nothing_is_left_out_at_random_within_a_model(with_weights, tmp_path: Pa
     ],
 )
 @pytest.mark.parametrize("with_weights", [True, False])
-def test_a_model_that_cannot_be_built_is_told_in_a_sentence(
+def test_a_model_that_cannot_be_built_ends_in_a_one_line_error(
     config, with_weights, tmp_path: Path
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))

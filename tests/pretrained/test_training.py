@@ -327,7 +327,7 @@ def test_commands_look_at_the_run(runs, tmp_path) -> None:
         (["encoder.lora={r: -1, target_modules: all-linear}"], "encoder.lora="),
     ],
 )
-def test_what_cannot_be_used_gets_a_sentence(chosen, message, overrides, tmp_path) -> None:
+def test_what_cannot_be_used_ends_in_a_one_line_error(chosen, message, overrides, tmp_path) -> None:
     done = run_script(["train.py", *overrides["bert"], *chosen], tmp_path, HF_HUB_OFFLINE="1")
     assert done.returncode == 2
     assert message in done.stderr
@@ -335,7 +335,7 @@ def test_what_cannot_be_used_gets_a_sentence(chosen, message, overrides, tmp_pat
 
 
 @pytest.mark.slow
-def test_it_goes_on_without_the_files_it_came_from(
+def test_it_resumes_without_the_files_it_came_from(
     overrides, run_training, tiny_bert, tmp_path
 ) -> None:
     shutil.copytree(tiny_bert, tmp_path / "bert")

@@ -18,19 +18,11 @@ from hydra.main import _get_rerun_conf
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.atlas import open_atlas
-from attention_atlas.config.compose import (
-    compose_config,
-    config_folder,
-    group_choices,
-    without_hydra,
-)
 from attention_atlas.config.untrusted import read_run
 from attention_atlas.errors import InputError
 from attention_atlas.output_files import write_json
-from attention_atlas.pipeline.evaluate import evaluate_run
-from attention_atlas.pipeline.evaluation_config import check_evaluation
 from attention_atlas.pipeline.load_run import load_run
-from tests.commands import content, run_script
+from tests.commands import content, evaluate, run_script
 from tests.security.payload import Payload
 
 ATLAS = "from attention_atlas.cli import main; main()"
@@ -66,17 +58,6 @@ def tamper(run: Path, *changes: str, **nodes: Any) -> None:
     OmegaConf.save(config, path)
 
 
-def evaluate(repository: Path, run: Path, folder: Path, *overrides: str) -> dict[str, Any]:
-    """What evaluate.py does, in this process."""
-    with config_folder(repository / "conf"):
-        config = compose_config("evaluate", [f"run={run}", *overrides])
-        choices = group_choices(config)
-    config = without_hydra(config)
-    check_evaluation(config, choices)
-    folder.mkdir(exist_ok=True)
-    return evaluate_run(config, folder, choices)
-
-
 PLACES = [
     "data",
     "task",
@@ -93,13 +74,13 @@ PLACES = [
 
 @pytest.mark.parametrize("place", PLACES)
 def test_code_in_the_config_of_a_run_is_refused(
-    place: str, copied: Callable[[str], Path], repository: Path, tmp_path: Path, marker: Path
+    place: str, copied: Callable[[str], Path], tmp_path: Path, marker: Path
 ) -> None:
     run = copied("vision")
     target = "attention_atlas.pipeline.callbacks.best_checkpoint.shutil.copyfile"
     tamper(run, **{place: {"_target_": target, "src": __file__, "dst": str(marker)}})
     before = content(run)
-    for use in (read_run, load_run, lambda run: evaluate(repository, run, tmp_path / "out")):
+    for use in (read_run, load_run, lambda run: evaluate(run, tmp_path / "out")):
         with pytest.raises(InputError, match=r"_target_=.*not allowed"):
             use(run)
     assert not marker.exists()
@@ -184,7 +165,6 @@ def test_a_secret_of_the_environment_is_not_read_into_a_result(
 
 def test_a_secret_that_may_be_read_is_not_written_down(
     copied: Callable[[str], Path],
-    repository: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -199,7 +179,7 @@ def test_a_secret_that_may_be_read_is_not_written_down(
             "save_dir": f"${{oc.env:{SECRET}}}",
         },
     )
-    evaluate(repository, run, tmp_path / "out")
+    evaluate(run, tmp_path / "out")
     kept = open_atlas(tmp_path / "out").config
     assert kept["data"]["path"] == kept["logger"]["save_dir"] == f"${{oc.env:{SECRET}}}"
     for path in (tmp_path / "out").rglob("*"):
@@ -208,7 +188,7 @@ def test_a_secret_that_may_be_read_is_not_written_down(
 
 @pytest.mark.parametrize("with_trainer", [False, True])
 def test_an_evaluation_writes_into_its_own_folder_only(
-    with_trainer: bool, copied: Callable[[str], Path], repository: Path, tmp_path: Path
+    with_trainer: bool, copied: Callable[[str], Path], tmp_path: Path
 ) -> None:
     run = copied("vision")
     outside = tmp_path / "outside"
@@ -229,7 +209,7 @@ def test_an_evaluation_writes_into_its_own_folder_only(
     )
     before = content(tmp_path)
     overrides = ["+trainer.limit_test_batches=1"] if with_trainer else []
-    evaluate(repository, run, tmp_path / "out", *overrides)
+    evaluate(run, tmp_path / "out", *overrides)
     after = {name: value for name, value in content(tmp_path).items() if name != "out"}
     assert {name: value for name, value in after.items() if not name.startswith("out/")} == before
     assert not outside.exists()
@@ -247,7 +227,7 @@ def test_the_profiler_of_such_a_run_would_write_outside(tmp_path: Path) -> None:
 
 
 def test_evaluations_that_lead_elsewhere_are_refused(
-    copied: Callable[[str], Path], repository: Path, tmp_path: Path
+    copied: Callable[[str], Path], tmp_path: Path
 ) -> None:
     run = copied("vision")
     (tmp_path / "elsewhere").mkdir()
@@ -287,7 +267,7 @@ def test_the_pickle_of_a_job_is_not_opened(script: str, tmp_path: Path, marker: 
 
 
 def test_a_pickle_in_place_of_a_checkpoint_is_not_opened(
-    copied: Callable[[str], Path], repository: Path, tmp_path: Path, marker: Path
+    copied: Callable[[str], Path], tmp_path: Path, marker: Path
 ) -> None:
     run = copied("vision")
     best = run / "checkpoints" / "best.ckpt"
@@ -295,7 +275,7 @@ def test_a_pickle_in_place_of_a_checkpoint_is_not_opened(
     with pytest.raises(InputError, match="best"):
         load_run(run, with_data=True)
     with pytest.raises(InputError, match="not a checkpoint"):
-        evaluate(repository, run, tmp_path / "out")
+        evaluate(run, tmp_path / "out")
     assert not marker.exists()
     pickle.loads(best.read_bytes())
     assert marker.exists()
@@ -386,7 +366,7 @@ ODD_FILES: dict[str, tuple[str, str, bytes]] = {
 
 
 @pytest.mark.parametrize("odd", ODD_FILES.values(), ids=ODD_FILES)
-def test_an_odd_file_ends_in_a_sentence(
+def test_an_odd_file_ends_in_a_one_line_error(
     odd: tuple[str, str, bytes], copied: Callable[[str], Path]
 ) -> None:
     task, name, written = odd

@@ -165,7 +165,7 @@ def test_a_target_behind_an_interpolation_is_found(marker: Path) -> None:
     assert not marker.exists()
 
 
-def test_allowed_code_in_another_place_is_refused() -> None:
+def test_allowed_code_at_another_node_is_refused() -> None:
     """A logger that writes to a path of its own is no data set."""
     database = {"_target_": "lightning.pytorch.loggers.MLFlowLogger", "tracking_uri": "sqlite:///x"}
     for place in (

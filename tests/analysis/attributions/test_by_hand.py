@@ -84,7 +84,7 @@ def test_norms_are_weighted_by_query() -> None:
     close(norms(maps, values, torch.eye(2).double(), tensor([[0.5, 0.5]])), [[3.75, 0.5]])
 
 
-def test_flow_is_as_wide_as_the_narrowest_places() -> None:
+def test_flow_is_as_wide_as_the_narrowest_edge_of_each_path() -> None:
     first = np.array([[0.6, 0.4], [0.1, 0.9]])
     second = np.array([[0.5, 0.5], [0.25, 0.75]])
     source = np.array([1.0, 0.0])

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-import made_atlases
 import pytest
 
 from attention_atlas.analysis.comparison import (
@@ -23,6 +22,7 @@ from attention_atlas.analysis.faithfulness import Faithfulness
 from attention_atlas.analysis.heads import head_statistics
 from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 
 def make_run(
@@ -348,7 +348,7 @@ def test_an_evaluation_of_another_split_has_its_own_accuracy(tmp_path: Path) -> 
     assert "train_seconds" not in run.values
 
 
-def test_bad_runs_are_said_in_a_sentence(tmp_path: Path) -> None:
+def test_bad_runs_end_in_a_one_line_error(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     with pytest.raises(InputError, match="no run to compare"):
         compare_runs([])

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import made_atlases
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
@@ -18,6 +17,7 @@ from attention_atlas.analysis.comparison import (
 )
 from attention_atlas.atlas import Atlas, AtlasAttributes, AtlasWriter, CapturedSample, open_atlas
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 
 def write(

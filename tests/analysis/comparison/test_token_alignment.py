@@ -16,7 +16,7 @@ def spread_both(boxes: tuple[list, list], rows: tuple[list, list]) -> tuple[np.n
     )
 
 
-def test_a_word_and_its_syllables_are_the_same_place() -> None:
+def test_a_word_is_aligned_with_its_syllables() -> None:
     first, second = spread_both(
         ([[0, 6], [7, 9]], [[0, 2], [2, 6], [7, 9]]),
         ([0.6, 0.4, 0.0], [0.2, 0.4, 0.4, 0.0]),
@@ -43,7 +43,7 @@ def test_crossing_tokens_are_cut_where_either_ends() -> None:
     np.testing.assert_allclose(second, [0, 1 / 4, 3 / 4, 0, 0], rtol=1e-6)
 
 
-def test_special_tokens_and_the_null_key_have_their_own_places() -> None:
+def test_special_tokens_and_the_null_key_have_pieces_of_their_own() -> None:
     nowhere = [np.nan] * 4
     first, second = spread_both(
         ([nowhere, [0, 0, 2, 2]], [[0, 0, 2, 2]]), ([0.5, 0.3, 0.2], [0.9, 0.1])
@@ -59,7 +59,7 @@ def test_tokens_that_overlap_keep_their_weight() -> None:
     np.testing.assert_allclose(second, [0.5, 0.5, 0, 0], rtol=1e-6)
 
 
-def test_queries_cover_the_same_place() -> None:
+def test_aligned_queries_cover_the_same_span() -> None:
     first = np.array([[0, 6], [7, 9]])
     second = np.array([[0, 2], [2, 6], [7, 9]])
     pieces = common_pieces(first, second)

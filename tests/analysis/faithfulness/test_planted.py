@@ -59,13 +59,7 @@ def overrides(task: str, folder: Path) -> list[str]:
     return [*data, "embedding.stem=linear", "trainer.max_epochs=8"]
 
 
-TASKS = [  # one process of a test session trains each
-    pytest.param(task, marks=pytest.mark.xdist_group(f"planted_{task}"))
-    for task in ("nlp", "vision", "speech")
-]
-
-
-@pytest.fixture(scope="module", params=TASKS)
+@pytest.fixture(scope="module", params=["nlp", "vision", "speech"])
 def run(
     request: pytest.FixtureRequest,
     compose_train: Callable[..., Any],
@@ -116,7 +110,7 @@ def test_the_oracle_scores_best_its_inverse_worst_and_random_between(run: Loaded
         assert faithfulness.better_than_random("inverse", metric) is False, metric
         assert means["inverse"] <= min(means.values()) + 0.01, metric
         if metric in PROBABILITIES:
-            # An oracle of equal zeros has no say in the order of the rest, which ranks count.
+            # The zeros of the oracle leave the order of the other tokens open, which ranks count.
             assert means["oracle"] >= max(means.values()) - 0.01, metric
             assert means["oracle"] - means["random"] > 0.3, metric
             assert means["random"] - means["inverse"] > 0.1, metric

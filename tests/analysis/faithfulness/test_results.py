@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_atlases import write
 from scipy import stats
 
 from attention_atlas.analysis.faithfulness import METRICS, Faithfulness
@@ -21,6 +20,7 @@ from attention_atlas.atlas import open_atlas
 from attention_atlas.encoder import Classifier
 from attention_atlas.errors import InputError
 from tests.analysis.attributions.eager import build, one, text
+from tests.made_atlases import write
 
 TITLES = {"raw": "raw", "readout": "readout rows", "rollout": "rollout", "random": "random"}
 
@@ -161,16 +161,7 @@ def gain(found: Faithfulness, method: str) -> str:
     return str(found.differences[method]["comprehensiveness"])
 
 
-def test_the_sentence_where_all_beat_random() -> None:
-    found = made({"raw": 0.1, "readout": 0.3, "rollout": 0.2})
-    assert verdict(found) == (
-        f"Readout rows beat random by {gain(found, 'readout')} on comprehensiveness, and so do "
-        "rollout and raw."
-    )
-    assert 0.28 < found.differences["readout"]["comprehensiveness"].mean < 0.32
-
-
-def test_the_sentence_where_one_does_and_another_does_not() -> None:
+def test_the_verdict_where_one_beats_random_and_another_does_not() -> None:
     found = made({"readout": 0.3, "rollout": -0.1})
     assert found.better_than_random("readout", "comprehensiveness") is True
     assert found.better_than_random("rollout", "comprehensiveness") is False
@@ -180,41 +171,43 @@ def test_the_sentence_where_one_does_and_another_does_not() -> None:
     )
 
 
-def test_the_sentence_where_none_does() -> None:
+def test_the_verdict_where_all_beat_random_begins_with_the_best() -> None:
+    found = made({"raw": 0.1, "readout": 0.3, "rollout": 0.2})
+    best, others = verdict(found).split(gain(found, "readout"))
+    assert best.startswith("Readout rows beat")
+    assert "rollout and raw" in others
+    assert "not" not in others
+    assert 0.28 < found.differences["readout"]["comprehensiveness"].mean < 0.32
+
+
+def test_the_verdict_where_none_does_lists_all() -> None:
     found = made({"readout": 0.0, "raw": -0.2})
     assert found.better_than_random("readout", "comprehensiveness") is None
-    assert verdict(found) == (
-        f"On comprehensiveness nothing beats random: readout rows ({gain(found, 'readout')}) and "
-        f"raw ({gain(found, 'raw')}). Do not take these for explanations of what the model used."
-    )
+    assert "nothing beats random" in verdict(found)
+    for method in ("readout", "raw"):
+        assert f"{TITLES[method]} ({gain(found, method)})" in verdict(found)
 
 
 @pytest.mark.parametrize(
-    ("method", "sentence"),
-    [
-        ("raw", "Raw beats random by {} on comprehensiveness."),
-        ("readout", "Readout rows beat random by {} on comprehensiveness."),
-    ],
+    ("method", "opening"), [("raw", "Raw beats"), ("readout", "Readout rows beat")]
 )
-def test_the_sentence_of_a_single_method(method: str, sentence: str) -> None:
+def test_the_verdict_on_a_single_method(method: str, opening: str) -> None:
     found = made({method: 0.3})
-    assert verdict(found) == sentence.format(gain(found, method))
+    assert verdict(found).startswith(f"{opening} random by {gain(found, method)} ")
 
 
-def test_the_sentence_of_baselines_alone() -> None:
+def test_the_verdict_on_baselines_alone() -> None:
     found = made({"uniform": 0.1, "leave_one_out": 0.4})
-    assert verdict(found) == (
-        "No method was compared with random attributions on comprehensiveness."
-    )
+    assert "No method was compared" in verdict(found)
 
 
-def test_the_sentence_names_what_was_refused() -> None:
+def test_the_verdict_names_what_was_refused() -> None:
     reason = "Rollout does not apply to windows."
     found = made({"raw": 0.3}, refused={"rollout": reason, "flow": "Flow neither."})
-    assert verdict(found) == (
-        f"Raw beats random by {gain(found, 'raw')} on comprehensiveness. Not measured: Rollout "
-        "does not apply to windows; Flow neither."
-    )
+    judged, refused = verdict(found).split("Not measured: ")
+    assert gain(found, "raw") in judged
+    assert "Rollout does not apply to windows" in refused
+    assert "Flow neither" in refused
 
 
 def test_too_few_samples_call_no_method_better() -> None:

@@ -81,7 +81,7 @@ def test_statistics_equal_loops(maps: np.ndarray) -> None:
             )
 
 
-def test_distance_leaves_out_tokens_without_a_place() -> None:
+def test_distance_leaves_out_tokens_without_a_position() -> None:
     head = np.array([[0.8, 0.1, 0.1], [0.5, 0.2, 0.3], [0.0, 1.0, 0.0]], np.float32)[None, None]
     places = np.array([[np.nan], [0.0], [2.0]], np.float32)
     # Of the second query 0.3 / (0.2 + 0.3) lie 2 steps away, of the third all.
@@ -96,7 +96,7 @@ def test_a_query_without_weights_is_at_no_distance() -> None:
     assert distance(head, distances_between(np.array([[0.0], [4.0]], np.float32))).item() == 2.0
 
 
-def test_places_of_words() -> None:
+def test_positions_of_words() -> None:
     boxes = np.array([[0, 0], [0, 4], [5, 7], [7, 8]], np.int32)
     assert stands_in_input(boxes).tolist() == [False, True, True, True]
     np.testing.assert_array_equal(token_positions(boxes)[:, 0], [np.nan, 1, 2, 3])
@@ -104,14 +104,14 @@ def test_places_of_words() -> None:
     np.testing.assert_array_equal(centres[:, 0], [np.nan, 2, 6, 7.5])
 
 
-def test_places_of_patches_are_rows_and_columns() -> None:
+def test_positions_of_patches_are_rows_and_columns() -> None:
     boxes = np.array([CLS, [0, 0, 4, 8], [0, 8, 4, 16], [4, 0, 8, 8]], np.float32)
     places, centres = token_positions(boxes), input_positions(boxes, "patch_box")
     np.testing.assert_array_equal(places, [[np.nan] * 2, [0, 0], [0, 1], [1, 0]])
     np.testing.assert_array_equal(centres, [[np.nan] * 2, [2, 4], [2, 12], [6, 4]])
 
 
-def test_places_of_sound_are_seconds() -> None:
+def test_positions_of_sound_are_seconds() -> None:
     boxes = np.array([[0.0, 100, 0.5, 900], [0.5, 100, 1.0, 900]], np.float32)
     centres = input_positions(boxes, "time_frequency_box")
     assert centres.tolist() == [[0.25], [0.75]]

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import made_atlases
 import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
@@ -18,6 +17,7 @@ from attention_atlas.analysis.heads.similarity import (
 )
 from attention_atlas.atlas import open_atlas
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 
 def linear_cka(first: np.ndarray, second: np.ndarray) -> float:

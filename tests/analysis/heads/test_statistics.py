@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import made_atlases
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from attention_atlas.analysis.heads.figure import heads_figure
 from attention_atlas.analysis.heads.per_sample import Moments
 from attention_atlas.atlas import AtlasWriter, open_atlas
 from attention_atlas.errors import InputError
+from tests import made_atlases
 
 UNITS = {"nlp": "characters", "vision": "pixels", "speech": "seconds"}
 

@@ -166,7 +166,7 @@ def test_the_config_of_the_jobs_names_the_metric(tmp_path, config, expected):
     assert read_sweep(tmp_path).metric.name == expected
 
 
-def test_the_mode_of_checkpoints_tells_of_a_metric_that_is_not_known(tmp_path):
+def test_a_metric_that_is_not_known_takes_the_mode_of_its_checkpoints(tmp_path):
     config = {"callbacks": {"checkpoint": {"monitor": "val/f2", "mode": "max"}}}
     write_job(tmp_path, "a", [], {"val/f2": 0.25}, config=config)
     write_job(tmp_path, "b", [], {"val/f2": 0.5}, config=config)

@@ -56,7 +56,7 @@ def test_two_processes_speak_the_same_bits(tmp_path: Path, monkeypatch: pytest.M
     assert all(0.1 < len(clip) / 16_000 < 1 for clip in spoken[0])
 
 
-def test_a_voice_that_does_not_exist_ends_in_a_sentence_and_no_cache(
+def test_a_voice_that_does_not_exist_ends_in_a_one_line_error_and_no_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ATTENTION_ATLAS_CACHE", str(tmp_path))
@@ -115,7 +115,7 @@ def test_test_noise_is_uniform_from_5_to_30_decibels(commands: AudioDataModule) 
     assert min(counts.values()) > 0.9 * len(test) / 5
 
 
-def test_noise_has_the_ratio_that_the_group_tells(commands: AudioDataModule) -> None:
+def test_noise_has_the_ratio_that_the_group_names(commands: AudioDataModule) -> None:
     from attention_atlas.data.audio.augmentation import fixed_variation
 
     raw = raw_batch(commands, "test")
@@ -138,7 +138,7 @@ def test_evaluation_is_the_same_every_time_and_in_every_company(
     assert together["sample_id"][1] == alone["sample_id"][0]
 
 
-def test_clips_stand_at_different_places(commands: AudioDataModule) -> None:
+def test_clips_begin_at_different_times(commands: AudioDataModule) -> None:
     assert raw_batch(commands, "test")["position"].std() > 0.2
 
 
@@ -241,7 +241,7 @@ def test_the_baseline_sees_one_row_per_sample(commands: AudioDataModule) -> None
         ({"augmentation": {"masks": -1}}, r"masks=-1 is not possible: take an integer, 0 or more"),
     ],
 )
-def test_bad_options_end_in_a_sentence(options: dict, message: str) -> None:
+def test_bad_options_end_in_a_one_line_error(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         AudioDataModule(**({"name": "spoken_commands", "batch_size": 8} | options))
 

@@ -102,7 +102,7 @@ def test_shifts_alone_are_by_whole_pixels(images: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mixup_alpha", "cutmix_alpha"])
-def test_mixing_gives_soft_labels_that_tell_the_shares(kind: str) -> None:
+def test_mixing_gives_soft_labels_of_the_fractions(kind: str) -> None:
     inputs = torch.stack([torch.full((1, 8, 8), float(value)) for value in range(4)])
     torch.manual_seed(0)
     mixed, target = augmentation(**{kind: 1.0}).mix(inputs, torch.arange(4))

@@ -22,11 +22,6 @@ from attention_atlas.data.image.options import ImageSource
 from attention_atlas.errors import InputError
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATTENTION_ATLAS_CACHE", str(tmp_path / "cache"))
-
-
 def test_mnist5k_has_500_distinct_images_of_each_digit() -> None:
     corpus = mnist5k(ImageSource("mnist5k"))
     assert corpus.images.shape == (5000, 28, 28, 1)
@@ -198,7 +193,7 @@ def test_a_download_of_cifar_is_checked_and_unpacked(
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100"])
-def test_no_network_ends_in_a_sentence_and_leaves_nothing(
+def test_no_network_ends_in_a_one_line_error_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     nowhere = "http://127.0.0.1:9/"  # nobody listens there, so it is refused at once

@@ -12,11 +12,6 @@ from attention_atlas.data.image.options import ImageSource
 from attention_atlas.errors import InputError
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATTENTION_ATLAS_CACHE", str(tmp_path / "cache"))
-
-
 def draw(path: Path, value: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((6, 6), value, np.uint8)).save(path)
@@ -128,7 +123,7 @@ def _new_class_in_test(root: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("max_memory_mib", [1024, 0])
-def test_a_bad_folder_ends_in_a_sentence_that_names_the_file(
+def test_a_bad_folder_ends_in_a_one_line_error_that_names_the_file(
     folder: Path, spoil, sentence: str, max_memory_mib: int
 ) -> None:
     check_folder(source(folder, max_memory_mib=max_memory_mib))

@@ -15,11 +15,6 @@ from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build_model import for_trainer
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATTENTION_ATLAS_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module")
 def digits() -> ImageDataModule:
     module = ImageDataModule("mnist5k", batch_size=64, seed=0)
@@ -178,7 +173,7 @@ def test_split_folders_are_kept_and_missing_ones_drawn(tmp_path: Path) -> None:
     assert all(sample.startswith("train/") for sample in ids(module)["val"])
 
 
-def test_too_few_images_for_a_split_end_in_a_sentence(tmp_path: Path) -> None:
+def test_too_few_images_for_a_split_end_in_a_one_line_error(tmp_path: Path) -> None:
     for kind in ("cat", "dog"):
         draw(tmp_path / "pets" / kind / "0.png", ord(kind[0]))
     with pytest.raises(InputError, match="data=image_folder has 2 images, too few for a"):

@@ -155,7 +155,7 @@ BAD_CSV = {
 
 
 @pytest.mark.parametrize(("content", "message"), BAD_CSV.items())
-def test_a_bad_csv_file_ends_in_a_sentence_that_names_it(
+def test_a_bad_csv_file_ends_in_a_one_line_error_that_names_it(
     tmp_path: Path, content: str, message: str
 ) -> None:
     path = tmp_path / "reviews.csv"
@@ -164,7 +164,7 @@ def test_a_bad_csv_file_ends_in_a_sentence_that_names_it(
         check_text({"name": "csv", "path": str(path)})
 
 
-def test_bad_files_per_split_are_told(tmp_path: Path) -> None:
+def test_bad_files_per_split_are_reported(tmp_path: Path) -> None:
     write_csv(tmp_path / "train.csv", 20)
     with pytest.raises(InputError, match="no file for 'test'"):
         load("csv", tmp_path)
@@ -205,7 +205,7 @@ def test_validation_stands_in_for_a_test_without_labels(tmp_path: Path) -> None:
     assert "withheld" not in corpus.texts
 
 
-def test_a_label_that_is_no_sentiment_is_told(tmp_path: Path) -> None:
+def test_a_label_that_is_not_a_sentiment_is_reported(tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text("sentence\tlabel\nfine\t1\nodd\t2\n")
     with pytest.raises(InputError, match=r"train\.tsv, line 3: the label is '2', expected 0 or 1"):
         load("sst2", tmp_path)
@@ -237,7 +237,7 @@ def test_the_parquet_files_of_the_hub_are_read(
     assert [len(corpus.splits[split]) for split in ("train", "val", "test")] == expected
 
 
-def test_a_folder_without_data_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_data_is_reported(tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     with pytest.raises(InputError, match=r"data=imdb could not be loaded from"):
         load("imdb", tmp_path)
@@ -245,7 +245,7 @@ def test_a_folder_without_data_is_told(tmp_path: Path) -> None:
         check_text({"name": "imdb", "path": str(tmp_path / "none")})
 
 
-def test_the_hub_out_of_reach_ends_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_out_of_reach_ends_in_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -253,7 +253,7 @@ def test_the_hub_out_of_reach_ends_in_a_sentence(monkeypatch: pytest.MonkeyPatch
         load("sst2")
 
 
-def test_a_missing_library_is_told_with_the_install_command(
+def test_a_missing_library_is_reported_with_the_install_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = importlib.util.find_spec
@@ -289,7 +289,7 @@ def test_real_sst2_is_read(shared_data: Path) -> None:
         ("tokenizer_path", "none.json", r"data\.tokenizer_path=none\.json does not exist"),
     ],
 )
-def test_a_bad_config_is_told(key: str, value: object, message: str) -> None:
+def test_a_bad_config_is_reported(key: str, value: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_text({"name": "movie_reviews", key: value})
 

@@ -96,7 +96,7 @@ def test_a_saved_tokenizer_is_the_same(tokenizer: Tokenizer, tmp_path: Path) -> 
     assert again.to_str() == tokenizer.to_str()
 
 
-def test_a_file_that_is_no_tokenizer_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_tokenizer_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"tokenizer\.json does not exist"):
         load_tokenizer(tmp_path / "tokenizer.json")
     (tmp_path / "tokenizer.json").write_text("{}")

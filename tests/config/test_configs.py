@@ -31,7 +31,7 @@ from attention_atlas.config.validation.schema import (
 )
 from attention_atlas.option_schema import Node, described_options
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 FILES = sorted(str(path.relative_to(CONF)) for path in CONF.rglob("*.yaml"))
 
 
