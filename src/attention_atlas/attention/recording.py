@@ -299,7 +299,8 @@ def _watch(call: Call, output: Tensor, chosen: Chosen) -> None:
 
 
 def _in_backward() -> bool:
-    """Whether autograd is in a backward pass; torch's own checkpointing asks the same way."""
+    """Whether autograd is in a backward pass."""
+    # torch has no public way; its own checkpointing asks so, and test_gradients.py watches it.
     return torch._C._current_graph_task_id() != -1
 
 
