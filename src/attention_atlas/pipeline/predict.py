@@ -115,10 +115,10 @@ def _datamodule(modality: str, clip_seconds: float) -> AtlasDataModule:
     if modality == "image":
         from attention_atlas.data.image.module import ImageDataModule
 
-        return ImageDataModule("image_folder", batch_size=1)
+        return ImageDataModule("image_folder")
     from attention_atlas.data.audio.module import AudioDataModule
 
-    return AudioDataModule("audio_folder", batch_size=1, clip_seconds=clip_seconds)
+    return AudioDataModule("audio_folder", clip_seconds=clip_seconds)
 
 
 def record_inputs(
