@@ -92,7 +92,7 @@ def _resolved(run: DictConfig, path: Path) -> Any:
     return resolved
 
 
-def read_run(folder: Path) -> DictConfig:
+def read_run_config(folder: Path) -> DictConfig:
     """Read the composed config of a run.
 
     Raises:

@@ -63,18 +63,18 @@ def predict(
         else:
             path = stack.enter_context(new_atlas(out))
         from attention_atlas.atlas import open_atlas
-        from attention_atlas.pipeline.predict import reader_of_run, record_inputs
+        from attention_atlas.pipeline.predict import predictor_of_run, record_inputs
 
         methods = []
         if method is not None:
             from attention_atlas.analysis.attributions import find_method
 
             methods = [find_method(method).name]
-        reader = reader_of_run(folder)
-        needs_maps = out is not None or (method is None and reader.readout_layer is None)
+        predictor = predictor_of_run(folder)
+        needs_maps = out is not None or (method is None and predictor.readout_layer is None)
         with progress_bar("inputs") as progress:
             weights = record_inputs(
-                reader,
+                predictor,
                 given,
                 path,
                 num_samples=None if needs_maps else 0,
@@ -88,11 +88,11 @@ def predict(
         ]
         names = {each.name: str(each.content) for each in given}
         if as_json:
-            print_json([_described(atlas, names, *pair, reader.max_tokens) for pair in views])
+            print_json([_described(atlas, names, *pair, predictor.max_tokens) for pair in views])
         elif len(views) <= MAX_DRAWN:
-            _draw(atlas, names, views, reader.max_tokens)
+            _draw(atlas, names, views, predictor.max_tokens)
         else:
-            _tabulate(atlas, names, views, reader.max_tokens)
+            _tabulate(atlas, names, views, predictor.max_tokens)
     if out is not None and not as_json:
         print(f"maps: {out}    next: atlas show {out}")
 
@@ -102,7 +102,7 @@ def _view(sample: "Sample", weights: dict[str, list[float]], method: str | None)
     from attention_atlas.analysis.token_weights import View, pick
 
     if method is None:
-        return pick(sample, None, None, None)
+        return pick(sample)
     import numpy as np
 
     from attention_atlas.analysis.attributions import find_method

@@ -10,10 +10,10 @@ from attention_atlas.cli.options import AsJson, Epoch, Run, SampleName, check_ou
 from attention_atlas.cli.runs import (
     choose_sample,
     describe_sample,
+    known_faithfulness,
     local_run,
     must_have_maps,
     open_run,
-    read_faithfulness,
 )
 from attention_atlas.errors import InputError
 
@@ -119,7 +119,7 @@ def _save(
     from attention_atlas.analysis.faithfulness.figures import attributions_figure
 
     weights = {method: view.weights for method, view in views.items()}
-    measured = read_faithfulness(folder)
+    measured = known_faithfulness(folder)
     is_measured = measured is not None and sample.sample_id in measured.sample_ids
     scores = measured.scores(sample.sample_id) if measured and is_measured else None
     save_figure(attributions_figure(atlas.attributes, sample, weights, scores), path)
