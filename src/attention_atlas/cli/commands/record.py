@@ -84,10 +84,7 @@ def record(
         print_json({"atlas": str(path), "samples": len(inputs), "cut": cut})
     else:
         _print_cut(cut, predictor.max_tokens)
-        whole = len(inputs) if num_samples is None else min(num_samples, len(inputs))
-        full = "" if whole == len(inputs) else f", {whole} of them with full maps,"
-        samples = "sample" if len(inputs) == 1 else "samples"
-        print(f"{len(inputs)} {samples}{full} in {out}    next: atlas show {out}")
+        _print_count(len(inputs), num_samples, out)
 
 
 def _num_cut(path: Path, max_tokens: int | None) -> int:
@@ -103,3 +100,10 @@ def _print_cut(cut: int, max_tokens: int | None) -> None:
     if cut:
         was = "was" if cut == 1 else "were"
         print(f"{cut} of the texts {was} cut: {TOKEN_LIMIT} than {max_tokens}.")
+
+
+def _print_count(count: int, num_mapped: int | None, out: Path) -> None:
+    whole = count if num_mapped is None else min(num_mapped, count)
+    full = "" if whole == count else f", {whole} of them with full maps,"
+    samples = "sample" if count == 1 else "samples"
+    print(f"{count} {samples}{full} in {out}    next: atlas show {out}")

@@ -80,14 +80,18 @@ def show(
     elif save is not None:
         print(f"Saved {save}")
     else:
-        from attention_atlas.analysis.terminal import draw_weights, heading
+        _draw(atlas, chosen, views)
 
-        console = make_console()
-        print_parts(console, *heading(chosen))
-        for name, view in views.items():
-            gap = [] if name == READ else [""]
-            drawn = draw_weights(console, atlas.attributes, chosen, view)
-            print_parts(console, *gap, *drawn)
+
+def _draw(atlas: "Atlas", sample: "Sample", views: "dict[str, View]") -> None:
+    """Print the sample with the weights of each view."""
+    from attention_atlas.analysis.terminal import draw_weights, heading
+
+    console = make_console()
+    print_parts(console, *heading(sample))
+    for name, view in views.items():
+        gap = [] if name == READ else [""]
+        print_parts(console, *gap, *draw_weights(console, atlas.attributes, sample, view))
 
 
 def _described(views: "dict[str, View]") -> dict[str, Any]:
