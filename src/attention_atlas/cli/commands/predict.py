@@ -80,7 +80,7 @@ def _predict(
     inputs: "list[UserInput]",
     path: Path,
     method: str | None,
-    keeps_maps: bool,
+    saves_maps: bool,
     device: str | None,
 ) -> "tuple[Atlas, Views, int | None]":
     """Return the atlas of the inputs, their views, and the most tokens of an input."""
@@ -93,7 +93,7 @@ def _predict(
 
         methods = [find_method(method).name]
     predictor = predictor_of_run(folder)
-    needs_maps = keeps_maps or (method is None and predictor.readout_layer is None)
+    needs_maps = saves_maps or (method is None and predictor.readout_layer is None)
     with progress_bar("inputs") as progress:
         weights = record_inputs(
             predictor,
