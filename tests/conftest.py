@@ -10,6 +10,8 @@ from unittest import mock
 
 # Tests run side by side: a second thread in each would only get in the way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# readline sets it to 80 in the process that starts the workers, and a table would be cut to that.
+os.environ.pop("COLUMNS", None)
 
 # beartype draws which item of a list it checks: by a generator of its own, since tests compare the
 # state of Python's. It takes the function over when it first decorates.

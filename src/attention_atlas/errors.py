@@ -1,5 +1,7 @@
 """Exception for errors of the user, shown as a message without a traceback."""
 
+INPUT_ERROR_EXIT_CODE = 2
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,6 +31,9 @@ class OpenKeywords(Keywords):
     model_config = ConfigDict(extra="allow")
 
 
+Options = TypeVar("Options", bound=Node)
+
+
 def keyword(description: str, default: Any = None, allowed: str | None = None) -> Any:
     """Describe an option.
 
@@ -44,9 +47,9 @@ def keyword(description: str, default: Any = None, allowed: str | None = None) -
 
 
 def check_options(
-    model: type[Node], values: Mapping[str, Any], prefix: str = "", complete: bool = True
-) -> None:
-    """Check options by their model.
+    model: type[Options], values: Mapping[str, Any], prefix: str = "", complete: bool = True
+) -> Options:
+    """Check options by their model, and return them as such.
 
     Args:
         model: The model of the options.
@@ -59,13 +62,14 @@ def check_options(
             the key, the value, what is allowed, or the closest name.
     """
     try:
-        model.model_validate(_public(values))
+        return model.model_validate(_public(values))
     except ValidationError as error:
         options = described_options(model, prefix)
         errors = error.errors(include_url=False)
         for found in sorted(errors, key=lambda each: each["type"] != "extra_forbidden"):
             if complete or found["type"] != "missing":
                 raise InputError(_message(found, values, options, prefix)) from error
+        return model.model_construct(**_public(values))  # only some are missing
 
 
 def described_options(model: type[Node], prefix: str = "") -> dict[str, dict[str, Any]]:

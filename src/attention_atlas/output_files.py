@@ -9,6 +9,8 @@ from typing import Any
 
 from attention_atlas.errors import InputError
 
+FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
+
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:
     """Check that a file can be written, before work is done for it.

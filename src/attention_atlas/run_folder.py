@@ -56,9 +56,32 @@ def is_finished(run: Path) -> bool:
     return (run / RESULT).is_file()
 
 
+def is_job(folder: Path) -> bool:
+    """Whether a folder is one of a run that has at least started, in a sweep or not."""
+    try:
+        return folder.is_dir() and any(
+            (folder / name).exists() for name in (HYDRA, RESULT, FAILURE)
+        )
+    except OSError:
+        return False
+
+
 def runs_in(folder: Path) -> list[Path]:
-    """Return the folders of runs directly in a folder, sorted by name."""
-    return sorted(path.parent for path in folder.glob(f"*/{HYDRA}"))
+    """Return the folders of runs directly in a folder, finished or not, sorted by name.
+
+    Raises:
+        InputError: The folder cannot be read.
+    """
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}.") from error
+    return [path for path in inside if not path.name.startswith(".") and is_job(path)]
+
+
+def finished_runs_in(folder: Path) -> list[Path]:
+    """Return those of `runs_in` that have their result."""
+    return [run for run in runs_in(folder) if is_finished(run)]
 
 
 def find_run(name: str) -> str:

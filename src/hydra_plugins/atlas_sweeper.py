@@ -15,10 +15,12 @@ class OptunaSweeper(Sweeper):
     """Run the trials of an Optuna study as Hydra jobs.
 
     Args:
-        options: The options of `hydra.sweeper`, see `pipeline.sweeps.optuna_sweeper.Search`.
+        params: Overrides that an experiment sweeps by itself; read from the config.
+        trial: Number of the trial that a job belongs to; read by nobody here.
+        options: The other options of `hydra.sweeper`, see `Search`.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, params: Any = None, trial: int | None = None, **options: Any) -> None:
         self.options = options
 
     def setup(

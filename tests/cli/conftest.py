@@ -65,6 +65,7 @@ def refused(command: Callable[..., Result]) -> Callable[..., str]:
         done = command(*arguments)
         assert done.exit_code == 2, done.output + repr(done.exception)
         assert done.stdout == ""
+        assert done.stderr.startswith("error: ")
         assert done.stderr.count("\n") == 1
         return done.stderr
 

@@ -312,7 +312,7 @@ def test_full_disk_leaves_nothing(refused, tmp_path, monkeypatch):
 
     monkeypatch.setattr("attention_atlas.analysis.export.table.csv.writer", Writer)
     said = refused("export", run_of("nlp"), "--out", path)
-    assert said == f"{path} cannot be written: No space left on device.\n"
+    assert said == f"error: {path} cannot be written: No space left on device.\n"
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
 
@@ -366,7 +366,7 @@ def test_netcdf_on_a_full_disk_leaves_nothing(tmp_path, runs, room):
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "a.nc cannot be written: File too large.\n"
+    assert done.stderr == "error: a.nc cannot be written: File too large.\n"
     assert [file.name for file in tmp_path.iterdir()] == ["outputs"]
 
 

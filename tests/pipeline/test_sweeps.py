@@ -439,13 +439,13 @@ def test_a_launcher_that_is_not_installed_is_named(repository, monkeypatch) -> N
 def test_memory_does_not_grow_over_jobs(tiny, tmp_path: Path) -> None:
     """Twenty jobs in one process take no more than 10 % beyond what the third one took."""
     seeds = ",".join(str(seed) for seed in range(20))
-    process = start_command(["train.py", "-m", *tiny["vision"], f"seed={seeds}"], tmp_path)
-    assert process.stdout is not None
-    resident = [
-        psutil.Process(process.pid).memory_info().rss
-        for line in process.stdout
-        if line.startswith("run folder:")
-    ]
-    assert process.wait(timeout=60) == 0
+    with start_command(["train.py", "-m", *tiny["vision"], f"seed={seeds}"], tmp_path) as process:
+        assert process.stdout is not None
+        resident = [
+            psutil.Process(process.pid).memory_info().rss
+            for line in process.stdout
+            if line.startswith("run folder:")
+        ]
+    assert process.returncode == 0
     assert len(resident) == 20
     assert resident[-1] <= 1.1 * resident[2], [round(size / 2**20) for size in resident]

@@ -157,7 +157,6 @@ OPTIONS = {
         "augmentation=text",
         "embedding.init=random",
         "embedding.positions=sinusoidal",
-        "data.vocab_size=80",
         "data.max_length=8",
     ],
     "speech": [

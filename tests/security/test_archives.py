@@ -16,8 +16,9 @@ from omegaconf import OmegaConf
 from attention_atlas.data.archives import unpack_tar
 from attention_atlas.data.audio.corpora import speech_commands
 from attention_atlas.data.check import check_audio
-from attention_atlas.data.image.corpora import read_corpus, read_idx
-from attention_atlas.data.image.options import ImageSource
+from attention_atlas.data.image.corpora import read_corpus
+from attention_atlas.data.image.mnist import read_idx
+from attention_atlas.data.image.options import ImageOptions, ImageSource
 from attention_atlas.errors import InputError
 from tests.commands import content
 from tests.security.payload import Payload
@@ -146,7 +147,7 @@ def test_the_pickles_of_cifar_are_not_opened(
         path.write_bytes(pickle.dumps(Payload(marker)))
     for path in (data, data / folder):
         with pytest.raises(InputError, match="version for Python, which is not opened"):
-            read_corpus(ImageSource(name, path))
+            read_corpus(ImageSource(ImageOptions(name=name, path=str(path))))
     assert not marker.exists()
     pickle.loads((data / folder / file).read_bytes())
     assert marker.exists()

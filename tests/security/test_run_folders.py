@@ -18,7 +18,7 @@ from hydra.main import _get_rerun_conf
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.atlas import open_atlas
-from attention_atlas.config.untrusted import read_run
+from attention_atlas.config.untrusted import read_run_config
 from attention_atlas.errors import InputError
 from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.load_run import load_run
@@ -80,7 +80,7 @@ def test_code_in_the_config_of_a_run_is_refused(
     target = "attention_atlas.pipeline.callbacks.best_checkpoint.shutil.copyfile"
     tamper(run, **{place: {"_target_": target, "src": __file__, "dst": str(marker)}})
     before = content(run)
-    for use in (read_run, load_run, lambda run: evaluate(run, tmp_path / "out")):
+    for use in (read_run_config, load_run, lambda run: evaluate(run, tmp_path / "out")):
         with pytest.raises(InputError, match=r"_target_=.*not allowed"):
             use(run)
     assert not marker.exists()
@@ -112,7 +112,7 @@ def test_yaml_that_makes_objects_is_refused(copied: Callable[[str], Path], marke
     text = f"data: !!python/object/apply:os.mkdir ['{marker}']\n"
     (run / ".hydra" / "config.yaml").write_text(text)
     with pytest.raises(InputError, match="cannot be read"):
-        read_run(run)
+        read_run_config(run)
     assert not marker.exists()
     yaml.load(text, yaml.UnsafeLoader)
     assert marker.exists()
@@ -136,7 +136,7 @@ def test_a_config_that_grows_without_end_is_refused(
     run = copied("vision")
     (run / ".hydra" / "config.yaml").write_text(text)
     with pytest.raises(InputError, match=r"config\.yaml"):
-        read_run(run)
+        read_run_config(run)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_secret_of_the_environment_is_not_read_into_a_result(
     config = OmegaConf.load(run / ".hydra" / "config.yaml")
     assert config.task.name == "hunter2"  # what a result would be written with
     with pytest.raises(InputError, match=f"environment variable {SECRET} as task.name") as error:
-        read_run(run)
+        read_run_config(run)
     assert "hunter2" not in str(error.value)
 
 
@@ -169,7 +169,7 @@ def test_a_secret_that_may_be_read_is_not_written_down(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = copied("vision")
-    config = read_run(run)
+    config = read_run_config(run)
     monkeypatch.setenv(SECRET, str(config.data.path))
     tamper(
         run,

@@ -42,5 +42,10 @@ def colour_of(value: float, palette: Palette) -> tuple[int, int, int]:
 
 def is_dark(colour: tuple[int, int, int]) -> bool:
     """Return whether light text is more readable on this colour than dark text."""
-    red, green, blue = colour
-    return 0.299 * red + 0.587 * green + 0.114 * blue <= 127
+    return lightness(colour) <= 127
+
+
+def lightness(colour: tuple[float, ...]) -> float:
+    """Return the lightness of a colour that begins with red, green, blue, in their unit."""
+    red, green, blue = colour[:3]
+    return 0.299 * red + 0.587 * green + 0.114 * blue

@@ -15,6 +15,9 @@ from attention_atlas.errors import InputError
 ATTENTION = "attention weight"
 OUTSIDE = "outside the input"
 
+HERTZ_TICKS = (250, 500, 1000, 2000, 4000, 8000, 16000)
+"""Frequencies that label the axis of a spectrogram, as far as it reaches."""
+
 
 @dataclass(frozen=True)
 class View:

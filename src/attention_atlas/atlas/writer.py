@@ -275,7 +275,7 @@ class AtlasWriter:
         """Copy some samples of a batch into the buffer, which has enough free rows."""
         first_row = flush.first_row + flush.num_rows
         self._make_room(batch, columns, rows, first_row)
-        flush.add(batch, columns, rows)
+        flush.add(columns, rows)
         maps = {
             first_row + index - rows.start: array
             for index, array in batch.maps.items()

@@ -45,9 +45,9 @@ def additive_attention(
 class Gradients(NamedTuple):
     """Gradients by the inputs of a block's logits; `query` and `key` lack the factor 4v."""
 
-    query: Tensor  # [b, H, E, q]
-    key: Tensor  # [b, H, E, k]
-    vector: Tensor  # [H, E]
+    query: Float[Tensor, "samples heads width rows"]
+    key: Float[Tensor, "samples heads width columns"]
+    vector: Float[Tensor, "heads width"]
 
 
 class AdditiveLogits:
@@ -215,13 +215,13 @@ class _Piece(NamedTuple):
 
 def attend_in_blocks(
     logits_type: type[AdditiveLogits],
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    vector: Tensor,
+    query: Queries,
+    key: Keys,
+    value: Values,
+    vector: Float[Tensor, "heads width"],
     mask: Mask,
     dropout_p: float,
-) -> Tensor:
+) -> Outputs:
     """Attend with logits computed block by block; see `additive_attention`."""
     key, value = repeat_heads(key, query.shape[1]), repeat_heads(value, query.shape[1])
     # One draw from the global generator: a run can be repeated, and backward drops the same.

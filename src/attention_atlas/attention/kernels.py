@@ -138,7 +138,7 @@ class Workspace:
     def __init__(self) -> None:
         self._memory: Tensor | None = None
 
-    def tensor(self, like: Tensor, *size: int) -> Tensor:
+    def tensor(self, like: Shaped[Tensor, "*like"], *size: int) -> Shaped[Tensor, "*result"]:
         """Return an uninitialised tensor of a size, by default that of `like`."""
         shape = size or tuple(like.shape)
         numbers = math.prod(shape)

@@ -142,7 +142,7 @@ class Call:
         gradient = self.gradient
         return gradient, -self.weight.to(gradient.dtype) * gradient
 
-    def statistics(self, statistics: Sequence[str | Statistic]) -> list[Tensor]:
+    def statistics(self, statistics: Sequence[str | Statistic]) -> list[Float[Tensor, "batch ..."]]:
         """Compute statistics of all rows in one pass, with no Q x K tensor.
 
         `call.statistics(["entropy", "received"])` returns the two in this order.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from attention_atlas.attention.huggingface import NAME, calls_interface, implementation_of
@@ -102,7 +103,7 @@ def index(choice: Sequence[int] | None, size: int, what: str) -> list[int] | Non
     return [position % size for position in choice]
 
 
-def take(tensor: Tensor, *choices: list[int] | None) -> Tensor:
+def take(tensor: Shaped[Tensor, "*size"], *choices: list[int] | None) -> Shaped[Tensor, "*chosen"]:
     """Copy the entries chosen along the first axes; None means all."""
     copy = tensor.detach()
     for axis, choice in enumerate(choices):

@@ -46,11 +46,11 @@ class Statistic(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def start(self, shape: MapShape) -> Tensor:
+    def start(self, shape: MapShape) -> Float[Tensor, "batch *results"]:
         """Return the initial tensor of the results, before any row."""
 
     @abstractmethod
-    def add(self, result: Tensor, rows: Rows, shape: MapShape) -> None:
+    def add(self, result: Float[Tensor, "batch *results"], rows: Rows, shape: MapShape) -> None:
         """Update the results in place with a block of rows."""
 
 
@@ -60,7 +60,9 @@ class _PerRow(Statistic):
     def start(self, shape: MapShape) -> Float[Tensor, "batch heads queries"]:
         return shape.like.new_zeros(shape.size[:3])
 
-    def add(self, result: Tensor, rows: Rows, shape: MapShape) -> None:
+    def add(
+        self, result: Float[Tensor, "batch heads queries"], rows: Rows, shape: MapShape
+    ) -> None:
         result[rows.samples, :, rows.rows] = self.per_row(rows, shape)
 
     @abstractmethod
@@ -194,7 +196,7 @@ class Received(Statistic):
         batch, heads, _, keys = shape.size
         return shape.like.new_zeros(batch, heads, keys)
 
-    def add(self, result: Tensor, rows: Rows, shape: MapShape) -> None:
+    def add(self, result: Float[Tensor, "batch heads keys"], rows: Rows, shape: MapShape) -> None:
         """Add the sums over these rows."""
         factors = rows.total.reciprocal()
         if shape.padding is not None:
@@ -223,7 +225,7 @@ class Rollout(Statistic):
             return shape.like.new_zeros(shape.size[0], shape.size[3])
         return 0.5 * self._relevance(shape)
 
-    def add(self, result: Tensor, rows: Rows, shape: MapShape) -> None:
+    def add(self, result: Float[Tensor, "batch keys"], rows: Rows, shape: MapShape) -> None:
         """Add the contribution through these rows."""
         attended = 1.0 if shape.grid is None else 0.5
         relevance = self._relevance(shape)[rows.samples, None, rows.rows, None]

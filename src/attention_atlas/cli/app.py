@@ -22,10 +22,8 @@ from attention_atlas.cli.commands.show import show
 from attention_atlas.cli.commands.stats import stats
 from attention_atlas.cli.commands.sweep import sweep
 from attention_atlas.cli.console import SafeOutput
-from attention_atlas.errors import InputError
+from attention_atlas.errors import INPUT_ERROR_EXIT_CODE, InputError
 from attention_atlas.run_folder import find_run
-
-BAD_INPUT = 2  # exit code
 
 RUN_ARGUMENTS = ("run", "runs", "model")
 """Arguments that name a run, or several."""
@@ -72,8 +70,8 @@ def _reporting_bad_input(command: Callable[..., None]) -> Callable[..., None]:
                 message = _user_message(error)
                 if message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
                     raise
-                print(message, file=SafeOutput(sys.stderr))
-                raise typer.Exit(BAD_INPUT) from error
+                print(f"error: {message}", file=SafeOutput(sys.stderr))
+                raise typer.Exit(INPUT_ERROR_EXIT_CODE) from error
 
     return run
 

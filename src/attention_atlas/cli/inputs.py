@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attention_atlas.cli.console import SafeOutput
-from attention_atlas.config.untrusted import read_run
+from attention_atlas.config.untrusted import read_run_config
 from attention_atlas.data.user_inputs import UserInput, collect_inputs, count_skipped_files
 from attention_atlas.errors import InputError
 
@@ -29,7 +29,7 @@ def inputs_of(
     Raises:
         InputError: The run or a file cannot be used, or there is no input.
     """
-    config = read_run(source) if isinstance(source, Path) else None
+    config = read_run_config(source) if isinstance(source, Path) else None
     modality = str(source) if config is None else config.task.modality
     data = {} if config is None else config.data
     inputs = collect_inputs(

@@ -9,7 +9,7 @@ import typer
 
 from attention_atlas.cli.runs import OUTPUTS, find_runs, open_run
 from attention_atlas.errors import InputError
-from attention_atlas.output_files import check_output
+from attention_atlas.output_files import FIGURE_SUFFIXES, check_output
 from attention_atlas.run_folder import find_run
 
 MAX_COMPLETED = 200  # sample ids that are offered at once
@@ -83,4 +83,4 @@ def check_outputs(figure: Path | None, table: Path | None = None) -> None:
     if table is not None:
         check_output(table, (".csv",))
     if figure is not None:
-        check_output(figure, (".png", ".pdf", ".svg"))
+        check_output(figure, FIGURE_SUFFIXES)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attention_atlas.atlas.locations import is_url
 from attention_atlas.errors import InputError
-from attention_atlas.run_folder import ATLAS_FOLDER, CHECKPOINTS, FAITHFULNESS, RESULT, read_json
+from attention_atlas.run_folder import ATLAS_FOLDER, CHECKPOINTS, RESULT, read_json
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.faithfulness import Faithfulness
@@ -163,11 +163,10 @@ def read_accuracy(atlas: "Atlas") -> float | None:
         return None
 
 
-def read_faithfulness(run: Path) -> "Faithfulness | None":
+def known_faithfulness(run: Path) -> "Faithfulness | None":
     """Read what `atlas faithfulness` measured; None if it is missing, damaged or of old format."""
-    from attention_atlas.analysis.faithfulness import Faithfulness
+    from attention_atlas.analysis.faithfulness import read_faithfulness
 
-    try:
-        return Faithfulness.from_json(read_json(run, FAITHFULNESS) or {})
-    except InputError:
-        return None
+    with suppress(InputError):
+        return read_faithfulness(run)
+    return None

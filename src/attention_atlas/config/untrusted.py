@@ -10,7 +10,7 @@ from attention_atlas.run_config import read_config
 from attention_atlas.run_folder import CONFIG, is_run, runs_in
 
 
-def read_run(folder: Path) -> DictConfig:
+def read_run_config(folder: Path) -> DictConfig:
     """Read the composed config of a run.
 
     Raises:

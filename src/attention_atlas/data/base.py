@@ -1,7 +1,7 @@
 """The data module of all modalities: splits, loaders, and the path of a batch."""
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ from attention_atlas.data.loader import (
     PooledBatchSampler,
     ResumableLoader,
 )
+from attention_atlas.data.options import DataOptions
 from attention_atlas.data.splits import stable_hash
 from attention_atlas.data.user_inputs import UserInput
 from attention_atlas.run_folder import PRETRAINED
@@ -22,7 +23,7 @@ from attention_atlas.run_folder import PRETRAINED
 DisplayInputs = dict[str, list[str] | np.ndarray]
 
 
-class AtlasDataModule:
+class AtlasDataModule(ABC):
     """Labelled data of one modality in the splits `train`, `val` and `test`.
 
     A batch is a dict with `inputs`, `label` [B], `sample_id` (list of str); with `lengths` [B] if
@@ -42,25 +43,19 @@ class AtlasDataModule:
     """
 
     modality: ClassVar[str]
-    name: str
     classes: list[str]
     datasets: dict[str, BatchDataset]
     clip_seconds: float = math.inf
     leading_tokens: Sequence[str] = ()
     trailing_tokens: Sequence[str] = ()
 
-    def __init__(
-        self,
-        batch_size: int,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, options: DataOptions) -> None:
         self.trainer: Any = None  # set by Lightning
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size or 2 * batch_size
-        self.num_workers = num_workers
-        self.seed = seed
+        self.name = options.name
+        self.batch_size = options.batch_size
+        self.eval_batch_size = options.eval_batch_size or 2 * options.batch_size
+        self.num_workers = options.num_workers
+        self.seed = options.seed
         self.datasets = {}
         self.test_split = "test"
         self._train_loader: ResumableLoader | None = None
@@ -139,10 +134,10 @@ class AtlasDataModule:
             load_config(self.pretrained_name).save_pretrained(folder / PRETRAINED)
             self.preprocessor.save_pretrained(folder / PRETRAINED)
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, folder: Path) -> None:  # noqa: B027
         """Read what `save` wrote; call before `setup`."""
 
-    def restore_vocabulary(self, folder: Path) -> None:
+    def restore_vocabulary(self, folder: Path) -> None:  # noqa: B027
         """Read the part of it that the embedding depends on; call before `setup`."""
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

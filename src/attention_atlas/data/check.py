@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from attention_atlas.data.audio.options import AudioAugmentationOptions, AudioOptions
-from attention_atlas.data.image.options import ImageAugmentationOptions
+from attention_atlas.data.image.options import ImageAugmentationOptions, ImageOptions, ImageSource
 from attention_atlas.data.options import read_options
 from attention_atlas.data.text.options import TextAugmentationOptions, TextOptions
 from attention_atlas.errors import InputError
@@ -63,21 +63,25 @@ def check_text(config: Mapping[str, Any]) -> None:
 
 def check_image(config: Mapping[str, Any]) -> None:
     """Check the `data` node of an image task."""
-    from attention_atlas.data.image.corpora import DOWNLOADS, data_folder, image_source
+    from attention_atlas.data.image.cifar import CIFAR, find_cifar
     from attention_atlas.data.image.folder import check_folder
+    from attention_atlas.data.image.mnist import MNIST, find_mnist
 
-    source = image_source(config)
-    read_options(ImageAugmentationOptions, config.get("augmentation"), "augmentation.")
-    if source.name == "image_folder":
+    options = read_options(ImageOptions, config, "data.")
+    read_options(ImageAugmentationOptions, options.augmentation, "augmentation.")
+    source = ImageSource(options)
+    if options.name == "image_folder":
         check_folder(source)
-    elif source.name in DOWNLOADS and source.path is not None:
-        data_folder(source)
+    elif source.path is not None and options.name in CIFAR:
+        find_cifar(options.name, source.path)
+    elif source.path is not None and options.name in MNIST:
+        find_mnist(options.name, source.path)
 
 
 def check_audio(config: Mapping[str, Any]) -> None:
     """Check the `data` node of an audio task."""
     from attention_atlas.data.audio.folder import list_audio
-    from attention_atlas.data.audio.reading import check_header
+    from attention_atlas.data.audio.headers import check_header
     from attention_atlas.data.audio.speech_commands import find_root, official_splits
 
     options = read_options(AudioOptions, config, "data.")

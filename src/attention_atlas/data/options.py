@@ -1,13 +1,11 @@
 """Options that all data sets have in common. Nothing here imports torch."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from attention_atlas.option_schema import Keywords, check_options, keyword
-
-Options = TypeVar("Options", bound=Keywords)
+from attention_atlas.option_schema import Keywords, Options, check_options, keyword
 
 
 class DataOptions(Keywords):
@@ -27,6 +25,5 @@ class DataOptions(Keywords):
 
 
 def read_options(model: type[Options], values: Mapping[str, Any] | None, prefix: str) -> Options:
-    """Return options as their model; see `check_options` for the arguments and errors."""
-    check_options(model, values or {}, prefix)
-    return model(**{key: value for key, value in (values or {}).items() if key[0] != "_"})
+    """Check options that may all be left out; see `check_options` for the arguments and errors."""
+    return check_options(model, values or {}, prefix)

@@ -29,7 +29,7 @@ from attention_atlas.pipeline.sweeps.plan import Plan, plan_command
 
 
 def run_command(
-    job: Job, config_name: str, conf: Path, description: str | None, check: Check = check_config
+    job: Job, config_name: str, conf: Path, usage: str, check: Check = check_config
 ) -> None:
     """Run a Hydra application with the arguments in `sys.argv`, and exit if it fails.
 
@@ -41,7 +41,7 @@ def run_command(
             what it returns.
         config_name: The main config.
         conf: The folder of the configs.
-        description: The opening of `--help`.
+        usage: The opening of `--help`.
         check: Gets the config and the option of each group.
     """
     arguments = parse_arguments(sys.argv[1:])
@@ -63,7 +63,7 @@ def run_command(
         if arguments.config_dir:
             add_config_folder(Path(arguments.config_dir))
         if arguments.help:
-            print(_help(description or "", name, conf, arguments.overrides))
+            print(_help(usage, name, conf, arguments.overrides))
             return
         if not arguments.shows_only:
             _join_cluster()
@@ -105,14 +105,14 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     return found
 
 
-def _help(description: str, name: str, conf: Path, overrides: list[str]) -> str:
+def _help(usage: str, name: str, conf: Path, overrides: list[str]) -> str:
     """Describe the command, the options of each group, and all values."""
     with config_folder(conf):
         config = without_hydra(compose_config(name, overrides))
     groups = group_options(conf).items()
     listed = "\n".join(f"  {group}: {', '.join(options)}" for group, options in groups)
     return (
-        f"{description.strip()}\n\nGroups (group=option):\n{listed}\n\n"
+        f"{usage.strip()}\n\nGroups (group=option):\n{listed}\n\n"
         f"Values (key=value, as in encoder.depth=2):\n{OmegaConf.to_yaml(config)}"
     )
 

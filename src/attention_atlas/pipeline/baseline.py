@@ -6,7 +6,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lightning.pytorch import seed_everything
 from omegaconf import DictConfig
 from rich.console import Console
 from sklearn.base import BaseEstimator
@@ -20,6 +19,7 @@ from attention_atlas.config.instantiate import instantiate
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.baseline_cache import store_baseline
+from attention_atlas.pipeline.process import seed
 from attention_atlas.pipeline.runs.result import accuracy_table
 from attention_atlas.run_folder import BASELINE
 
@@ -38,7 +38,7 @@ def run_baseline(config: DictConfig, folder: Path) -> dict[str, Any]:
 
     The folder gets `baseline.json`, whose content is returned.
     """
-    seed_everything(config.seed, workers=True, verbose=False)
+    seed(config.seed)
     datamodule: AtlasDataModule = instantiate(config.data)  # in the form of our own models
     datamodule.setup()
     measured = measure_baseline(datamodule)

@@ -1,5 +1,6 @@
 """The data module and the model of a config; neither imports Lightning, which takes seconds."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +54,23 @@ def build_datamodule(
 
 
 def for_trainer(datamodule: AtlasDataModule) -> None:
-    """Turn a data module into one that Lightning's trainer takes.
+    """Turn a data module into one that Lightning's trainer takes."""
+    from lightning.pytorch import LightningDataModule
 
-    The classes of `data` do without Lightning, which a prediction does not need. The name of the
-    class stays, by which Lightning saves the state of a data module in its checkpoints.
+    datamodule.__class__ = _trainer_class(type(datamodule))
+    LightningDataModule.__init__(datamodule)  # type: ignore[arg-type]
+
+
+@cache
+def _trainer_class(own: type[AtlasDataModule]) -> type[AtlasDataModule]:
+    """Derive a class from one of `data` and from Lightning's, which a prediction does not need.
+
+    The name stays, by which Lightning saves the state of a data module in its checkpoints.
     """
     from lightning.pytorch import LightningDataModule
 
-    own = type(datamodule)
     names = {"__module__": own.__module__, "__qualname__": own.__qualname__}
-    datamodule.__class__ = type(own.__name__, (own, LightningDataModule), names)
-    LightningDataModule.__init__(datamodule)  # type: ignore[arg-type]
+    return type(own.__name__, (own, LightningDataModule), names)
 
 
 def build_model(

@@ -100,7 +100,9 @@ def _run(job: Job, name: str, usage: str, check: Check = check_config) -> None:
 def _with_run_found(argument: str) -> str:
     """Replace `last` by the newest finished run."""
     key, _, run = argument.partition("=")
-    found = find_run(run) if key in RUN_KEYS else run
+    if key not in RUN_KEYS:
+        return argument
+    found = find_run(run)
     return argument if found == run else f"{key}={quoted(found)}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig
 
-from attention_atlas.config.untrusted import read_run
+from attention_atlas.config.untrusted import read_run_config
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.build import build_task, build_trainer
@@ -78,7 +78,7 @@ def evaluate_run(
         InputError: The checkpoint or the data does not fit the run.
     """
     run_folder, split = Path(config.run), str(config.split)
-    run = evaluation_config(read_run(run_folder), config, choices)
+    run = evaluation_config(read_run_config(run_folder), config, choices)
     run.run_folder = str(folder)
     loaded = load_run(run_folder, run, with_data=True)
     datamodule = loaded.datamodule

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.config.plain import unresolved
-from attention_atlas.config.untrusted import read_run
+from attention_atlas.config.untrusted import read_run_config
 from attention_atlas.config.validation import check_checkpoint, check_config
 from attention_atlas.config.validation.schema import EvaluationConfig
 from attention_atlas.data.check import modality_of
@@ -41,7 +41,7 @@ def check_evaluation(config: DictConfig, choices: Mapping[str, str | None]) -> N
         raise InputError(
             "capture.every_n_epochs is for training: an evaluation records one epoch. Leave it out."
         )
-    run = read_run(folder)
+    run = read_run_config(folder)
     if (link := folder / EVALUATIONS).is_symlink():  # its target may lie outside of the run folder
         raise InputError(f"{link} is a link to {link.readlink()}: remove it, or name that one.")
     check_checkpoint(best_checkpoint(folder), "The run's checkpoint")
@@ -67,7 +67,7 @@ def evaluation_config(
     """Return the config of a run with the changes of an evaluation.
 
     Args:
-        run: From `read_run`; it is not changed.
+        run: From `read_run_config`; it is not changed.
         config: Config of the evaluation: a whole node for a chosen option of a group, or single
             values.
         choices: The option of each group, None for the run's own.

@@ -10,10 +10,9 @@ from typing import NoReturn
 
 from hydra.errors import InstantiationException
 
-from attention_atlas.errors import InputError
+from attention_atlas.errors import INPUT_ERROR_EXIT_CODE, InputError
 
 FAILED_JOBS_EXIT_CODE = 1
-INPUT_ERROR_EXIT_CODE = 2
 INTERRUPTED_EXIT_CODE = 130  # as shells have it: 128 + SIGINT
 
 RESUME_HINT = "the same command with resume=auto resumes it"

@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from attention_atlas.atlas import Atlas, open_atlas
-from attention_atlas.config.untrusted import read_run
+from attention_atlas.config.untrusted import read_run_config
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.loader import Batch
 from attention_atlas.data.splits import stable_hash
@@ -123,7 +123,7 @@ def load_run(
         InputError: The folder, its checkpoint or its data cannot be used.
     """
     folder = Path(find_run(str(run)))
-    config = read_run(folder) if config is None else config
+    config = read_run_config(folder) if config is None else config
     prepare_process(config)
     content = read_checkpoint(best_checkpoint(folder))
     datamodule = build_datamodule(config, folder, read=with_data)

@@ -32,7 +32,7 @@ READ_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Reader:
+class Predictor:
     """A model, and the preparation of its inputs.
 
     Attributes:
@@ -59,7 +59,7 @@ class Reader:
         return layer
 
 
-def reader_of_run(folder: Path) -> Reader:
+def predictor_of_run(folder: Path) -> Predictor:
     """The model of a finished run; the data that it was trained on is not needed.
 
     Raises:
@@ -69,10 +69,10 @@ def reader_of_run(folder: Path) -> Reader:
     run.config.run_folder = str(folder)  # which Hydra knew
     digest = hashlib.sha256(best_checkpoint(folder).read_bytes()).hexdigest()
     attributes = describe_atlas(run.config, run.model, run.datamodule, digest)
-    return Reader(run.model, run.datamodule, attributes, max_tokens(run.model, run.datamodule))
+    return Predictor(run.model, run.datamodule, attributes, max_tokens(run.model, run.datamodule))
 
 
-def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Reader:
+def predictor_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Predictor:
     """Any pretrained model, with the head that it was saved with.
 
     Args:
@@ -106,7 +106,7 @@ def reader_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> Read
         **describe_spectrogram(datamodule),
     )
     max_tokens = model.inputs.num_tokens or getattr(datamodule, "max_tokens", None)
-    return Reader(model, datamodule, attributes, max_tokens)
+    return Predictor(model, datamodule, attributes, max_tokens)
 
 
 def _datamodule(modality: str, clip_seconds: float) -> AtlasDataModule:
@@ -115,14 +115,14 @@ def _datamodule(modality: str, clip_seconds: float) -> AtlasDataModule:
     if modality == "image":
         from attention_atlas.data.image.module import ImageDataModule
 
-        return ImageDataModule("image_folder", batch_size=1)
+        return ImageDataModule("image_folder")
     from attention_atlas.data.audio.module import AudioDataModule
 
-    return AudioDataModule("audio_folder", batch_size=1, clip_seconds=clip_seconds)
+    return AudioDataModule("audio_folder", clip_seconds=clip_seconds)
 
 
 def record_inputs(
-    reader: Reader,
+    predictor: Predictor,
     inputs: Sequence[UserInput],
     path: Path,
     *,
@@ -137,7 +137,7 @@ def record_inputs(
     """Run a model on inputs and write an atlas of them, in their order.
 
     Args:
-        reader: The model.
+        predictor: The model.
         inputs: The inputs.
         path: Where the atlas is made.
         data: What the atlas calls the data.
@@ -156,24 +156,24 @@ def record_inputs(
             device.
     """
     target = _find_device(device)
-    reader.model.to(target)
+    predictor.model.to(target)
     whole = {each.name for each in inputs[:num_samples]}
-    attributes = replace(reader.attributes, data=data)
+    attributes = replace(predictor.attributes, data=data)
     recorder = BatchRecorder(whole, True, attributes.has_null_key, dtype=dtype)
     weights: dict[str, dict[str, list[float]]] = {}
     writer = AtlasWriter(
         path,
         attributes,
-        max_tokens=reader.max_tokens,
+        max_tokens=predictor.max_tokens,
         num_samples=len(inputs),
         maps_dtype=dtype,
     )
     done = 0
     with writer:
-        for batch in _batches(reader, inputs, batch_size, target):
-            writer.add_batch(_record(reader, recorder, batch))
+        for batch in _batches(predictor, inputs, batch_size, target):
+            writer.add_batch(_record(predictor, recorder, batch))
             if methods:
-                weights |= _attribute(reader, batch, methods)
+                weights |= _attribute(predictor, batch, methods)
             done += len(batch["sample_id"])
             if progress is not None:
                 progress(done, len(inputs))
@@ -193,41 +193,43 @@ def _find_device(name: str | None) -> torch.device:
 
 
 def _batches(
-    reader: Reader, inputs: Sequence[UserInput], batch_size: int, device: torch.device
+    predictor: Predictor, inputs: Sequence[UserInput], batch_size: int, device: torch.device
 ) -> Iterator[Batch]:
     for first in range(0, len(inputs), READ_AT_ONCE):
-        dataset = reader.datamodule.make_dataset(inputs[first : first + READ_AT_ONCE])
+        dataset = predictor.datamodule.make_dataset(inputs[first : first + READ_AT_ONCE])
         for start in range(0, len(dataset), batch_size):
             indices = list(range(start, min(start + batch_size, len(dataset))))
             raw = dataset.__getitems__(indices).items()
             moved = {key: x.to(device) if torch.is_tensor(x) else x for key, x in raw}
-            yield reader.datamodule.prepare(moved, training=False)
+            yield predictor.datamodule.prepare(moved, training=False)
 
 
 @torch.no_grad()
-def _record(reader: Reader, recorder: BatchRecorder, batch: Batch) -> CapturedBatch:
-    model = reader.model
+def _record(predictor: Predictor, recorder: BatchRecorder, batch: Batch) -> CapturedBatch:
+    model = predictor.model
     recorder.open(model, batch)  # type: ignore[arg-type]
     try:
         model(batch)
     finally:
         recorder.close()
-    captured = recorder.take(model, batch, reader.datamodule.display_inputs, "given", 0)  # type: ignore[arg-type]
+    captured = recorder.take(model, batch, predictor.datamodule.display_inputs, "given", 0)  # type: ignore[arg-type]
     assert captured is not None
     return captured
 
 
 def _attribute(
-    reader: Reader, batch: Batch, methods: Sequence[str]
+    predictor: Predictor, batch: Batch, methods: Sequence[str]
 ) -> dict[str, dict[str, list[float]]]:
-    if not isinstance(reader.model, Classifier):
+    if not isinstance(predictor.model, Classifier):
         raise InputError("Attributions need the model of a training run; leave --method out.")
     from attention_atlas.analysis.attributions import attribute  # captum and torchvision are slow
     from attention_atlas.analysis.faithfulness.removal import build_removal
 
-    removal = build_removal(reader.datamodule, "silence" if reader.modality == "audio" else None)
-    layout = reader.model.token_layout(batch)
-    found = attribute(reader.model, batch, methods, reference=removal.all(batch, layout))
+    removal = build_removal(
+        predictor.datamodule, "silence" if predictor.modality == "audio" else None
+    )
+    layout = predictor.model.token_layout(batch)
+    found = attribute(predictor.model, batch, methods, reference=removal.all(batch, layout))
     return {
         name: {
             method: values[index][layout.valid[index]].tolist() for method, values in found.items()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from attention_atlas.errors import InputError
+from attention_atlas.errors import INPUT_ERROR_EXIT_CODE, InputError
 from attention_atlas.pipeline.distributed.cluster import GRACE_SECONDS, rank
 
 
@@ -25,7 +25,7 @@ def run_rank() -> None:
     except InputError as error:
         time.sleep(GRACE_SECONDS)
         print(f"error: rank {rank()}: {error}", file=sys.stderr)
-        os._exit(2)
+        os._exit(INPUT_ERROR_EXIT_CODE)
     except BaseException:
         time.sleep(GRACE_SECONDS)
         raise

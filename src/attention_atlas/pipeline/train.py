@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.tuner.tuning import Tuner
@@ -28,7 +28,7 @@ from attention_atlas.pipeline.distributed.cluster import is_first, rank
 from attention_atlas.pipeline.distributed.launcher import other_ranks
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint
 from attention_atlas.pipeline.exits import RESUME_HINT
-from attention_atlas.pipeline.process import prepare_process, reset_cpu_seconds
+from attention_atlas.pipeline.process import prepare_process, reset_cpu_seconds, seed
 from attention_atlas.pipeline.recording.capture import build_epoch_capture
 from attention_atlas.pipeline.runs.checkpoints import latest_checkpoint, read_checkpoint
 from attention_atlas.pipeline.runs.result import describe_run, print_summary
@@ -61,7 +61,7 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     task = build_task(config, datamodule, with_weights=weights.are_new)
     weights.load_into(task, datamodule)
     if not is_first():  # each rank draws its own dropout and augmentation
-        seed_everything(stable_hash("rank", config.seed, rank()) % 2**32, verbose=False)
+        seed(stable_hash("rank", config.seed, rank()) % 2**32)
     loggers = build_loggers(config, folder)
     if is_first():
         datamodule.save(folder)

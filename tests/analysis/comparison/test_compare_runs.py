@@ -13,7 +13,7 @@ from attention_atlas.analysis.comparison import (
     compare_runs,
     comparison_markdown,
     describe_quantity,
-    read_run,
+    read_compared_run,
 )
 from attention_atlas.analysis.comparison.figure import compare_figure
 from attention_atlas.analysis.comparison.markdown import format_interval
@@ -78,7 +78,7 @@ def add_faithfulness(run: Path, values: list[float]) -> Faithfulness:
 def test_a_run_says_what_it_reached_and_what_its_heads_do(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", accuracy=0.85, seed=3)
     measured = add_faithfulness(folder, [0.1, 0.2, 0.6])
-    run = read_run(folder)
+    run = read_compared_run(folder)
     assert (run.task, run.data) == ("nlp", "movie_reviews")
     assert (run.mechanism, run.seed) == ("scaled_dot", 3)
     assert run.values["accuracy"] == 0.85
@@ -343,7 +343,7 @@ def test_an_evaluation_of_another_split_has_its_own_accuracy(tmp_path: Path) -> 
     del result["test/accuracy"], result["train_seconds"]
     result |= {"split": "val", "val/accuracy": 0.7, "num_val_samples": 50}
     (folder / "result.json").write_text(json.dumps(result))
-    run = read_run(folder)
+    run = read_compared_run(folder)
     assert (run.split, run.num_samples, run.values["accuracy"]) == ("val", 50, 0.7)
     assert "train_seconds" not in run.values
 
@@ -406,7 +406,7 @@ def test_progress_counts_runs(tmp_path: Path) -> None:
 def test_every_quantity_of_a_run_is_described(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     add_faithfulness(folder, [0.1, 0.2])
-    for name in read_run(folder).values:
+    for name in read_compared_run(folder).values:
         assert describe_quantity(name).name == name
 
 

@@ -10,8 +10,9 @@ import pytest
 import soundfile
 
 from attention_atlas.data.audio.folder import list_audio
+from attention_atlas.data.audio.headers import check_header
 from attention_atlas.data.audio.module import AudioDataModule
-from attention_atlas.data.audio.reading import check_header, read_clip
+from attention_atlas.data.audio.reading import read_clip
 from attention_atlas.data.check import check_audio
 from attention_atlas.errors import InputError
 

@@ -164,8 +164,8 @@ def test_without_augmentation_training_samples_are_fixed(commands: AudioDataModu
 
 @pytest.mark.parametrize("option", ["time_shift", "tempo", "vocal_tract", "background_noise"])
 def test_each_augmentation_changes_the_inputs(commands: AudioDataModule, option: str) -> None:
-    plain = AudioDataModule("spoken_commands", 32, augmentation={"time_mask": 0.0})
-    varied = AudioDataModule("spoken_commands", 32, augmentation={option: 0.5})
+    plain = AudioDataModule("spoken_commands", batch_size=32, augmentation={"time_mask": 0.0})
+    varied = AudioDataModule("spoken_commands", batch_size=32, augmentation={option: 0.5})
     raw = raw_batch(commands, "train") | {"num_samples": torch.full((32,), 16_000)}
     inputs = []
     for module in (plain, varied):
@@ -179,7 +179,9 @@ def test_each_augmentation_changes_the_inputs(commands: AudioDataModule, option:
 def test_masks_hide_whole_stretches_one_per_sample(
     commands: AudioDataModule, option: str, axis: int
 ) -> None:
-    module = AudioDataModule("spoken_commands", 32, augmentation={option: 0.3, "masks": 1})
+    module = AudioDataModule(
+        "spoken_commands", batch_size=32, augmentation={option: 0.3, "masks": 1}
+    )
     module.noise = commands.noise
     inputs = module.prepare(raw_batch(commands, "train"), training=True)["inputs"]
     hidden = (inputs == 0).all(dim=axis).sum(dim=1)

@@ -40,7 +40,9 @@ def make(root: Path, background: bool = False) -> Path:
 
 
 def module_of(path: Path, labels: int, **options) -> AudioDataModule:
-    module = AudioDataModule("speech_commands", 16, path=str(path), labels=labels, **options)
+    module = AudioDataModule(
+        "speech_commands", batch_size=16, path=str(path), labels=labels, **options
+    )
     module.setup()
     return module
 

@@ -15,7 +15,9 @@ NAMES = ["mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar100", "image_fold
 
 def config(repository: Path, data: str, **changes) -> dict:
     node = OmegaConf.load(repository / "conf" / "data" / f"{data}.yaml")
-    plain = OmegaConf.to_container(OmegaConf.create({"seed": 0, "augmentation": {}, "data": node}))
+    plain = OmegaConf.to_container(
+        OmegaConf.create({"seed": 0, "augmentation": {}, "data": node}), resolve=True
+    )
     assert isinstance(plain, dict)
     return plain["data"] | {"augmentation": {}} | changes
 
@@ -53,7 +55,7 @@ def test_the_shipped_augmentations_pass(repository: Path, name: str) -> None:
         (
             "mnist5k",
             {"name": "emnist"},
-            "data.name=emnist is not an image data set; take one of mnist",
+            "data.name=emnist is not possible: take one of mnist",
         ),
         (
             "mnist5k",

@@ -18,12 +18,17 @@ from torchvision import datasets
 
 from attention_atlas.data.image.cifar import CIFAR
 from attention_atlas.data.image.corpora import mnist5k, read_corpus
-from attention_atlas.data.image.options import ImageSource
+from attention_atlas.data.image.options import ImageOptions, ImageSource
 from attention_atlas.errors import InputError
 
 
+def image_source(name: str, path: Path | None = None, **options) -> ImageSource:
+    located = None if path is None else str(path)
+    return ImageSource(ImageOptions(name=name, path=located, **options))
+
+
 def test_mnist5k_has_500_distinct_images_of_each_digit() -> None:
-    corpus = mnist5k(ImageSource("mnist5k"))
+    corpus = mnist5k(image_source("mnist5k"))
     assert corpus.images.shape == (5000, 28, 28, 1)
     assert corpus.images.max() == 255
     assert Counter(corpus.labels) == dict.fromkeys(range(10), 500)
@@ -62,7 +67,7 @@ def test_mnist_files_are_read_raw_or_packed(
     tmp_path: Path, name: str, inner: str, compress: bool
 ) -> None:
     written = write_mnist(tmp_path / inner, compress)
-    corpus = read_corpus(ImageSource(name, tmp_path))
+    corpus = read_corpus(image_source(name, tmp_path))
     assert np.array_equal(corpus.images[:30, ..., 0], written["train"])
     assert np.array_equal(corpus.images[30:, ..., 0], written["t10k"])
     assert corpus.labels == [index % 10 for index in range(40)]
@@ -77,7 +82,7 @@ def test_a_broken_idx_file_is_named(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match="train-images-idx3-ubyte is not a complete idx file"):
-        read_corpus(ImageSource("mnist", tmp_path))
+        read_corpus(image_source("mnist", tmp_path))
 
 
 def test_broken_gzip_is_named(tmp_path: Path) -> None:
@@ -85,17 +90,17 @@ def test_broken_gzip_is_named(tmp_path: Path) -> None:
     path = tmp_path / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz is not a complete idx file"):
-        read_corpus(ImageSource("mnist", tmp_path))
+        read_corpus(image_source("mnist", tmp_path))
 
 
 def test_a_missing_or_unequal_idx_file_is_named(tmp_path: Path) -> None:
     write_mnist(tmp_path)
     write_idx(tmp_path / "train-labels-idx1-ubyte", np.zeros(7, np.uint8))
     with pytest.raises(InputError, match="30 train images but 7 labels"):
-        read_corpus(ImageSource("mnist", tmp_path))
+        read_corpus(image_source("mnist", tmp_path))
     (tmp_path / "train-labels-idx1-ubyte").unlink()
     with pytest.raises(InputError, match=r"train-labels-idx1-ubyte\.gz is missing"):
-        read_corpus(ImageSource("mnist", tmp_path))
+        read_corpus(image_source("mnist", tmp_path))
 
 
 def write_cifar(root: Path, name: str) -> dict[str, np.ndarray]:
@@ -123,7 +128,7 @@ def test_cifar_records_are_read(tmp_path: Path, name: str, inside: bool) -> None
     written = write_cifar(tmp_path, name)
     files = CIFAR[name]
     path = tmp_path / files.folder if inside else tmp_path
-    corpus = read_corpus(ImageSource(name, path, image_size=32, channels=3))
+    corpus = read_corpus(image_source(name, path, image_size=32, channels=3))
     count = 2 * len(corpus.classes)
     expected = written[files.test].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     assert np.array_equal(corpus.images[-count:], expected)
@@ -155,7 +160,7 @@ def test_a_broken_cifar_file_is_named(
     write_cifar(tmp_path, "cifar10")
     change(tmp_path / "cifar-10-batches-bin")
     with pytest.raises(InputError, match=words):
-        read_corpus(ImageSource("cifar10", tmp_path))
+        read_corpus(image_source("cifar10", tmp_path))
 
 
 @pytest.fixture
@@ -167,7 +172,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     address = f"http://127.0.0.1:{server.server_port}/"
-    monkeypatch.setattr("attention_atlas.data.image.cifar.URL", address)
+    monkeypatch.setattr("attention_atlas.data.image.download.URL", address)
     yield folder
     server.shutdown()
     server.server_close()
@@ -183,10 +188,10 @@ def test_a_download_of_cifar_is_checked_and_unpacked(
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(tmp_path / "made" / files.folder, files.folder)
     with pytest.raises(InputError, match="could not be downloaded"):  # another checksum
-        read_corpus(ImageSource(name))
+        read_corpus(image_source(name))
     checksum = hashlib.md5(archive.read_bytes()).hexdigest()
     monkeypatch.setitem(CIFAR, name, replace(files, md5=checksum))
-    corpus = read_corpus(ImageSource(name, image_size=32, channels=3))
+    corpus = read_corpus(image_source(name, image_size=32, channels=3))
     assert len(corpus.images) == (len(files.train) + 1) * 2 * len(corpus.classes)
     (kept,) = (tmp_path / "cache").iterdir()
     assert {entry.name for entry in kept.iterdir()} == {files.folder, "key.json"}
@@ -199,12 +204,12 @@ def test_no_network_ends_in_a_one_line_error_and_leaves_nothing(
     nowhere = "http://127.0.0.1:9/"  # nobody listens there, so it is refused at once
     monkeypatch.setattr(datasets.MNIST, "mirrors", [nowhere])
     monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [nowhere])
-    monkeypatch.setattr("attention_atlas.data.image.cifar.URL", nowhere)
+    monkeypatch.setattr("attention_atlas.data.image.download.URL", nowhere)
     with pytest.raises(InputError, match=rf"data={name} could not be downloaded.*data\.path"):
-        read_corpus(ImageSource(name))
+        read_corpus(image_source(name))
     assert not list((tmp_path / "cache").glob("*"))
 
 
 def test_a_folder_without_the_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no MNIST"):
-        read_corpus(ImageSource("mnist", tmp_path))
+        read_corpus(image_source("mnist", tmp_path))

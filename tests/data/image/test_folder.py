@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from attention_atlas.data.image.folder import check_folder, decode_folder, find_images
-from attention_atlas.data.image.options import ImageSource
+from attention_atlas.data.image.options import ImageOptions, ImageSource
 from attention_atlas.errors import InputError
 
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def source(path: Path, **options) -> ImageSource:
-    return ImageSource("image_folder", path, image_size=6, **options)
+    return ImageSource(ImageOptions(name="image_folder", path=str(path), image_size=6, **options))
 
 
 def test_ids_are_paths_below_the_folder_wherever_it_lies(folder: Path, tmp_path: Path) -> None:
@@ -142,4 +142,4 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="void holds no class folder"):
         find_images(tmp_path / "void")
     with pytest.raises(InputError, match=r"data\.path is missing"):
-        check_folder(ImageSource("image_folder"))
+        check_folder(ImageSource(ImageOptions(name="image_folder")))

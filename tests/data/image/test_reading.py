@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attention_atlas.data.image.options import ImageSource
+from attention_atlas.data.image.options import ImageOptions, ImageSource
 from attention_atlas.data.image.reading import read_image
 from attention_atlas.errors import InputError
 
-GREY = ImageSource("image_folder", image_size=8, channels=1)
-COLOUR = ImageSource("image_folder", image_size=8, channels=3)
+GREY = ImageSource(ImageOptions(name="image_folder", image_size=8, channels=1))
+COLOUR = ImageSource(ImageOptions(name="image_folder", image_size=8, channels=3))
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
 
 

@@ -10,6 +10,7 @@ from attention_atlas.data.text.cooccurrence import cooccurrence_vectors, frequen
 from attention_atlas.data.text.dataset import TextDataset, drop_words, random_windows
 from attention_atlas.data.text.module import TextDataModule
 from attention_atlas.data.text.tokenizer import MASK, PAD, EncodedTexts
+from attention_atlas.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,32 @@ def test_a_batch_holds_what_the_model_and_the_atlas_need(reviews: Path) -> None:
         assert "".join(pieces) == text.replace(" ", "")
     assert datamodule.display_inputs(batch) == {"text": batch["text"]}
     assert datamodule.classes == ["bad", "good"]
+
+
+def test_the_vocabulary_is_as_large_as_asked_for(tmp_path: Path) -> None:
+    words = [
+        f"{first}{middle}{last}" for first in "bcdfg" for middle in "aeiou" for last in "lmnrs"
+    ]
+    rows = [f"{' '.join(words[i:] + words[:i])},{'ab'[i % 2]}" for i in range(60)]
+    (tmp_path / "words.csv").write_text("\n".join(["text,label", *rows]))
+    for size in (100, 120):
+        datamodule = TextDataModule("csv", path=str(tmp_path / "words.csv"), vocab_size=size)
+        datamodule.setup()
+        assert datamodule.vocab_size == size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"vocab_size": 80}, r"data\.vocab_size=80 is not possible: take an integer, 100 or more"),
+        ({"max_length": 0}, r"data\.max_length=0 is not possible"),
+        ({"augmentation": {"word_dropout": 1.0}}, r"augmentation\.word_dropout=1\.0 is not"),
+        ({"augmentation": {"words": 1}}, r"augmentation\.words is not a key"),
+    ],
+)
+def test_an_option_out_of_range_is_named(options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TextDataModule("csv", **options)
 
 
 def test_training_batches_are_pooled_by_length(reviews: Path) -> None:

@@ -136,11 +136,11 @@ def _raw_at(name: str, position: str) -> Method:
         name=name,
         title=f"layer {layer}" + ("" if head is None else f", head {head}"),
         explain=partial(raw, layer=layer, head=head),
-        refuse=partial(_refuse_position, name, layer, head),
+        refuse=partial(_refuse_position, layer, head),
     )
 
 
-def _refuse_position(name: str, layer: int, head: int | None, model: Classifier) -> str | None:
+def _refuse_position(layer: int, head: int | None, model: Classifier) -> str | None:
     """Return why there is no such layer or head; None if there is."""
     heads = model.layer_heads
     if layer >= len(heads):

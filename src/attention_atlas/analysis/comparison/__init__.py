@@ -13,7 +13,7 @@ from attention_atlas.analysis.comparison.compare_samples import (
 from attention_atlas.analysis.comparison.intervals import Interval
 from attention_atlas.analysis.comparison.markdown import comparison_markdown
 from attention_atlas.analysis.comparison.metrics import describe_quantity
-from attention_atlas.analysis.comparison.runs import read_run
+from attention_atlas.analysis.comparison.runs import read_compared_run
 
 __all__ = [
     "Comparison",
@@ -25,6 +25,6 @@ __all__ = [
     "compare_samples",
     "comparison_markdown",
     "describe_quantity",
-    "read_run",
+    "read_compared_run",
     "why_not_samples",
 ]

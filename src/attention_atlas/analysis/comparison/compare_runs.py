@@ -14,8 +14,8 @@ from attention_atlas.analysis.comparison.intervals import (
     over_seeds,
 )
 from attention_atlas.analysis.comparison.labels import label_groups
-from attention_atlas.analysis.comparison.metrics import FAITHFULNESS, describe_quantity
-from attention_atlas.analysis.comparison.runs import ComparedRun, read_run
+from attention_atlas.analysis.comparison.metrics import FAITHFULNESS_PREFIX, describe_quantity
+from attention_atlas.analysis.comparison.runs import ComparedRun, read_compared_run
 from attention_atlas.atlas.locations import Location, local_path
 from attention_atlas.atlas.schema import plain_json
 from attention_atlas.errors import InputError
@@ -191,7 +191,7 @@ def compare_runs(
     _check(runs)
     found = []
     for done, run in enumerate(runs, start=1):
-        found.append(read_run(run))
+        found.append(read_compared_run(run))
         if progress is not None:
             progress(done, len(runs))
     groups = _groups(found)
@@ -247,7 +247,7 @@ def _one_per_seed(runs: list[ComparedRun]) -> list[ComparedRun]:
 
 
 def _difference(first: Group, second: Group, quantity: str) -> Difference | None:
-    if quantity.startswith(f"{FAITHFULNESS}.") and len(_settings([first, second])) > 1:
+    if quantity.startswith(f"{FAITHFULNESS_PREFIX}.") and len(_settings([first, second])) > 1:
         return None  # measured with different options, so that the numbers are not comparable
     one, other = first.values(quantity), second.values(quantity)
     interval: Interval | None

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -21,6 +20,7 @@ from attention_atlas.analysis.comparison.metrics import (
     describe_quantity,
     metric_title,
 )
+from attention_atlas.analysis.figures.style import new_figure
 from attention_atlas.errors import InputError
 
 PANEL_WIDTH = 2.0  # inches
@@ -71,8 +71,7 @@ def compare_figure(comparison: Comparison, quantities: Sequence[str] | None = No
     foot = _foot(comparison, names, left_out, int(width / 0.072))
     across = 5 if width > 8.4 else 3 if width > 6.5 else 2
     foot_height = 0.1 + FOOT_LINE * -(-len(foot[0]) // across) + 0.18 * len(foot[1])
-    figure = Figure(figsize=(width, sum(heights) + foot_height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, sum(heights) + foot_height)
     panels = figure.subfigures(
         len(tasks) + 1, 1, height_ratios=[*heights, foot_height], squeeze=False
     )[:, 0]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from attention_atlas.analysis.comparison.compare_runs import Comparison, Group
 from attention_atlas.analysis.comparison.intervals import Interval
 from attention_atlas.analysis.comparison.metrics import (
-    FAITHFULNESS,
+    FAITHFULNESS_PREFIX,
     HEADS,
     READOUT,
     Quantity,
@@ -105,7 +105,7 @@ def _tables(comparison: Comparison, task: str, data: str, names: list[str]) -> l
 
 def is_faithfulness(name: str) -> bool:
     """Return whether a quantity is a metric of faithfulness."""
-    return name.startswith(f"{FAITHFULNESS}.")
+    return name.startswith(f"{FAITHFULNESS_PREFIX}.")
 
 
 def _table(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from attention_atlas.analysis.faithfulness import METRICS
 from attention_atlas.analysis.heads import STATISTICS
 
-HEADS, READOUT, FAITHFULNESS = "heads", "readout", "faithfulness"
+HEADS, READOUT, FAITHFULNESS_PREFIX = "heads", "readout", "faithfulness"
 
 OVER_RANDOM = ("comprehensiveness", "sufficiency", "deletion_auc", "insertion_auc")
 """Metrics from which those of random attributions on the same samples are subtracted.

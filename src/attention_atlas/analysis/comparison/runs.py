@@ -6,19 +6,18 @@ from typing import Any
 
 from attention_atlas.analysis.comparison.intervals import Interval, of_accuracy
 from attention_atlas.analysis.comparison.metrics import (
-    FAITHFULNESS,
+    FAITHFULNESS_PREFIX,
     HEADS,
     OVER_RANDOM,
     READOUT,
 )
-from attention_atlas.analysis.faithfulness import Faithfulness
+from attention_atlas.analysis.faithfulness import Faithfulness, read_faithfulness
 from attention_atlas.analysis.heads import head_statistics
 from attention_atlas.atlas import Atlas, find_atlas, open_atlas
-from attention_atlas.atlas.locations import Location, join
+from attention_atlas.atlas.locations import Location
 from attention_atlas.atlas.schema import plain_json
 from attention_atlas.errors import InputError
-from attention_atlas.run_folder import FAITHFULNESS as FAITHFULNESS_FILE
-from attention_atlas.run_folder import read_json, read_result
+from attention_atlas.run_folder import read_result
 
 # Keys of where a run lies and what it saves, not of what is trained and how. Options take their
 # values from a recipe, and are compared themselves.
@@ -71,7 +70,7 @@ class ComparedRun:
     notes: list[str] = field(default_factory=list)
 
 
-def read_run(run: Location) -> ComparedRun:
+def read_compared_run(run: Location) -> ComparedRun:
     """Read the folder of a run or of an evaluation, which holds a `result.json`.
 
     Raises:
@@ -115,21 +114,6 @@ def read_run(run: Location) -> ComparedRun:
     )
 
 
-def read_faithfulness(run: Location) -> Faithfulness | None:
-    """Return the result of `atlas faithfulness` in a run folder; None if it was not measured.
-
-    Raises:
-        InputError: The file is damaged or of a newer version; it names the file.
-    """
-    content = read_json(run, FAITHFULNESS_FILE)
-    if content is None:
-        return None
-    try:
-        return Faithfulness.from_json(content)
-    except InputError as error:
-        raise InputError(f"{join(run, FAITHFULNESS_FILE)} cannot be read: {error}") from error
-
-
 def _atlas_of(run: Location, notes: list[str]) -> Atlas | None:
     """Return the atlas of a run; None if it has none, with the reason added to the notes."""
     try:
@@ -148,7 +132,7 @@ def _faithfulness_intervals(faithfulness: Faithfulness) -> dict[str, Interval]:
                 if method not in faithfulness.differences:  # random itself
                     continue
                 estimate = faithfulness.differences[method][metric]
-            name = f"{FAITHFULNESS}.{method}.{metric}"
+            name = f"{FAITHFULNESS_PREFIX}.{method}.{metric}"
             intervals[name] = Interval(estimate.mean, estimate.low, estimate.high, 1, "bootstrap")
     return intervals
 

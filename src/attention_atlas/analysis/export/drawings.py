@@ -18,6 +18,7 @@ from attention_atlas.analysis.colours import (
     palette_of,
 )
 from attention_atlas.analysis.token_weights import (
+    HERTZ_TICKS,
     View,
     darkest_of,
     name_of,
@@ -31,7 +32,6 @@ from attention_atlas.atlas import AtlasAttributes, Sample
 WIDTHS = {"patch_box": 280, "time_frequency_box": 560}  # pixels of a picture on the page
 SOUND_HEIGHT, MAP_WIDTH = 150, 280
 MAX_CELLS = 256  # of a map along each axis; a larger one is averaged
-HERTZ_TICKS = (250, 500, 1000, 2000, 4000, 8000, 16000)
 MARGIN = (58, 38)  # pixels left of a picture and below it, for its axes
 FEW = 3  # tokens that the words for a picture name
 

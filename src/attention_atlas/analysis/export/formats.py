@@ -9,7 +9,7 @@ import numpy as np
 from attention_atlas.analysis.token_weights import name_of, pick
 from attention_atlas.atlas import Atlas, Sample
 from attention_atlas.errors import InputError
-from attention_atlas.output_files import check_output, draft
+from attention_atlas.output_files import FIGURE_SUFFIXES, check_output, draft
 
 WHATS = ("tokens", "readout", "maps", "statistics")
 """Contents of a table of comma-separated values."""
@@ -26,7 +26,7 @@ class Format:
 
 
 FORMATS = {
-    "png": Format((".png", ".pdf", ".svg"), whole=False),
+    "png": Format(FIGURE_SUFFIXES, whole=False),
     "html": Format((".html",), whole=False),
     "csv": Format((".csv",), whole=True),
     "npz": Format((".npz",), whole=True),

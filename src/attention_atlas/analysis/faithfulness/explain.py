@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -13,9 +12,9 @@ from attention_atlas.analysis.faithfulness.removal import Removal
 from attention_atlas.analysis.faithfulness.result import BASELINE
 from attention_atlas.attention import Attention
 from attention_atlas.encoder import Classifier, TokenLayout
+from attention_atlas.encoder.tokens import Batch
 from attention_atlas.errors import InputError
 
-Batch = dict[str, Any]
 Explain = Callable[[Classifier, Batch, Tensor], Tensor]
 """Custom attribution: model, batch, classes [B] to [B, K]; positive supports the class."""
 

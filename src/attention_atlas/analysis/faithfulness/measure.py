@@ -4,7 +4,6 @@ Letters of shapes: B batch, K tokens of the layout, N samples.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from attention_atlas.analysis.faithfulness.explain import Explain, Explainer
 from attention_atlas.analysis.faithfulness.metrics import mean_of_known
@@ -19,9 +18,8 @@ from attention_atlas.analysis.faithfulness.scores import (
     similarity_to_untrained,
 )
 from attention_atlas.encoder import Classifier
+from attention_atlas.encoder.tokens import Batch
 from attention_atlas.errors import InputError
-
-Batch = dict[str, Any]
 
 
 def measure(

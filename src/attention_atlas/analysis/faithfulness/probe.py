@@ -5,7 +5,6 @@ Shapes: B batch, K tokens of the layout, P copies.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +13,8 @@ from torch import Tensor, nn
 
 from attention_atlas.analysis.faithfulness.removal import Removal, removable
 from attention_atlas.encoder import Classifier, TokenLayout
+from attention_atlas.encoder.tokens import Batch
 
-Batch = dict[str, Any]
 MAX_TOKENS = 16_384
 """Tokens of one pass, padding included."""
 

@@ -11,7 +11,9 @@ from scipy.stats import norm as normal
 from scipy.stats import t as student
 
 from attention_atlas.analysis.faithfulness.metrics import METRICS
+from attention_atlas.atlas.locations import Location, join
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import FAITHFULNESS, read_json
 
 FORMAT = 1
 CONFIDENCE = 0.95
@@ -167,6 +169,21 @@ class Faithfulness:
             return cls(**known)
         except TypeError as error:
             raise InputError(f"This is not a complete faithfulness result: {error}.") from None
+
+
+def read_faithfulness(run: Location) -> Faithfulness | None:
+    """Return the result of `atlas faithfulness` in a run folder; None if it was not measured.
+
+    Raises:
+        InputError: The file is damaged or of a newer version; it names the file.
+    """
+    content = read_json(run, FAITHFULNESS)
+    if content is None:
+        return None
+    try:
+        return Faithfulness.from_json(content)
+    except InputError as error:
+        raise InputError(f"{join(run, FAITHFULNESS)} cannot be read: {error}") from error
 
 
 def bootstrap(values: npt.NDArray[np.float64], num_resamples: int, seed: int) -> Estimate | None:

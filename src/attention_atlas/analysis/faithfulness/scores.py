@@ -1,7 +1,7 @@
 """Score the attributions of one batch. Shapes: B batch, K tokens of the layout."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,11 +55,7 @@ def score_batch(probe: Probe, explainer: Explainer, options: Options) -> Scores:
         for sample_id in probe.batch["sample_id"]
     ]
     ties = [draw.random(len(own)) for draw, own in zip(draws, tokens, strict=True)]
-    chosen = [
-        own[np.sort(np.argsort(tie)[: options.max_left_out])]
-        for tie, own in zip(ties, tokens, strict=True)
-    ]
-    left_out = leave_one_out(probe, chosen)
+    left_out = leave_one_out(probe, _chosen(tokens, ties, options.max_left_out))
     references = {
         "leave_one_out_correlation": left_out,
         "gradient_correlation": attributions[GRADIENT],
@@ -74,21 +70,27 @@ def score_batch(probe: Probe, explainer: Explainer, options: Options) -> Scores:
         signed = method == LEAVE_ONE_OUT or (
             method not in redrawn and explainer.is_signed(method, probe.model)
         )
+        others = {
+            metric: None if metric == WITH_ITSELF.get(method) else values
+            for metric, values in references.items()
+        }
         per_sample = [
-            _curve_scores(curve, probe.whole[sample], options, len(tokens[sample]))
-            | {
-                metric: None
-                if metric == WITH_ITSELF.get(method)
-                else _correlation(attribution, values, signed, sample, tokens[sample])
-                for metric, values in references.items()
-            }
-            for sample, curve in enumerate(found[method])
+            _curve_scores(curve, probe.whole[sample], options, len(own))
+            | _correlations(attribution[sample, own], others, signed, sample, own)
+            for sample, (curve, own) in enumerate(zip(found[method], tokens, strict=True))
         ]
         scores[method] = {
             metric: [of_sample[metric] for of_sample in per_sample] for metric in per_sample[0]
         }
     scores[BASELINE] = _mean_scores([scores[BASELINE], *(scores.pop(name) for name in redrawn)])
     return scores
+
+
+def _chosen(
+    tokens: Sequence[npt.NDArray[np.int64]], ties: Sequence[Values], count: int
+) -> list[npt.NDArray[np.int64]]:
+    """Return at most so many tokens of each sample, in their order, by the order of ties."""
+    return [own[np.sort(np.argsort(tie)[:count])] for own, tie in zip(tokens, ties, strict=True)]
 
 
 def _mean_scores(draws: list[dict[str, list[float | None]]]) -> dict[str, list[float | None]]:
@@ -125,15 +127,22 @@ def _curve_scores(
     }
 
 
-def _correlation(
+def _correlations(
     attribution: Values,
-    reference: Values,
+    references: Mapping[str, Values | None],
     signed: bool,
     sample: int,
     tokens: npt.NDArray[np.int64],
-) -> float | None:
-    other = reference[sample, tokens]
-    return kendall(attribution[sample, tokens], other if signed else np.abs(other))
+) -> dict[str, float | None]:
+    """Return the correlations of the attribution of some tokens of a sample with references."""
+    found: dict[str, float | None] = {}
+    for metric, reference in references.items():
+        if reference is None:
+            found[metric] = None
+            continue
+        other = reference[sample, tokens]
+        found[metric] = kendall(attribution, other if signed else np.abs(other))
+    return found
 
 
 def cascade(model: Classifier, fresh: Classifier) -> Iterator[tuple[str, Classifier]]:

@@ -6,7 +6,7 @@ black and white, which contrasts with all of them.
 """
 
 from attention_atlas.analysis.figures.sample import sample_figure
-from attention_atlas.analysis.figures.save import FIGURE_SUFFIXES, save_figure
+from attention_atlas.analysis.figures.save import save_figure
 from attention_atlas.analysis.figures.side_by_side import comparison_figure, gallery_figure
 from attention_atlas.analysis.figures.style import COLOURS, SIGNED_COLOURS
 

@@ -7,10 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
 from attention_atlas.analysis.figures.style import frame_box, outline, scale_of_view
-from attention_atlas.analysis.token_weights import View, over_image, over_spectrogram
+from attention_atlas.analysis.token_weights import HERTZ_TICKS, View, over_image, over_spectrogram
 from attention_atlas.atlas import AtlasAttributes, Sample
-
-HERTZ_TICKS = (0, 250, 500, 1000, 2000, 4000, 8000, 16000)
 
 
 def draw_input(

@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
 from matplotlib.text import Text
 
-from attention_atlas.output_files import check_output, draft
+from attention_atlas.output_files import FIGURE_SUFFIXES, check_output, draft
 
-FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 MAX_NAMED = 8  # characters that a warning names
 
 log = logging.getLogger(__name__)

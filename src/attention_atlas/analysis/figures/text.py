@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from rich.cells import cell_len
 
+from attention_atlas.analysis.colours import lightness
 from attention_atlas.analysis.figures.style import FRAME, scale_of_view
 from attention_atlas.analysis.token_weights import View, shown_text
 from attention_atlas.atlas import Sample
@@ -33,7 +34,7 @@ def draw_text(
             width, ink = cell_len(piece), "black"
             if token is not None:
                 background = scale["cmap"](scale["norm"](view.weights[token]))
-                ink = "white" if _lightness(background) < 0.5 else "black"
+                ink = "white" if lightness(background) < 0.5 else "black"
                 axes.barh(row, width, left=column, height=0.92, color=background)
             if token is not None and token == view.query:
                 for line_style in FRAME:
@@ -117,8 +118,3 @@ def break_lines(pieces: Pieces, columns: int) -> list[Pieces]:
                 lines[-1].append((part, token))
                 used += cell_len(part)
     return lines
-
-
-def _lightness(colour: tuple[float, ...]) -> float:
-    red, green, blue = colour[:3]
-    return 0.299 * red + 0.587 * green + 0.114 * blue

@@ -53,12 +53,11 @@ def heads_figure(
 
     Raises InputError if there is neither a layer nor a readout with attention.
     """
-    panels = [
-        _panel_of_rows(_title(name), means, readouts, name in FROM_0_TO_1)
-        for name in STATISTICS
-        for means, readouts in [(statistics.mean.get(name), statistics.readout_mean.get(name))]
-        if means is not None or readouts is not None
-    ]
+    panels = []
+    for name in STATISTICS:
+        means, readouts = statistics.mean.get(name), statistics.readout_mean.get(name)
+        if means is not None or readouts is not None:
+            panels.append(_panel_of_rows(_title(name), means, readouts, name in FROM_0_TO_1))
     panels = [panel for panel in panels if len(panel.values)]
     if not panels:
         raise InputError("There is no head to draw: the encoder has no layers.")

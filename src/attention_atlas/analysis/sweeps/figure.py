@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from attention_atlas.analysis.figures.style import new_figure
 from attention_atlas.analysis.sweeps.importance import Importance
 from attention_atlas.analysis.sweeps.scales import scale_parameter, scale_values, shorten
 from attention_atlas.analysis.sweeps.sweep import Sweep
@@ -52,8 +52,7 @@ def sweep_figure(sweep: Sweep) -> Figure:
     rows = -(-count // MAX_COLUMNS)
     columns = -(-count // rows)
     width = max(columns * PANEL[0], MIN_WIDTH)
-    figure = Figure(figsize=(width, rows * PANEL[1] + FOOT_HEIGHT), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, rows * PANEL[1] + FOOT_HEIGHT)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     _draw_time(grid[0], sweep)
     for axes, name in zip(grid[1:], names, strict=False):

@@ -14,12 +14,10 @@ from attention_atlas.analysis.sweeps.trial import (
     State,
     Trial,
     Value,
-    find_jobs,
-    is_job,
     read_trial,
 )
 from attention_atlas.errors import InputError
-from attention_atlas.run_folder import MULTIRUN, RESULT
+from attention_atlas.run_folder import MULTIRUN, RESULT, is_job, runs_in
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.sweeps.importance import Importance
@@ -149,7 +147,7 @@ def _jobs_of_sweep(folder: Path) -> list[Path]:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise InputError(f"{str(folder)!r} {what}: give the folder of a sweep.")
-    jobs = find_jobs(folder)
+    jobs = runs_in(folder)
     if jobs:
         return jobs
     if is_job(folder) and (folder.parent / MULTIRUN).exists():
@@ -160,7 +158,7 @@ def _jobs_of_sweep(folder: Path) -> list[Path]:
         raise InputError(
             f"{str(folder)!r} is a single run, not a sweep: `atlas list {folder}` describes it."
         )
-    sweeps = [path for path in folder.iterdir() if path.is_dir() and find_jobs(path)]
+    sweeps = [path for path in folder.iterdir() if path.is_dir() and runs_in(path)]
     if sweeps:
         newest = max(sweeps, key=lambda path: (path.stat().st_mtime, path.name))
         raise InputError(

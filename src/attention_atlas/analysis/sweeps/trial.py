@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attention_atlas.errors import InputError
-from attention_atlas.run_folder import FAILURE, HYDRA, OVERRIDES, RESULT, read_json, read_yaml
+from attention_atlas.run_folder import FAILURE, OVERRIDES, RESULT, read_json, read_yaml
 
 SEED = "seed"
 MAX_INTEGER = 10**300  # of those that a float can hold
@@ -68,29 +68,6 @@ class Trial:
         """CPU time of the finished job."""
         seconds = self.numbers.get("cpu_seconds")
         return seconds if math.isfinite(seconds or 0) else None
-
-
-def find_jobs(folder: Path) -> list[Path]:
-    """Return the folders of jobs in the folder of a sweep, sorted by name.
-
-    Raises:
-        InputError: The folder cannot be read.
-    """
-    try:
-        inside = sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"{folder} cannot be read: {error.strerror}.") from error
-    return [path for path in inside if not path.name.startswith(".") and is_job(path)]
-
-
-def is_job(folder: Path) -> bool:
-    """Return whether a folder is a run folder, in a sweep or not."""
-    try:
-        return folder.is_dir() and any(
-            (folder / name).exists() for name in (HYDRA, RESULT, FAILURE)
-        )
-    except OSError:
-        return False
 
 
 def read_trial(folder: Path) -> Trial:

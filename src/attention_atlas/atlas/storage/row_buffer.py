@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attention_atlas.atlas.captured_batch import CapturedBatch
 from attention_atlas.atlas.schema import GROWING_DIMENSIONS, RAGGED_DIMENSIONS, ArraySpec
 
 
@@ -35,7 +34,7 @@ class RowBuffer:
             shape = [lengths[dimension] for dimension in spec.dimensions]
             self.blocks[name] = np.zeros(shape, object if spec.dtype == "str" else spec.dtype)
 
-    def add(self, batch: CapturedBatch, columns: Mapping[str, Any], rows: slice) -> None:
+    def add(self, columns: Mapping[str, Any], rows: slice) -> None:
         """Copy some samples of a batch; there must be enough free rows."""
         first, last = self.num_rows, self.num_rows + rows.stop - rows.start
         for name, spec in self._specs.items():

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 MAX_SAMPLES = 5  # in the table of the most different
 MIN_DIVERGENCE = 0.001  # bits, the smallest printed number above 0
 MAX_HEADING = 30  # characters of a label that heads a column
-SUFFIXES = (".png", ".pdf", ".svg", ".md")
 
 
 def compare(
@@ -50,12 +49,12 @@ def compare(
     row with an interval. Differences within the interval are ties.
     """
     from attention_atlas.analysis.comparison import compare_runs
-    from attention_atlas.output_files import check_output
+    from attention_atlas.output_files import FIGURE_SUFFIXES, check_output
 
     if len(runs) < 2:
         raise InputError("There is one run only: give two or more to compare.")
     if save is not None:
-        check_output(save, SUFFIXES)
+        check_output(save, (*FIGURE_SUFFIXES, ".md"))
     for run in runs:
         must_exist(run)
     with progress_bar("runs") as progress:

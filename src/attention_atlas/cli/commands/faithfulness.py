@@ -8,7 +8,7 @@ import typer
 
 from attention_atlas.cli.console import print_json, print_prose, progress_bar
 from attention_atlas.cli.options import AsJson, RunFolder
-from attention_atlas.cli.runs import local_run, read_faithfulness
+from attention_atlas.cli.runs import known_faithfulness, local_run
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import FAITHFULNESS, read_json
 
@@ -57,7 +57,7 @@ def faithfulness(
     folder = local_run(run)
     names = None if methods is None else [name.strip() for name in methods.split(",")]
     wanted = {"num_samples": num_samples, "removal": removal, "steps": steps, "seed": seed}
-    measured = None if again else read_faithfulness(folder)
+    measured = None if again else known_faithfulness(folder)
     if measured is None:
         end = f"Saved {folder / FAITHFULNESS}, and the same as .csv and .png"
         measured = _measure(folder, names, wanted)

@@ -17,6 +17,7 @@ from attention_atlas.run_folder import ATLAS_FOLDER
 if TYPE_CHECKING:
     from attention_atlas.analysis.token_weights import View
     from attention_atlas.atlas import Atlas, Sample
+    from attention_atlas.data.user_inputs import UserInput
 
     Views = list[tuple[Sample, View]]
 
@@ -62,39 +63,50 @@ def predict(
             path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / ATLAS_FOLDER
         else:
             path = stack.enter_context(new_atlas(out))
-        from attention_atlas.atlas import open_atlas
-        from attention_atlas.pipeline.predict import reader_of_run, record_inputs
-
-        methods = []
-        if method is not None:
-            from attention_atlas.analysis.attributions import find_method
-
-            methods = [find_method(method).name]
-        reader = reader_of_run(folder)
-        needs_maps = out is not None or (method is None and reader.readout_layer is None)
-        with progress_bar("inputs") as progress:
-            weights = record_inputs(
-                reader,
-                given,
-                path,
-                num_samples=None if needs_maps else 0,
-                methods=methods,
-                device=device,
-                progress=progress,
-            )
-        atlas = open_atlas(path)
-        views = [
-            (sample, _view(sample, weights.get(sample.sample_id, {}), method)) for sample in atlas
-        ]
+        atlas, views, max_tokens = _predict(folder, given, path, method, out is not None, device)
         names = {each.name: str(each.content) for each in given}
         if as_json:
-            print_json([_described(atlas, names, *pair, reader.max_tokens) for pair in views])
+            print_json([_described(atlas, names, *pair, max_tokens) for pair in views])
         elif len(views) <= MAX_DRAWN:
-            _draw(atlas, names, views, reader.max_tokens)
+            _draw(atlas, names, views, max_tokens)
         else:
-            _tabulate(atlas, names, views, reader.max_tokens)
+            _tabulate(atlas, names, views, max_tokens)
     if out is not None and not as_json:
         print(f"maps: {out}    next: atlas show {out}")
+
+
+def _predict(
+    folder: Path,
+    inputs: "list[UserInput]",
+    path: Path,
+    method: str | None,
+    saves_maps: bool,
+    device: str | None,
+) -> "tuple[Atlas, Views, int | None]":
+    """Return the atlas of the inputs, their views, and the most tokens of an input."""
+    from attention_atlas.atlas import open_atlas
+    from attention_atlas.pipeline.predict import predictor_of_run, record_inputs
+
+    methods = []
+    if method is not None:
+        from attention_atlas.analysis.attributions import find_method
+
+        methods = [find_method(method).name]
+    predictor = predictor_of_run(folder)
+    needs_maps = saves_maps or (method is None and predictor.readout_layer is None)
+    with progress_bar("inputs") as progress:
+        weights = record_inputs(
+            predictor,
+            inputs,
+            path,
+            num_samples=None if needs_maps else 0,
+            methods=methods,
+            device=device,
+            progress=progress,
+        )
+    atlas = open_atlas(path)
+    views = [(sample, _view(sample, weights.get(sample.sample_id, {}), method)) for sample in atlas]
+    return atlas, views, predictor.max_tokens
 
 
 def _view(sample: "Sample", weights: dict[str, list[float]], method: str | None) -> "View":
@@ -102,7 +114,7 @@ def _view(sample: "Sample", weights: dict[str, list[float]], method: str | None)
     from attention_atlas.analysis.token_weights import View, pick
 
     if method is None:
-        return pick(sample, None, None, None)
+        return pick(sample)
     import numpy as np
 
     from attention_atlas.analysis.attributions import find_method

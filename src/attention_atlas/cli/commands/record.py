@@ -58,12 +58,18 @@ def record(
     found = modality or modality_of_data(data)
     inputs = inputs_of(run or found, [str(data)], text_column, label_column)
     with new_atlas(out) as path:
-        from attention_atlas.pipeline.predict import reader_of_model, reader_of_run, record_inputs
+        from attention_atlas.pipeline.predict import (
+            predictor_of_model,
+            predictor_of_run,
+            record_inputs,
+        )
 
-        reader = reader_of_model(model, found, clip_seconds) if run is None else reader_of_run(run)
+        predictor = (
+            predictor_of_model(model, found, clip_seconds) if run is None else predictor_of_run(run)
+        )
         with progress_bar("samples") as progress:
             record_inputs(
-                reader,
+                predictor,
                 inputs,
                 path,
                 data=data.name,
@@ -73,15 +79,12 @@ def record(
                 device=device,
                 progress=progress,
             )
-    cut = _num_cut(path, reader.max_tokens) if found == "text" else 0
+    cut = _num_cut(path, predictor.max_tokens) if found == "text" else 0
     if as_json:
         print_json({"atlas": str(path), "samples": len(inputs), "cut": cut})
     else:
-        _print_cut(cut, reader.max_tokens)
-        whole = len(inputs) if num_samples is None else min(num_samples, len(inputs))
-        full = "" if whole == len(inputs) else f", {whole} of them with full maps,"
-        samples = "sample" if len(inputs) == 1 else "samples"
-        print(f"{len(inputs)} {samples}{full} in {out}    next: atlas show {out}")
+        _print_cut(cut, predictor.max_tokens)
+        _print_count(len(inputs), num_samples, out)
 
 
 def _num_cut(path: Path, max_tokens: int | None) -> int:
@@ -97,3 +100,10 @@ def _print_cut(cut: int, max_tokens: int | None) -> None:
     if cut:
         was = "was" if cut == 1 else "were"
         print(f"{cut} of the texts {was} cut: {TOKEN_LIMIT} than {max_tokens}.")
+
+
+def _print_count(count: int, num_mapped: int | None, out: Path) -> None:
+    whole = count if num_mapped is None else min(num_mapped, count)
+    full = "" if whole == count else f", {whole} of them with full maps,"
+    samples = "sample" if count == 1 else "samples"
+    print(f"{count} {samples}{full} in {out}    next: atlas show {out}")

@@ -10,10 +10,10 @@ from attention_atlas.cli.options import AsJson, Epoch, Run, SampleName, check_ou
 from attention_atlas.cli.runs import (
     choose_sample,
     describe_sample,
+    known_faithfulness,
     local_run,
     must_have_maps,
     open_run,
-    read_faithfulness,
 )
 from attention_atlas.errors import InputError
 
@@ -80,14 +80,18 @@ def show(
     elif save is not None:
         print(f"Saved {save}")
     else:
-        from attention_atlas.analysis.terminal import draw_weights, heading
+        _draw(atlas, chosen, views)
 
-        console = make_console()
-        print_parts(console, *heading(chosen))
-        for name, view in views.items():
-            gap = [] if name == READ else [""]
-            drawn = draw_weights(console, atlas.attributes, chosen, view)
-            print_parts(console, *gap, *drawn)
+
+def _draw(atlas: "Atlas", sample: "Sample", views: "dict[str, View]") -> None:
+    """Print the sample with the weights of each view."""
+    from attention_atlas.analysis.terminal import draw_weights, heading
+
+    console = make_console()
+    print_parts(console, *heading(sample))
+    for name, view in views.items():
+        gap = [] if name == READ else [""]
+        print_parts(console, *gap, *draw_weights(console, atlas.attributes, sample, view))
 
 
 def _described(views: "dict[str, View]") -> dict[str, Any]:
@@ -119,7 +123,7 @@ def _save(
     from attention_atlas.analysis.faithfulness.figures import attributions_figure
 
     weights = {method: view.weights for method, view in views.items()}
-    measured = read_faithfulness(folder)
+    measured = known_faithfulness(folder)
     is_measured = measured is not None and sample.sample_id in measured.sample_ids
     scores = measured.scores(sample.sample_id) if measured and is_measured else None
     save_figure(attributions_figure(atlas.attributes, sample, weights, scores), path)

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from attention_atlas.data.audio.clips import ClipDataset
+from attention_atlas.data.audio.download import download
 from attention_atlas.data.audio.folder import split_audio
 from attention_atlas.data.audio.noise import babble, coloured_noise, recorded_noise
 from attention_atlas.data.audio.reading import SAMPLE_RATE, read_clip
 from attention_atlas.data.audio.speech_commands import (
     BACKGROUND,
     WORDS,
-    download,
     find_root,
     official_splits,
 )

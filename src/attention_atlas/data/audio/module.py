@@ -1,7 +1,7 @@
 """The data module of speech: clips in, log-mel spectrograms out."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -51,31 +51,17 @@ class AudioDataModule(AtlasDataModule):
 
     modality: ClassVar[str] = "audio"
 
-    def __init__(
-        self,
-        name: str,
-        batch_size: int,
-        path: str | None = None,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-        clip_seconds: float = 1.0,
-        num_mels: int = 40,
-        labels: int = 35,
-        augmentation: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(batch_size, eval_batch_size, num_workers, seed)
-        chosen = {"name": name, "path": path, "clip_seconds": clip_seconds}
-        chosen |= {"num_mels": num_mels, "labels": labels}
-        self.options = read_options(AudioOptions, chosen, "data.")
-        self.name = name
-        self.clip_seconds = clip_seconds
-        self.clip_samples = round(clip_seconds * SAMPLE_RATE)
-        self.log_mel = LogMel(num_mels)
-        self.num_mels = num_mels
+    def __init__(self, name: str, **options: Any) -> None:
+        self.options = read_options(AudioOptions, {"name": name, **options}, "data.")
+        super().__init__(self.options)
+        self.clip_seconds = self.options.clip_seconds
+        self.clip_samples = round(self.clip_seconds * SAMPLE_RATE)
+        self.num_mels = self.options.num_mels
+        self.log_mel = LogMel(self.num_mels)
         self.num_frames = self.clip_samples // HOP
         self.hop_seconds = HOP / SAMPLE_RATE
         self.mel_edges = self.log_mel.mel_edges
+        augmentation = self.options.augmentation
         variation = read_options(AudioAugmentationOptions, augmentation, "augmentation.")
         self.augmentation = AudioAugmentation(variation, SAMPLE_RATE) if augmentation else None
         self.noise: dict[str, Tensor] = {}

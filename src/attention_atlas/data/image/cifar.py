@@ -10,10 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from attention_atlas.data.archives import unpack_tar
 from attention_atlas.errors import InputError
 
-URL = "https://www.cs.toronto.edu/~kriz/"
 SIZE, CHANNELS = 32, 3
 
 
@@ -90,23 +88,6 @@ def find_cifar(name: str, path: Path) -> Path:
         f"{python if found else ''} Give the folder that {files.archive} was unpacked to, or leave "
         "data.path=null to download."
     )
-
-
-def download_cifar(name: str, folder: Path) -> None:
-    """Download and verify the archive, and unpack its files into an existing folder.
-
-    Raises:
-        OSError: The network is unreachable.
-        RuntimeError: The checksum does not match.
-    """
-    from torchvision.datasets.utils import download_url
-
-    files = CIFAR[name]
-    download_url(URL + files.archive, folder, files.archive, files.md5)
-    unpack_tar(folder / files.archive, folder / "unpacked")
-    (folder / "unpacked" / files.folder).rename(folder / files.folder)
-    (folder / "unpacked").rmdir()
-    (folder / files.archive).unlink()
 
 
 def read_cifar(

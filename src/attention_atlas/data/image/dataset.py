@@ -74,7 +74,7 @@ def split_corpus(corpus: ImageCorpus, source: ImageSource, seed: int) -> dict[st
         split: [index for index, name in enumerate(official) if name == split]
         for split in ("train", "val", "test")
     }
-    fractions = {"val": source.val_fraction, "test": source.test_fraction}
+    fractions = {"val": source.options.val_fraction, "test": source.options.test_fraction}
     drawn = {split: value for split, value in fractions.items() if not splits[split]}
     if drawn:
         pool = splits["train"]
@@ -119,12 +119,12 @@ def resize_images(images: np.ndarray, source: ImageSource) -> Tensor:
     from torchvision.transforms.v2 import functional
 
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-    if source.channels == 1:
+    if source.options.channels == 1:
         pixels = functional.rgb_to_grayscale(pixels)
     elif pixels.shape[1] == 1:
         pixels = pixels.expand(-1, 3, -1, -1)
-    if pixels.shape[-1] != source.image_size:
-        pixels = functional.resize(pixels, [source.image_size] * 2, antialias=True)
+    if pixels.shape[-1] != source.options.image_size:
+        pixels = functional.resize(pixels, [source.options.image_size] * 2, antialias=True)
     return pixels.contiguous()
 
 

@@ -56,7 +56,7 @@ def find_images(root: Path) -> list[LabelledFile]:
 
 def fits_memory(images: list[LabelledFile], source: ImageSource) -> bool:
     """Whether the decoded images may be held in memory."""
-    return len(images) * source.bytes_per_image <= source.max_memory_mib * 2**20
+    return len(images) * source.bytes_per_image <= source.options.max_memory_mib * 2**20
 
 
 def decode_folder(images: list[LabelledFile], source: ImageSource) -> np.ndarray:
@@ -75,8 +75,8 @@ def decode_folder(images: list[LabelledFile], source: ImageSource) -> np.ndarray
     key = {
         "format": 1,
         "pillow": PIL.__version__,
-        "image_size": source.image_size,
-        "channels": source.channels,
+        "image_size": source.options.image_size,
+        "channels": source.options.channels,
         "files": digest.hexdigest(),
     }
 

@@ -1,7 +1,6 @@
 """The data module of images: data sets by name or a folder, as normalised batches."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from attention_atlas.data.base import AtlasDataModule, DisplayInputs
 from attention_atlas.data.image.augmentation import ImageAugmentation
-from attention_atlas.data.image.corpora import ImageCorpus, image_source, read_corpus
+from attention_atlas.data.image.corpora import ImageCorpus, read_corpus
 from attention_atlas.data.image.dataset import (
     ImageDataset,
     mean_and_deviation,
@@ -19,7 +18,7 @@ from attention_atlas.data.image.dataset import (
     split_corpus,
     with_classes,
 )
-from attention_atlas.data.image.options import ImageAugmentationOptions
+from attention_atlas.data.image.options import ImageAugmentationOptions, ImageOptions, ImageSource
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.options import read_options
 from attention_atlas.data.user_inputs import UserInput, label_indexes
@@ -42,41 +41,15 @@ class ImageDataModule(AtlasDataModule):
 
     modality = "image"
 
-    def __init__(
-        self,
-        name: str,
-        batch_size: int,
-        path: str | None = None,
-        image_size: int = 28,
-        channels: int = 1,
-        mirror: bool = False,
-        augmentation: Mapping[str, Any] | None = None,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.2,
-        max_memory_mib: int = 1024,
-        **loading: Any,
-    ) -> None:
-        super().__init__(batch_size, **loading)
-        self.name = name
-        self.source = image_source(
-            {
-                "name": name,
-                "path": path,
-                "image_size": image_size,
-                "channels": channels,
-                "max_memory_mib": max_memory_mib,
-                "val_fraction": val_fraction,
-                "test_fraction": test_fraction,
-            }
-        )
-        self.image_size = image_size
-        self.channels = channels
-        self.mirror = mirror
+    def __init__(self, name: str, **options: Any) -> None:
+        chosen = read_options(ImageOptions, {"name": name, **options}, "data.")
+        super().__init__(chosen)
+        self.source = ImageSource(chosen)
         self.augmentation_options = read_options(
-            ImageAugmentationOptions, augmentation, "augmentation."
+            ImageAugmentationOptions, chosen.augmentation, "augmentation."
         )
-        self.mean = torch.zeros(channels, 1, 1)
-        self.deviation = torch.ones(channels, 1, 1)
+        self.mean = torch.zeros(chosen.channels, 1, 1)
+        self.deviation = torch.ones(chosen.channels, 1, 1)
         self._learned: dict[str, Any] | None = None
 
     def load_preprocessor(self, name: str) -> Any:
@@ -84,8 +57,7 @@ class ImageDataModule(AtlasDataModule):
         from attention_atlas.data.image.pretrained_processor import PretrainedProcessor
 
         processor = PretrainedProcessor(name)
-        self.channels = 3
-        self.source = replace(self.source, channels=3, image_size=processor.side, fit=processor.fit)
+        self.source = self.source.resized(processor.side, channels=3)._replace(fit=processor.fit)
         return processor
 
     def load(self) -> dict[str, BatchDataset]:
@@ -99,12 +71,12 @@ class ImageDataModule(AtlasDataModule):
             corpus = with_classes(corpus, self._learned["classes"], self.source)
         self.classes = corpus.classes
         self.augmentation = ImageAugmentation(
-            self.augmentation_options, len(corpus.classes), self.mirror
+            self.augmentation_options, len(corpus.classes), self.source.options.mirror
         )
         source = self.source
         if self.preprocessor is not None and not isinstance(corpus.images, list):
             # In memory they stay small; the processor enlarges each batch.
-            source = replace(source, image_size=corpus.images.shape[1])
+            source = source.resized(corpus.images.shape[1])
         images: Tensor | list[Path] = (
             corpus.images
             if isinstance(corpus.images, list)
@@ -138,8 +110,8 @@ class ImageDataModule(AtlasDataModule):
 
     def dummy_batch(self) -> Batch:
         """Return a black image."""
-        side = self.source.image_size
-        images = torch.zeros(1, self.channels, side, side, dtype=torch.uint8)
+        side, channels = self.source.options.image_size, self.source.options.channels
+        images = torch.zeros(1, channels, side, side, dtype=torch.uint8)
         return ImageDataset(images, [-1], ["dummy"], self.source)[0]
 
     def _normalise_as_learned(self) -> None:
@@ -173,7 +145,8 @@ class ImageDataModule(AtlasDataModule):
 
     def embedding_options(self, embed_dim: int, options: dict[str, Any]) -> dict[str, Any]:
         """Add the height and width in pixels and the number of channels."""
-        return {"image_size": self.image_size, "channels": self.channels, **options}
+        chosen = self.source.options
+        return {"image_size": chosen.image_size, "channels": chosen.channels, **options}
 
     def display_inputs(self, batch: Batch) -> DisplayInputs:
         """Return the pixels: `image`, uint8 [B, height, width, channels]."""

@@ -1,15 +1,14 @@
 """Options of images, checked before torch is imported."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from attention_atlas.data.options import DataOptions
 from attention_atlas.errors import InputError
-from attention_atlas.option_schema import Fraction, Keywords, check_options, keyword
+from attention_atlas.option_schema import Fraction, Keywords, keyword
 
 SplitFraction = Annotated[float, Field(gt=0, lt=0.5)]
 
@@ -17,6 +16,9 @@ SplitFraction = Annotated[float, Field(gt=0, lt=0.5)]
 class ImageOptions(DataOptions):
     """Keywords of `ImageDataModule`."""
 
+    name: Literal["mnist5k", "mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder"] = (
+        keyword("Name of the data set.", ...)
+    )
     image_size: Annotated[int, Field(ge=4, le=4096)] = keyword(
         "Height and width that every image is brought to, in pixels.", 28
     )
@@ -56,33 +58,27 @@ class ImageAugmentationOptions(Keywords):
     )
 
 
-@dataclass(frozen=True)
-class ImageSource:
-    """Which images, in which form, and how those without an official split are divided.
+class ImageSource(NamedTuple):
+    """Which images, and in which form.
 
     Attributes:
-        name: One of the names in `corpora.CORPORA`.
-        path: Location of the files; None for a data set that brings its own or is downloaded.
-        image_size: See `ImageOptions`, as for the options below.
-        fit: Brings a decoded picture to that size, as a pretrained model has it; None scales it
-            until it covers the square, and crops what sticks out.
-
-    Raises:
-        InputError: A number is out of range.
+        options: Options of the data set.
+        fit: Brings a decoded picture to `options.image_size`, as a pretrained model has it; None
+            scales it until it covers the square, and crops what sticks out.
     """
 
-    name: str
-    path: Path | None = None
-    image_size: int = 28
-    channels: int = 1
-    max_memory_mib: float = 1024
-    val_fraction: float = 0.1
-    test_fraction: float = 0.2
+    options: ImageOptions
     fit: Callable[[Any], Any] | None = None
 
-    def __post_init__(self) -> None:
-        own = set(ImageOptions.model_fields) & set(vars(self)) - {"path"}
-        check_options(ImageOptions, {key: getattr(self, key) for key in own}, "data.")
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        return self.options.name
+
+    @property
+    def path(self) -> Path | None:
+        """Location of the files; None for a data set that brings its own or is downloaded."""
+        return None if self.options.path is None else Path(self.options.path).expanduser()
 
     @property
     def folder(self) -> Path:
@@ -100,4 +96,9 @@ class ImageSource:
     @property
     def bytes_per_image(self) -> int:
         """Memory of one decoded image."""
-        return self.image_size * self.image_size * self.channels
+        return self.options.image_size**2 * self.options.channels
+
+    def resized(self, image_size: int, **changes: Any) -> "ImageSource":
+        """Return the source with another size of the images, and other changes of its options."""
+        changed = self.options.model_copy(update={"image_size": image_size, **changes})
+        return self._replace(options=changed)

@@ -22,21 +22,22 @@ def read_image(path: Path, source: ImageSource) -> np.ndarray:
     Raises:
         InputError: The file cannot be read or decoded.
     """
+    options = source.options
     try:
         with Image.open(path) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
-            picture = _opaque(_eight_bits(upright)).convert("L" if source.channels == 1 else "RGB")
+            picture = _opaque(_eight_bits(upright)).convert("L" if options.channels == 1 else "RGB")
     except Exception as error:  # decoders raise any kind of exception for a broken file
         raise InputError(_unreadable(path, error)) from error
     if source.fit is not None:
         fitted: np.ndarray = source.fit(picture)
         return fitted
-    size = (source.image_size, source.image_size)
+    size = (options.image_size, options.image_size)
     if picture.size != size:
         picture = ImageOps.fit(picture, size, Image.Resampling.BICUBIC)
     pixels = np.asarray(picture, dtype=np.uint8)
-    return pixels.reshape(*size, source.channels)
+    return pixels.reshape(*size, options.channels)
 
 
 def check_header(path: Path) -> None:

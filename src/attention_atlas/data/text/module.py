@@ -1,7 +1,7 @@
 """The data module of texts, tokenized and batched."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ from attention_atlas.data.text.dataset import (
     drop_words,
     random_windows,
 )
-from attention_atlas.data.text.options import TextOptions
+from attention_atlas.data.text.options import TextAugmentationOptions, TextOptions
 from attention_atlas.data.text.sources import find_reader
 from attention_atlas.data.text.tokenizer import (
     EncodedTexts,
@@ -46,35 +46,25 @@ class TextDataModule(AtlasDataModule):
     are valid. Evaluation batches carry `text` (B str) and `spans` [B, K, 2], the
     characters [start, end) that each token stands for.
 
-    The arguments are described in `TextOptions`; `options` are further ones of them, for `csv`.
+    The arguments are described in `TextOptions`.
+
+    Raises:
+        InputError: An option is out of range.
     """
 
     modality: ClassVar[str] = "text"
 
-    def __init__(
-        self,
-        name: str,
-        path: str | None = None,
-        batch_size: int = 64,
-        eval_batch_size: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-        vocab_size: int = 16_000,
-        max_length: int = 1024,
-        tokenizer_path: str | None = None,
-        augmentation: Mapping[str, Any] | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(batch_size, eval_batch_size, num_workers, seed)
-        self.name = name
-        chosen = {"name": name, "path": path, "seed": seed, **options}
-        self.options = read_options(TextOptions, chosen, "data.")
-        self.max_vocab_size = vocab_size
-        self.max_length = max_length
-        self.tokenizer_path = tokenizer_path
-        self.word_dropout: float = (augmentation or {}).get("word_dropout", 0.0)
-        crop_length = (augmentation or {}).get("crop_length")
-        self.crop_length = None if crop_length is None else min(crop_length, max_length)
+    def __init__(self, name: str, **options: Any) -> None:
+        self.options = read_options(TextOptions, {"name": name, **options}, "data.")
+        super().__init__(self.options)
+        self.max_length = self.options.max_length
+        self.tokenizer_path = self.options.tokenizer_path
+        augmentation = read_options(
+            TextAugmentationOptions, self.options.augmentation, "augmentation."
+        )
+        self.word_dropout = augmentation.word_dropout
+        crop_length = augmentation.crop_length
+        self.crop_length = None if crop_length is None else min(crop_length, self.max_length)
         self.tokenizer: Tokenizer
         self.encoded: EncodedTexts
         self.train_indexes: list[int]
@@ -258,13 +248,13 @@ class TextDataModule(AtlasDataModule):
             return load_tokenizer(Path(self.tokenizer_path))
         key = {
             "texts": _digest(text.encode() for text in sorted(texts)),
-            "vocab_size": self.max_vocab_size,
+            "vocab_size": self.options.vocab_size,
             "tokenizers": tokenizers.__version__,
             "format": 1,
         }
 
         def make(folder: Path) -> None:
-            train_tokenizer(texts, self.max_vocab_size).save(str(folder / TOKENIZER))
+            train_tokenizer(texts, self.options.vocab_size).save(str(folder / TOKENIZER))
 
         return load_tokenizer(cached("text-tokenizer", key, make) / TOKENIZER)
 

@@ -53,7 +53,7 @@ class BatchRecorder:
 
     Args:
         chosen: Ids of the samples whose maps are saved.
-        keep_others: Whether the other samples are saved too, without maps.
+        save_others: Whether the other samples are saved too, without maps.
         has_null_key: Whether each row has a null key.
         entropy_queries: Evenly spaced queries of a sample whose rows the entropy of a head is the
             mean of; None takes all.
@@ -63,13 +63,13 @@ class BatchRecorder:
     def __init__(
         self,
         chosen: set[str],
-        keep_others: bool,
+        save_others: bool,
         has_null_key: bool,
         entropy_queries: int | None = None,
         dtype: str = "float32",
     ) -> None:
         self.chosen = chosen
-        self.keep_others = keep_others
+        self.save_others = save_others
         self.statistics = ("entropy", "null_share") if has_null_key else ("entropy",)
         self.entropy_queries = entropy_queries
         self.dtype = {"float16": torch.float16, "float32": torch.float32}[dtype]
@@ -80,7 +80,7 @@ class BatchRecorder:
         """Open the recordings of a batch, before the model runs on it."""
         ids = batch["sample_id"]
         mapped = [index for index, sample_id in enumerate(ids) if sample_id in self.chosen]
-        saved = list(range(len(ids))) if self.keep_others else mapped
+        saved = list(range(len(ids))) if self.save_others else mapped
         if not saved:
             return
         rows = None

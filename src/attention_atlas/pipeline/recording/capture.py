@@ -149,7 +149,9 @@ def build_capture(
         return []
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     append = epochs_trained is not None
-    options = _options(config, path, task, datamodule, split, append, digest)
+    options = _options(
+        config, path, task, datamodule, split, append=append, save_others=True, digest=digest
+    )
     num_samples = len(datamodule.datasets[split].sample_ids)
     return [Capture(**options, num_samples=num_samples, epoch=epochs_trained or 0)]
 
@@ -162,7 +164,7 @@ def build_epoch_capture(
     if "dtype" not in config.capture or every_n_epochs is None:
         return []
     # A resumed run appends to its own atlas.
-    options = _options(config, path, task, datamodule, "val", append=True)
+    options = _options(config, path, task, datamodule, "val", append=True, save_others=False)
     return [EpochCapture(every_n_epochs, **options, num_samples=len(options["recorder"].chosen))]
 
 
@@ -173,13 +175,17 @@ def _options(
     datamodule: AtlasDataModule,
     split: str,
     append: bool,
+    save_others: bool,
     digest: str | None = None,
 ) -> dict[str, Any]:
-    """Return the options of both captures; that of a training has no digest of a checkpoint."""
+    """Return the options of both captures; that of a training has no digest of a checkpoint.
+
+    With `save_others` the samples that are not chosen are saved too, without their maps.
+    """
     attributes = describe_atlas(config, task.model, datamodule, digest)
     chosen = choose_samples(datamodule.datasets[split], config.capture.num_samples)
     queries = config.capture.get("entropy_queries")  # runs of version 0.1 may have none
-    dtype, keep_others = config.capture.dtype, digest is not None
+    dtype = config.capture.dtype
     writer = partial(
         AtlasWriter,
         path,
@@ -189,7 +195,7 @@ def _options(
         digests=bool(config.capture.get("digests", False)),
         append=append,
     )
-    recorder = BatchRecorder(chosen, keep_others, attributes.has_null_key, queries, dtype)
+    recorder = BatchRecorder(chosen, save_others, attributes.has_null_key, queries, dtype)
     return {"make_writer": writer, "recorder": recorder, "split": split}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -12,13 +12,15 @@ from rich.table import Table
 from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.run_folder import ATLAS_FOLDER
-from attention_atlas.tasks import ClassificationTask
+
+if TYPE_CHECKING:
+    from attention_atlas.tasks import ClassificationTask
 
 LIBRARIES = ("torch", "torchvision", "torchaudio", "lightning", "hydra-core", "attention-atlas")
 
 
 def describe_run(
-    config: DictConfig, task: ClassificationTask, datamodule: AtlasDataModule
+    config: DictConfig, task: "ClassificationTask", datamodule: AtlasDataModule
 ) -> dict[str, Any]:
     """Return choices, sizes and library versions of a finished run, as plain values."""
     sizes = {split: len(dataset) for split, dataset in datamodule.datasets.items()}

@@ -12,7 +12,14 @@ from omegaconf import DictConfig
 
 from attention_atlas.errors import InputError
 from attention_atlas.output_files import write_json
-from attention_atlas.run_folder import FAILURE, is_finished, read_json, read_result, runs_in
+from attention_atlas.run_folder import (
+    FAILURE,
+    finished_runs_in,
+    is_finished,
+    read_json,
+    read_result,
+    runs_in,
+)
 
 MAX_LENGTH = 120  # file systems take 255 bytes, tables less
 
@@ -76,7 +83,7 @@ def end_sweep(sweep: Path) -> bool:
     """Write and print the report of a sweep; return whether all of its jobs gave a result."""
     from attention_atlas.analysis.sweeps import print_sweep, write_sweep  # slow to import
 
-    if any(is_finished(job) for job in runs_in(sweep)):
+    if finished_runs_in(sweep):
         print_sweep(write_sweep(sweep))
         print(f"sweep folder: {sweep}    next: atlas sweep {sweep}")
     return list_failures(unfinished_jobs(sweep))

@@ -53,8 +53,6 @@ class Search:
         n_jobs: Number of trials in a batch.
         storage: URL of the database, as SQLAlchemy reads it.
         study_name: Name of the study in the database.
-        params: Overrides that an experiment sweeps by itself; read from `config`.
-        trial: Unused here; each job gets the number of its trial by this key.
     """
 
     launcher: Launcher
@@ -65,8 +63,6 @@ class Search:
     n_jobs: int
     storage: str
     study_name: str
-    params: DictConfig | None = None
-    trial: int | None = None
 
     def run(self, arguments: Sequence[str]) -> None:
         """Run the trials that the study still needs.
@@ -82,8 +78,9 @@ class Search:
         complete = [trial.params for trial in study.get_trials(states=(TrialState.COMPLETE,))]
         remaining = self.n_trials - len(complete)
         if self.sampler is None:
-            space: Space = {key: CategoricalDistribution(each) for key, each in grid(swept).items()}
-            points = itertools.product(*grid(swept).values())  # the last parameter changes fastest
+            values = grid(swept)
+            space: Space = {key: CategoricalDistribution(each) for key, each in values.items()}
+            points = itertools.product(*values.values())  # the last parameter changes fastest
             queue = _without(complete, (dict(zip(swept, each, strict=True)) for each in points))
             remaining = min(remaining, len(queue))
         else:

@@ -66,9 +66,9 @@ def report_sweep(
     from attention_atlas.analysis.figures import save_figure
     from attention_atlas.output_files import draft, write_json
     from attention_atlas.pipeline.faithfulness import measure_run
-    from attention_atlas.run_folder import FAITHFULNESS, RESULT
+    from attention_atlas.run_folder import FAITHFULNESS, finished_runs_in
 
-    runs = sorted(result.parent for result in folder.glob(f"*/{RESULT}"))
+    runs = finished_runs_in(folder)
     for number, run in enumerate(runs, start=1):
         if not (run / FAITHFULNESS).is_file():
             print(f"faithfulness of run {number} of {len(runs)}: {run.name}", flush=True)

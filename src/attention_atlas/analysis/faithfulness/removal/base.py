@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from attention_atlas.encoder import TokenLayout
-
-Batch = dict[str, Any]
+from attention_atlas.encoder.tokens import Batch
 
 
 class Removal(ABC):

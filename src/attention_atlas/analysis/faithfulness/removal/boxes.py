@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from attention_atlas.analysis.faithfulness.removal.base import Batch, Removal, in_boxes
+from attention_atlas.analysis.faithfulness.removal.base import Removal, in_boxes
 from attention_atlas.data.audio.module import SCALE, AudioDataModule
 from attention_atlas.data.audio.reading import SAMPLE_RATE
 from attention_atlas.encoder import TokenLayout
 from attention_atlas.encoder.audio_token_boxes import FRAME_SECONDS, MAX_HERTZ, mel_edges
+from attention_atlas.encoder.tokens import Batch
 
 MEAN_CLIPS = 1024
 """Training clips of which the mean spectrum is taken."""

@@ -5,9 +5,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from attention_atlas.analysis.faithfulness.removal.base import Batch, Removal, removable
+from attention_atlas.analysis.faithfulness.removal.base import Removal, removable
 from attention_atlas.data.text.tokenizer import SpecialTokens
 from attention_atlas.encoder import TokenLayout
+from attention_atlas.encoder.tokens import Batch
 
 
 class MaskRemoval(Removal):
