@@ -28,7 +28,10 @@ MADE = "outputs/nlp/one"
         (["show", MADE, "5", "--layer", "0"], "has only its readout row stored"),
         (["show", MADE, "--save", "a.xyz"], "'a.xyz' has the wrong ending: end it in .png, .pdf"),
         (["show", MADE, "--method", "rollout"], "has no checkpoint"),
-        (["show", MADE, "--method", "rollout", "--layer", "1"], "--method cannot be combined with --layer"),
+        (
+            ["show", MADE, "--method", "rollout", "--layer", "1"],
+            "--method cannot be combined with --layer",
+        ),
         (["gallery", MADE, "--save", "a.png", "--sample", "0", "--sample", "1"], "once"),
         (["stats", MADE, "--importance"], "has no checkpoint"),
         (["stats", MADE, "--csv", "a.txt"], "'a.txt' has the wrong ending: end it in .csv."),
