@@ -314,7 +314,8 @@ BLOCKS = [
 
 @pytest.mark.parametrize("numbers", [2**20, 60, 20, 1])
 @pytest.mark.parametrize(
-    "logits_type", [AdditiveLogits, pytest.param(CompiledLogits, marks=needs_compiler)]
+    "logits_type",
+    [AdditiveLogits, pytest.param(CompiledLogits, marks=[needs_compiler, pytest.mark.slow])],
 )
 @pytest.mark.parametrize("key_heads", [1, 2])
 def test_blocks_of_logits_are_the_formula(
