@@ -1,7 +1,10 @@
 """Write a file completely or not at all; an existing file stays until it is replaced."""
 
+import glob
 import json
 import os
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,25 +48,59 @@ def check_writable(path: Path) -> None:
 
 @contextmanager
 def draft(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, which replaces `path` if the block raises no error.
+    """Yield an empty file to write to, which replaces `path` if the block raises no error.
 
-    It lies beside `path` and has the same suffix. Missing folders are created.
+    It lies beside `path`, has the same suffix, and is on the disk before it is moved. No link is
+    followed: neither one that is called as the file, nor one that is called as the draft. Missing
+    folders are created, and drafts that a killed process has left are removed.
 
     Raises:
         InputError: If it cannot be written, such as on a full disk.
     """
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.draft{path.suffix}")
+    unfinished = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.unlink(missing_ok=True)  # a link of this name would lead out of the folder
+        _remove_old_drafts(path)
+        unfinished = _new_draft(path)
         yield unfinished
+        _to_disk(unfinished)
         os.replace(unfinished, path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{path} cannot be written: {reason}.") from error
     finally:
-        with suppress(OSError):  # removed already, or its folder could not be created
-            unfinished.unlink()
+        if unfinished is not None:
+            with suppress(OSError):  # moved already
+                unfinished.unlink()
+
+
+DRAFT_SECONDS = 3600
+"""Age of a draft that nobody writes any more."""
+
+
+def _new_draft(path: Path) -> Path:
+    """Create a file of a new name, which no other process has, with the usual permissions."""
+    handle, name = tempfile.mkstemp(".draft" + path.suffix, f".{path.stem}.", path.parent)
+    os.close(handle)
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(name, 0o666 & ~mask)
+    return Path(name)
+
+
+def _remove_old_drafts(path: Path) -> None:
+    for left in path.parent.glob(glob.escape(f".{path.stem}.") + f"*.draft{path.suffix}"):
+        with suppress(OSError):
+            if time.time() - left.lstat().st_mtime > DRAFT_SECONDS:
+                left.unlink()
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, content: Any) -> None:

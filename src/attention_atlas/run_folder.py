@@ -52,8 +52,11 @@ def is_run(folder: Path) -> bool:
 
 
 def is_finished(run: Path) -> bool:
-    """Whether a run has its result."""
-    return (run / RESULT).is_file()
+    """Whether a run has its result; one that is damaged is none."""
+    try:
+        return read_json(run, RESULT) is not None
+    except InputError:
+        return False
 
 
 def is_job(folder: Path) -> bool:

@@ -1,10 +1,12 @@
 """From the command line to the job, in real processes."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -129,15 +131,106 @@ def test_a_folder_is_told_apart_by_microseconds(script, tmp_path: Path) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}", ran.parent.name)
 
 
-def test_jobs_of_a_sweep_do_not_share_a_folder(script, tmp_path: Path) -> None:
-    path = script("""(folder / "result.json").write_text('{"val/accuracy": %d}' % config.seed)""")
+@pytest.mark.parametrize(
+    ("subfolder", "message"),
+    [
+        ("same", "Two jobs would write to sweep/same"),
+        ("../elsewhere", "not a folder directly in that of the sweep"),
+        ("a/b", "Two jobs would write|not a folder directly"),
+    ],
+)
+def test_each_job_of_a_sweep_has_a_folder_of_its_own(
+    subfolder: str, message: str, script, tmp_path: Path
+) -> None:
+    path = script("""(folder / "result.json").write_text('{"val/accuracy": 1}')""")
     arguments = [path, "-m", "task=vision", "seed=1,2"]
-    arguments += ["hydra.sweep.dir=sweep", "hydra.sweep.subdir=same"]
+    arguments += ["hydra.sweep.dir=sweep", f"hydra.sweep.subdir={subfolder}"]
     done = run_script(arguments, tmp_path / "here", torch=False)
-    assert "error: same: The folder" in done.stderr
-    assert "holds result.json of an earlier run" in done.stderr
-    kept = (tmp_path / "here" / "sweep" / "same" / "result.json").read_text()
-    assert kept == '{"val/accuracy": 1}'
+    assert done.returncode == 2
+    assert re.search(message, done.stderr)
+    assert content(tmp_path / "here") == {}
+
+
+RESULT_JOB = """
+    time.sleep(1)
+    (folder / "result.json").write_text('{"val/accuracy": %d, "seed": %d}' % (1, config.seed))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gap", [0, 0.05, 0.3, 0.8, 1.5, 2])
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+def test_of_two_commands_in_one_folder_one_alone_runs(
+    kind: str, gap: float, script, tmp_path: Path
+) -> None:
+    """The other one says so, and leaves the files of the first as they are."""
+    here, path = tmp_path / "here", script(RESULT_JOB)
+    where = ["hydra.run.dir=x"] if kind == "run" else ["-m", "hydra.sweep.dir=x"]
+    commands = [[sys.executable, path, *where, "task=vision", f"seed={seed}"] for seed in (1, 2)]
+    processes = []
+    for command in commands:
+        processes.append(subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE, text=True))
+        time.sleep(gap)
+    ends = {p.wait(timeout=120): p.communicate()[1] for p in processes}
+    assert set(ends) == {0, 2}, ends
+    assert re.search("Another process|earlier run|holds a (run|sweep)", ends[2])
+    (result,) = (here / "x").rglob("result.json")
+    (config,) = (here / "x").rglob(".hydra/config.yaml")
+    seed = json.loads(result.read_text())["seed"]
+    assert f"seed: {seed}\n" in config.read_text()
+    assert [process.returncode for process in processes][seed - 1] == 0
+
+
+def test_a_folder_that_was_typed_wins_over_an_unfinished_run(script, tmp_path: Path) -> None:
+    path, here = script('(folder / "ran.txt").write_text(""); raise RuntimeError("a bug")'), "here"
+    command = [path, "task=vision", "resume=auto"]
+    run_script([*command, "hydra.run.dir=runs/a"], tmp_path / here, torch=False)
+    before = content(tmp_path / here / "runs" / "a")
+    run_script([*command, "hydra.run.dir=runs/b"], tmp_path / here, torch=False)
+    assert (tmp_path / here / "runs" / "b" / "ran.txt").is_file()
+    assert content(tmp_path / here / "runs" / "a") == before
+
+
+def test_a_folder_that_was_typed_wins_over_a_sweep(script, tmp_path: Path) -> None:
+    path, here = script(RESULT_JOB), tmp_path / "here"
+    for folder in ("sweeps/a", "sweeps/b"):
+        command = [path, "-m", "task=vision", "seed=1,2", f"hydra.sweep.dir={folder}"]
+        assert run_script(command, here, torch=False).returncode == 0
+    assert len(list(here.glob("sweeps/*/seed-1/result.json"))) == 2
+
+
+@pytest.mark.parametrize("left", ["", '{"val/accuracy": ', "[]"], ids=["empty", "cut", "a list"])
+def test_a_job_whose_result_is_damaged_runs_again(left: str, script, tmp_path: Path) -> None:
+    path, here = script(RESULT_JOB), tmp_path / "here"
+    command = [path, "-m", "task=vision", "seed=1,2", "hydra.sweep.dir=sweep"]
+    assert run_script(command, here, torch=False).returncode == 0
+    damaged = here / "sweep" / "seed-2" / "result.json"
+    damaged.write_text(left)
+    done = run_script(command, here, torch=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(damaged.read_text())["seed"] == 2
+    assert "is finished already" in done.stdout
+
+
+@pytest.mark.parametrize("name", [".lock", "checkpoints", ".hydra/config.yaml", "a/b/c"])
+def test_a_resumed_run_writes_through_no_link(name: str, script, tmp_path: Path) -> None:
+    path, here = script('raise RuntimeError("a bug")'), tmp_path / "here"
+    command = [path, "task=vision", "resume=auto", "hydra.run.dir=run"]
+    run_script(command, here, torch=False)
+    link = here / "run" / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    mine = tmp_path / "mine"
+    if link.exists():
+        link.rename(mine)
+    else:
+        mine.write_text("mine")
+    link.symlink_to(mine)
+    before = mine.read_bytes(), mine.stat().st_mtime_ns
+    done = run_script(command, here, torch=False)
+    assert done.returncode == 2, done.stderr
+    assert f"{name} is a link" in done.stderr
+    assert (mine.read_bytes(), mine.stat().st_mtime_ns) == before
+    assert link.is_symlink()
 
 
 def test_a_bug_is_no_bad_input(script, tmp_path: Path) -> None:

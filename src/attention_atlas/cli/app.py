@@ -21,7 +21,7 @@ from attention_atlas.cli.commands.record import record
 from attention_atlas.cli.commands.show import show
 from attention_atlas.cli.commands.stats import stats
 from attention_atlas.cli.commands.sweep import sweep
-from attention_atlas.cli.console import SafeOutput
+from attention_atlas.console import SafeOutput, checked_output, print_error
 from attention_atlas.errors import INPUT_ERROR_EXIT_CODE, InputError
 from attention_atlas.run_folder import find_run
 
@@ -70,7 +70,7 @@ def _reporting_bad_input(command: Callable[..., None]) -> Callable[..., None]:
                 message = _user_message(error)
                 if message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
                     raise
-                print(f"error: {message}", file=SafeOutput(sys.stderr))
+                print_error(message)
                 raise typer.Exit(INPUT_ERROR_EXIT_CODE) from error
 
     return run
@@ -140,7 +140,8 @@ def _options(
 
 def main() -> None:
     """Run the command; bad input ends in a one-line error and exit code 2."""
-    for stream in (sys.stdout, sys.stderr):
-        # A character that the terminal cannot show does not end the command.
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    app()
+    with checked_output():
+        for stream in (sys.stdout, sys.stderr):
+            # A character that the terminal cannot show does not end the command.
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        app()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attention_atlas.cli.console import SafeOutput
 from attention_atlas.config.untrusted import read_run_config
+from attention_atlas.console import print_warning
 from attention_atlas.data.user_inputs import UserInput, collect_inputs, count_skipped_files
 from attention_atlas.errors import InputError
 
@@ -43,7 +43,7 @@ def inputs_of(
     for argument in arguments:
         if others := count_skipped_files(argument, modality):
             note = f"files of {argument} left out, as they are not {modality} files: {others}"
-            print(note, file=SafeOutput(sys.stderr))
+            print_warning(note)
     return inputs
 
 

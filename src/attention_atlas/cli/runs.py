@@ -125,7 +125,9 @@ def new_atlas(folder: Path) -> Iterator[Path]:
         raise InputError(f"{folder} already holds an atlas: take another folder, or remove it.")
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True)  # of two processes, one alone can
+    except FileExistsError as error:
+        raise InputError(f"Another process writes an atlas to {folder}: take another.") from error
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error.strerror}.") from error
     try:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from attention_atlas.cli.console import fixed_width, make_console
+from attention_atlas.console import fixed_width, make_console
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,6 +8,7 @@ import itertools
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from hydra.core.override_parser.types import IntervalSweep as IntervalSweep
 from hydra.core.override_parser.types import Override as Override
 from hydra.core.override_parser.types import RangeSweep as RangeSweep
@@ -30,6 +31,11 @@ def one_per_job(overrides: list[str]) -> list[list[str]]:
     for override in parse(overrides):
         key = override.get_key_element()
         if override.is_discrete_sweep():
+            if isinstance(override.value(), Glob) and key not in group_names():
+                raise InputError(
+                    f"{override.input_line} is not possible: glob takes options of a group, and "
+                    f"{key} is a value. Take {key}=1,2 or {key}=range(3)."
+                )
             values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
         elif isinstance(interval := override.value(), IntervalSweep):
             values[key] = [f"{key}={interval.start}"]  # in place of the values that are drawn

@@ -126,8 +126,9 @@ def _add_overrides(typed: list[str], added: list[str]) -> None:
 def _run(application: Callable[[], None], plan: Plan | None) -> None:
     """Run an application of Hydra, and report what came of a multirun."""
     is_sweep = plan is not None and plan.is_sweep
+    is_locked = plan is not None and (is_sweep or not plan.is_multirun)
     lost_job = False
-    with exits(is_sweep), locked(plan.folder) if plan and is_sweep else nullcontext():
+    with exits(is_sweep), locked(plan.folder) if plan and is_locked else nullcontext():
         try:
             application()
             _shut_down_cluster()

@@ -7,7 +7,6 @@ from statistics import fmean
 from typing import Any
 
 from omegaconf import DictConfig
-from rich.console import Console
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -16,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from attention_atlas.config.instantiate import instantiate
+from attention_atlas.console import make_console
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.baseline_cache import store_baseline
@@ -46,7 +46,7 @@ def run_baseline(config: DictConfig, folder: Path) -> dict[str, Any]:
     write_json(folder / BASELINE, result)
     store_baseline(config, datamodule, result)
     title = f"{result['model']} on {result['data']}"
-    console = Console(soft_wrap=True)
+    console = make_console(soft_wrap=True)
     console.print(accuracy_table(result, ("val", "test"), title))
     console.print(f"{result['seconds']:.0f} s, saved in {folder / BASELINE}")
     return result

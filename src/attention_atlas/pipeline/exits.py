@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from hydra.errors import InstantiationException
 
+from attention_atlas.console import print_error
 from attention_atlas.errors import INPUT_ERROR_EXIT_CODE, InputError
 
 FAILED_JOBS_EXIT_CODE = 1
@@ -65,7 +66,7 @@ def exit_with(error: Exception) -> NoReturn:
     message = user_message(error)
     if message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
-    print(f"error: {message}", file=sys.stderr)
+    print_error(message)
     sys.exit(INPUT_ERROR_EXIT_CODE)
 
 

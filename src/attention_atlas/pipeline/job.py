@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,9 @@ def hydra_job(job: Job, plan: Plan | None, checker: Checker) -> Callable[[DictCo
 def _run(job: Job, config: DictConfig, folder: Path, checker: Checker, resumes: bool) -> Any:
     if not resumes:
         check_run_folder(folder)
-    with locked(folder):
+    # Before Hydra wrote to it, the command locked the folder of a single run.
+    is_job = HydraConfig.get().mode == RunMode.MULTIRUN
+    with locked(folder) if is_job else nullcontext():
         if resumes:
             if is_finished(folder):
                 print(f"{folder} is finished already")

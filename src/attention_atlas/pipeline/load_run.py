@@ -18,7 +18,7 @@ from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build_model import build_datamodule, build_model
 from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.runs.checkpoints import read_checkpoint
-from attention_atlas.run_folder import best_checkpoint, find_run, is_finished, read_classes
+from attention_atlas.run_folder import RESULT, best_checkpoint, find_run, read_classes, read_json
 
 MODEL = "model."
 HEAD = f"{MODEL}head."
@@ -162,7 +162,7 @@ def load_weights(model: Classifier, checkpoint: Path, with_head: bool = True) ->
 
 def _check_classes(datamodule: AtlasDataModule, run_folder: Path) -> None:
     """The data has the classes that the run was trained on, in the same order."""
-    if not is_finished(run_folder):
+    if read_json(run_folder, RESULT) is None:
         return  # the run was interrupted; a wrong number of classes is found with the weights
     classes = read_classes(run_folder)
     if datamodule.classes != classes:

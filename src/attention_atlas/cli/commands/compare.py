@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attention_atlas.cli.console import fixed_width, print_json, print_prose, progress_bar
 from attention_atlas.cli.options import AsJson, complete_run
 from attention_atlas.cli.runs import must_exist, open_run
 from attention_atlas.cli.tables import format_p_value, print_facts, print_table
+from attention_atlas.console import fixed_width, print_json, print_prose, progress_bar
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from attention_atlas.cli.console import print_json, progress_bar
 from attention_atlas.cli.options import AsJson, Epoch, Run, complete_sample
 from attention_atlas.cli.runs import choose_sample, must_have_maps, open_run
+from attention_atlas.console import print_json, progress_bar
 
 
 def _complete_from(names: str) -> Callable[[str], list[str]]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attention_atlas.cli.console import print_json, print_prose, progress_bar
 from attention_atlas.cli.options import AsJson, RunFolder
 from attention_atlas.cli.runs import known_faithfulness, local_run
+from attention_atlas.console import print_json, print_prose, progress_bar
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import FAITHFULNESS, read_json
 

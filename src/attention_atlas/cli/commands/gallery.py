@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from attention_atlas.cli.console import print_json
 from attention_atlas.cli.options import AsJson, complete_run
 from attention_atlas.cli.runs import choose_sample, must_have_maps, open_run, presentable_sample
+from attention_atlas.console import print_json
 from attention_atlas.errors import InputError
 
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from attention_atlas.attention_options import describe_mechanism
-from attention_atlas.cli.console import print_json
 from attention_atlas.cli.options import AsJson
 from attention_atlas.cli.runs import OUTPUTS, find_runs, read_accuracy
 from attention_atlas.cli.tables import format_age, format_size, percent, print_table
+from attention_atlas.console import print_json
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import ATLAS_FOLDER
 

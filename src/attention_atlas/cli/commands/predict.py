@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attention_atlas.cli.console import make_console, print_json, print_parts, progress_bar
 from attention_atlas.cli.options import AsJson, Device, LabelColumn, RunFolder, TextColumn
 from attention_atlas.cli.runs import describe_sample, local_run, new_atlas
+from attention_atlas.console import make_console, print_json, print_parts, progress_bar
 from attention_atlas.run_folder import ATLAS_FOLDER
 
 if TYPE_CHECKING:

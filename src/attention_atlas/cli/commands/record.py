@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from attention_atlas.cli.console import print_json, progress_bar
 from attention_atlas.cli.options import AsJson, Device, LabelColumn, TextColumn
 from attention_atlas.cli.runs import new_atlas
+from attention_atlas.console import print_json, progress_bar
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import is_run
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attention_atlas.cli.console import make_console, print_json, print_parts
 from attention_atlas.cli.options import AsJson, Epoch, Run, SampleName, check_outputs
 from attention_atlas.cli.runs import (
     choose_sample,
@@ -15,6 +14,7 @@ from attention_atlas.cli.runs import (
     must_have_maps,
     open_run,
 )
+from attention_atlas.console import make_console, print_json, print_parts
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:

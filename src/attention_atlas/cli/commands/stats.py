@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from attention_atlas.cli.console import print_json, print_prose, progress_bar
 from attention_atlas.cli.head_table import (
     HeadNumber,
     list_numbers,
@@ -16,6 +15,7 @@ from attention_atlas.cli.head_table import (
 from attention_atlas.cli.options import AsJson, Epoch, Run, SaveFigure, check_outputs
 from attention_atlas.cli.runs import local_run, open_run
 from attention_atlas.cli.tables import print_table
+from attention_atlas.console import print_json, print_prose, progress_bar
 
 if TYPE_CHECKING:
     import numpy.typing as npt

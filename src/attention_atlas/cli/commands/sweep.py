@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from attention_atlas.cli.console import print_json, print_prose
 from attention_atlas.cli.options import AsJson, SaveFigure, check_outputs
+from attention_atlas.console import print_json, print_prose
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.sweeps import Sweep

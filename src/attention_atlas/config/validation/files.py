@@ -14,7 +14,7 @@ from attention_atlas.run_folder import (
     OUTPUTS,
     RESULT,
     best_checkpoint,
-    is_finished,
+    read_json,
     read_result,
 )
 
@@ -62,7 +62,7 @@ def check_init(config: DictConfig) -> None:
             f"init={init} and ckpt_path={config.ckpt_path} both say where the weights come from: "
             "leave one of them out."
         )
-    if not is_finished(Path(init)):
+    if read_json(Path(init), RESULT) is None:
         raise InputError(
             f"init={init} is not a finished run: it has no {RESULT}. Give the folder of a run "
             "that has ended, such as outputs/<task>/<time>."

@@ -40,10 +40,10 @@ Stem = Literal["conv", "pool", "linear"]
 class EncoderSizes(Node):
     """Sizes of an encoder that is trained from scratch, and its dropout."""
 
-    embed_dim: PositiveInt = Field(description="Width of the encoder.")
+    embed_dim: Annotated[int, Field(ge=1, le=2**16)] = Field(description="Width of the encoder.")
     num_heads: PositiveInt = Field(description="Attention heads of a block.")
     mlp_ratio: PositiveFloat = Field(description="Width of the MLP, in units of embed_dim.")
-    depth: NonNegativeInt = Field(description="Blocks of the encoder.")
+    depth: Annotated[int, Field(ge=0, le=1_000)] = Field(description="Blocks of the encoder.")
     dropout: Rate = Field(description="Dropout rate in the blocks.")
     head_dropout: Rate = Field(description="Dropout rate before the classifier.")
 
@@ -199,6 +199,10 @@ class Trainer(OpenKeywords):
         "Not possible here.", allowed="debug=fast, which runs three batches of each split"
     )
     max_epochs: PositiveInt = keyword("Epochs of a training.")
+    max_steps: Annotated[int, Field(ge=-1)] = keyword("Steps of a training; -1: by its epochs.")
+    val_check_interval: PositiveInt | PositiveFloat | None = keyword(
+        "Steps, or a fraction of an epoch, from one validation to the next."
+    )
     check_val_every_n_epoch: PositiveInt = keyword("Epochs from one validation to the next.")
     num_sanity_val_steps: int | None = keyword("Validation batches before the first epoch.")
     gradient_clip_val: NonNegativeFloat | None = keyword("Maximum norm of the gradient.")
@@ -326,7 +330,9 @@ class TrainConfig(BaselineConfig):
     """The config of `train.py`, and of a run."""
 
     run_folder: str = Field(description="Folder of the run; follows hydra.run.dir.")
-    num_threads: PositiveInt = Field(description="Threads of an operation on the CPU.")
+    num_threads: Annotated[int, Field(ge=1, le=1_024)] = Field(
+        description="Threads of an operation on the CPU."
+    )
     resume: Literal["auto"] | None = Field(
         description="auto resumes the unfinished run of the same command."
     )

@@ -36,6 +36,7 @@ from attention_atlas.data.text.tokenizer import (
 )
 from attention_atlas.data.user_inputs import UserInput, label_indexes
 from attention_atlas.errors import InputError
+from attention_atlas.output_files import draft
 from attention_atlas.run_folder import TOKEN_PAIRS, TOKENIZER
 
 
@@ -141,9 +142,11 @@ class TextDataModule(AtlasDataModule):
         super().save(folder)
         if self.preprocessor is not None:
             return
-        self.tokenizer.save(str(folder / TOKENIZER))
+        with draft(folder / TOKENIZER) as unfinished:
+            self.tokenizer.save(str(unfinished))
         if self.pairs is not None:
-            np.save(folder / TOKEN_PAIRS, self.pairs)
+            with draft(folder / TOKEN_PAIRS) as unfinished:
+                np.save(unfinished, self.pairs)
 
     def restore(self, folder: Path) -> None:
         """Read the vocabulary, which is all that is learned from the data."""

@@ -1,5 +1,6 @@
 """Find, lock and clean up the folder of a run. Never imports torch."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,13 +32,14 @@ OF_THE_COMMAND = ("resume", "sweep", "run_folder")
 """Keys that say how to start a run, not what it is."""
 
 
-def find_unfinished_run(folder: Path, config: DictConfig) -> Path | None:
+def find_unfinished_run(folder: Path, config: DictConfig, beside: bool) -> Path | None:
     """Return the run that this config resumes.
 
     Args:
-        folder: Where a new run would be written. If it exists, it must hold this run; otherwise the
-            newest one beside it is taken that is unfinished and that no process writes.
+        folder: Where a new run would be written. If it exists, it must hold this run.
         config: Composed.
+        beside: Whether to take the newest run beside the folder that is unfinished and that no
+            process writes, if there is none in the folder.
 
     Raises:
         InputError: The folder exists and holds another run.
@@ -53,7 +55,7 @@ def find_unfinished_run(folder: Path, config: DictConfig) -> Path | None:
     return next(
         (
             run
-            for run in newest_first(folder.parent)
+            for run in (newest_first(folder.parent) if beside else [])
             if not is_finished(run) and _recorded_run(run) == wanted and is_free(run)
         ),
         None,
@@ -108,6 +110,21 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def check_no_links(run: Path) -> None:
+    """Check that a run folder which is written again has no links in it.
+
+    Raises:
+        InputError: It has one: a file written through it would lie outside of the folder.
+    """
+    for parent, folders, files in os.walk(run):
+        for name in folders + files:
+            if os.path.islink(os.path.join(parent, name)):
+                raise InputError(
+                    f"{os.path.join(parent, name)} is a link, and a run is not written through "
+                    "links: replace it by what it leads to."
+                )
 
 
 def is_free(run: Path) -> bool:

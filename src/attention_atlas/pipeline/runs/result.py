@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from attention_atlas.attention_options import describe_mechanism
+from attention_atlas.console import make_console
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.run_folder import ATLAS_FOLDER
 
@@ -40,7 +40,7 @@ def describe_run(
 
 def print_summary(result: Mapping[str, Any], folder: Path) -> None:
     """Print accuracy, cost, the run folder and the next command; the baseline may be unknown."""
-    console = Console(soft_wrap=True)
+    console = make_console(soft_wrap=True)
     baseline = result["baseline"]
     title = f"{result['task']} on {result['data']}"
     console.print(accuracy_table(result, ("val", "test"), title, baseline))
@@ -60,7 +60,7 @@ def print_summary(result: Mapping[str, Any], folder: Path) -> None:
 
 def print_evaluation(result: Mapping[str, Any], folder: Path) -> None:
     """Print the accuracy of an evaluation, its folder and the next command."""
-    console = Console(soft_wrap=True)
+    console = make_console(soft_wrap=True)
     title = f"{result['task']} on {result['data']}, {result['split']} split"
     console.print(accuracy_table(result, (result["split"],), title))
     console.print(f"evaluation folder: {folder}")

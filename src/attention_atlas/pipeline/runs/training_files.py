@@ -26,15 +26,11 @@ class AtomicCheckpoints(TorchCheckpointIO):
     ) -> None:
         """Write a checkpoint; at any moment the old one or the new one exists."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.draft")
-        with unfinished.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.name == LAST and path.is_file():
-            path.replace(path.with_name(BEFORE_LAST))
-        unfinished.replace(path)
+        with draft(path) as unfinished:
+            with unfinished.open("wb") as file:
+                torch.save(checkpoint, file)
+            if path.name == LAST and path.is_file():
+                path.replace(path.with_name(BEFORE_LAST))
 
     def load_checkpoint(self, path: str | Path, *args: Any, **options: Any) -> dict[str, Any]:
         """Read a checkpoint, of an earlier version too."""

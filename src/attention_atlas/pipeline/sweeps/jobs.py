@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from attention_atlas.console import print_error, print_warning
 from attention_atlas.errors import InputError
 from attention_atlas.output_files import write_json
 from attention_atlas.run_folder import (
@@ -49,7 +49,7 @@ def record_failure(job: Path, message: str) -> None:
     """Save and print why a job failed."""
     now = datetime.now().isoformat(timespec="seconds")
     write_json(job / FAILURE, {"sentence": message, "time": now})
-    print(f"error: {job.name}: {message}", file=sys.stderr)
+    print_error(f"{job.name}: {message}")
 
 
 def unfinished_jobs(sweep: Path) -> dict[Path, str]:
@@ -93,7 +93,7 @@ def list_failures(failed: Mapping[Path, str]) -> bool:
     """Print failed jobs; return whether there are none."""
     if failed:
         jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
-        print(f"{jobs} gave no result; the same command tries again:", file=sys.stderr)
+        print_warning(f"{jobs} gave no result; the same command tries again:")
         for job, reason in failed.items():
-            print(f"  {job}: {reason}", file=sys.stderr)
+            print_warning(f"  {job}: {' '.join(reason.split())}")
     return not failed

@@ -1,5 +1,6 @@
 """Plan a command: compose and check all of its jobs, and find the folder that it writes to."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from attention_atlas.config.compose import (
 from attention_atlas.config.overrides import one_per_job, override_keys, quoted, swept_by_config
 from attention_atlas.config.validation import check_run_folder
 from attention_atlas.errors import InputError
+from attention_atlas.output_files import draft
 from attention_atlas.pipeline.distributed.cluster import check_no_cluster
 from attention_atlas.pipeline.runs.folder import (
     FolderSnapshot,
+    check_no_links,
     find_unfinished_run,
     newest_first,
     read_values,
@@ -92,13 +95,15 @@ def _plan_run(name: str, overrides: list[str], checker: Checker) -> Plan:
     folder = _folder(config, "hydra.run.dir")
     resumed = None
     if config.get("resume") == "auto":
-        resumed = find_unfinished_run(folder, without_hydra(config))
-    if resumed is None:
-        plan = Plan(folder, FolderSnapshot(folder), [])
-    else:
-        added = [_override("hydra.run.dir", resumed)]
-        plan = Plan(resumed, FolderSnapshot(resumed), added, resumes=True)
-    _check_job(config, plan.folder, plan, checker)
+        is_typed = "hydra.run.dir" in override_keys(overrides)
+        resumed = find_unfinished_run(folder, without_hydra(config), beside=not is_typed)
+    if resumed is not None:
+        check_no_links(resumed)
+    folder = resumed or folder
+    # Its name holds the time, and Hydra would compose it again.
+    added = [_override("hydra.run.dir", folder)]
+    plan = Plan(folder, FolderSnapshot(folder), added, resumes=resumed is not None)
+    _check_job(config, folder, plan, checker)
     return plan
 
 
@@ -108,9 +113,14 @@ def _plan_sweep(name: str, overrides: list[str], first: DictConfig, checker: Che
     jobs = one_per_job(swept + overrides)
     folder = _folder(first, "hydra.sweep.dir")
     record = _sweep_record(overrides, without_hydra(compose_config(name, jobs[0])))
-    resumed = _unfinished_sweep(folder, record) if first.sweep.resume else None
+    is_typed = "hydra.sweep.dir" in override_keys(overrides)
+    resumed = None
+    if first.sweep.resume:
+        resumed = _unfinished_sweep(folder, record, beside=not is_typed)
     if resumed is None and (folder / SWEEP).is_file():
         raise InputError(f"{folder} holds a sweep already: take another folder.")
+    if resumed is not None:
+        check_no_links(resumed)
     folder = resumed or folder
     varied = override_keys(swept + overrides, swept_only=True)
     common = ",".join(quoted(key) for key in override_keys(overrides) if key not in varied)
@@ -126,13 +136,14 @@ def _plan_sweep(name: str, overrides: list[str], first: DictConfig, checker: Che
         # A search may draw the same values again, and then has their result already.
         resumes=resumed is not None or _is_search(first),
     )
+    _check_search(first)
     _check_jobs(name, jobs, plan, checker)
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(record), folder / SWEEP)
+    with draft(folder / SWEEP) as unfinished:
+        OmegaConf.save(OmegaConf.create(record), unfinished)
     return plan
 
 
-def _unfinished_sweep(folder: Path, record: Mapping[str, Any]) -> Path | None:
+def _unfinished_sweep(folder: Path, record: Mapping[str, Any], beside: bool) -> Path | None:
     """Return the sweep of this record: the folder itself, or else the newest one beside it."""
     found = read_values(folder, SWEEP)
     if found == record:
@@ -142,7 +153,7 @@ def _unfinished_sweep(folder: Path, record: Mapping[str, Any]) -> Path | None:
             f"{folder} holds a sweep of another command: take another folder, or the command that "
             "started it."
         )
-    sweeps = newest_first(folder.parent)
+    sweeps = newest_first(folder.parent) if beside else []
     return next((sweep for sweep in sweeps if read_values(sweep, SWEEP) == record), None)
 
 
@@ -154,12 +165,39 @@ def _sweep_record(overrides: Sequence[str], config: DictConfig) -> dict[str, Any
 
 def _check_jobs(name: str, jobs: list[list[str]], plan: Plan, checker: Checker) -> None:
     """Check each job of a multirun; of a search only the first, since it draws the values later."""
+    folders: set[Path] = set()
     for number, overrides in enumerate(jobs):
         config = compose_job(name, [*overrides, *plan.overrides], number)
-        subfolder = _folder(config, "hydra.sweep.subdir")
-        _check_job(config, plan.folder / subfolder, plan, checker)
+        folder = plan.folder / _folder(config, "hydra.sweep.subdir")
+        _check_job_folder(folder, plan.folder, folders)
+        folders.add(folder)
+        _check_job(config, folder, plan, checker)
         if _is_search(config):
             break
+
+
+def _check_search(config: DictConfig) -> None:
+    """Check how many trials a search takes."""
+    for key in ("n_trials", "n_jobs"):
+        count = config.hydra.sweeper.get(key, 1)
+        if not isinstance(count, int) or count < 1:
+            raise InputError(
+                f"hydra.sweeper.{key}={count} is not possible: take an integer from 1."
+            )
+
+
+def _check_job_folder(folder: Path, sweep: Path, others: set[Path]) -> None:
+    """Check that a job has a folder of its own directly in that of the sweep."""
+    if folder in others:
+        raise InputError(
+            f"Two jobs would write to {folder}: leave hydra.sweep.subdir out, or let it hold "
+            "${hydra.job.num}."
+        )
+    if os.path.normpath(folder.parent) != os.path.normpath(sweep):
+        raise InputError(
+            f"hydra.sweep.subdir={os.path.relpath(folder, sweep)} is not a folder directly in that "
+            "of the sweep: leave it out, or take a name without slashes."
+        )
 
 
 def _check_job(config: DictConfig, folder: Path, plan: Plan, checker: Checker) -> None:

@@ -1,5 +1,6 @@
-"""Output on the terminal: rich renderables, JSON, progress bars, safe text."""
+"""Output on the terminal, of all commands: rich renderables, JSON, progress bars, safe text."""
 
+import errno
 import json
 import os
 import re
@@ -7,12 +8,13 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 PLAIN_WIDTH = 100  # columns of pictures if the output is not a terminal
+MAX_WIDTH = 10_000  # rich pads lines to the width
 
 Progress = Callable[[int, int], None]
 """Called with the steps done, and all steps."""
@@ -20,17 +22,41 @@ Progress = Callable[[int, int], None]
 
 def fixed_width() -> int | None:
     """Return the columns that a line may have; None if the output is read by a program."""
-    if "COLUMNS" in os.environ:
-        return int(os.environ["COLUMNS"]) if os.environ["COLUMNS"].isdigit() else None
-    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return min(int(columns), MAX_WIDTH)
+    if "COLUMNS" in os.environ or not sys.stdout.isatty():
+        return None
+    return os.get_terminal_size(sys.stdout.fileno()).columns or None
 
 
-def make_console(width: int | None = None) -> "Console":
-    """Return a console on stdout without markup, highlighting or emoji codes."""
+def make_console(width: int | None = None, soft_wrap: bool = False) -> "Console":
+    """Return a console on stdout without markup, highlighting or emoji codes.
+
+    Args:
+        width: Columns of a line; None: those of the terminal.
+        soft_wrap: Whether lines may be longer, and the terminal wraps them.
+    """
     from rich.console import Console
 
-    width = width or fixed_width() or PLAIN_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return Console(
+        file=cast("TextIO", SafeOutput(sys.stdout)),
+        width=width or fixed_width() or PLAIN_WIDTH,
+        soft_wrap=soft_wrap,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def print_error(message: str) -> None:
+    """Print an error on stderr as one line, whatever names are in it."""
+    print(f"error: {' '.join(message.split())}", file=SafeOutput(sys.stderr))
+
+
+def print_warning(message: str) -> None:
+    """Print a line on stderr, whatever names are in it."""
+    print(message, file=SafeOutput(sys.stderr))
 
 
 def print_parts(console: "Console", *parts: "RenderableType") -> None:
@@ -57,6 +83,25 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
+def checked_output() -> Iterator[None]:
+    """Print where nobody reads, if stdout or stderr is closed; exit if the output is full."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the whole process
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or error.filename:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print_error(f"The output cannot be written: {error.strerror}.")
+        sys.exit(1)
+
+
+@contextmanager
 def progress_bar(what: str) -> Iterator[Progress | None]:
     """Show a bar on stderr while the block works; None if stderr is not a terminal."""
     if not sys.stderr.isatty():
@@ -76,8 +121,15 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
         yield show
 
 
-# All control characters except line breaks, tabs, and colours: `ESC[...m`.
-_COMMANDS = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
+# Colours and weights of text, by which nothing is hidden: not 8, conceal.
+_SHADE = r"[34]8;(?:5;\d{1,3}|2(?:;\d{1,3}){3})"
+_STYLE = rf"(?:{_SHADE}|[0-4]|7|9|2[1-79]|[34][0-79]|9[0-7]|10[0-7])"
+# All control characters except line breaks, tabs and styles, those that turn the direction of text
+# among them.
+_COMMANDS = re.compile(
+    rf"\x1b(?!\[(?:{_STYLE}(?:;{_STYLE})*)?m)"
+    r"|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
 
 
 class SafeOutput:
