@@ -49,9 +49,14 @@ def make_console(width: int | None = None, soft_wrap: bool = False) -> "Console"
     )
 
 
+def one_line(text: str) -> str:
+    """Return a text without line breaks, so that no name in it looks like a line of its own."""
+    return re.sub(r"[\r\n]+", " ", text)
+
+
 def print_error(message: str) -> None:
     """Print an error on stderr as one line, whatever names are in it."""
-    print(f"error: {' '.join(message.split())}", file=SafeOutput(sys.stderr))
+    print(f"error: {one_line(message)}", file=SafeOutput(sys.stderr))
 
 
 def print_warning(message: str) -> None:

@@ -29,6 +29,7 @@ from attention_atlas.analysis.token_weights import (
     shown_text,
 )
 from attention_atlas.atlas import AtlasAttributes, Sample
+from attention_atlas.console import one_line
 
 SHADES = " ░▒▓█"
 NEGATIVE_SHADES = " .-=#"
@@ -44,7 +45,7 @@ BAR_WIDTH = 20
 
 def heading(sample: Sample) -> Iterator[Text]:
     """Return the name of a sample and its classes."""
-    yield Text(f"{sample.sample_id}", style="bold")
+    yield Text(one_line(sample.sample_id), style="bold")
     yield Text(sample.verdict)
 
 

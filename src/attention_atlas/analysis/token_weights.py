@@ -85,7 +85,8 @@ def pick(
             each token receives.
 
     Raises:
-        InputError: If there is no such layer, head or query, or the sample has no full maps.
+        InputError: If there is no such layer, head or query, the sample has no full maps, or a
+            weight is NaN or infinite.
     """
     if layer is None and len(sample.readout):
         if query is not None:
@@ -104,8 +105,11 @@ def pick(
         heads, which = slice(head, head + 1), f"head {head}"
     else:
         raise InputError(f"There is no head {head}: {_choices(len(rows), 'heads')}.")
+    weights = rows[heads].astype(np.float32).mean(axis=0)
+    if not np.isfinite(weights).all():
+        raise InputError(f"Sample {sample.sample_id!r} has weights that are not numbers: {source}.")
     return View(
-        rows[heads].astype(np.float32).mean(axis=0),
+        weights,
         f"{source}, {which}",
         None if null_share is None else float(null_share[heads].mean()),
         sample.signed,

@@ -92,8 +92,15 @@ class Sample:
 
     @property
     def readout(self) -> npt.NDArray[np.float32]:
-        """[R, K] weights of the readout's query."""
-        return self._array("readout")
+        """[R, K] weights of the readout's query.
+
+        Raises:
+            InputError: If one of them is NaN or infinite.
+        """
+        readout = self._array("readout")
+        if not np.isfinite(readout).all():
+            raise InputError(f"Sample {self.sample_id!r} has a readout row that holds no weights.")
+        return readout
 
     @property
     def readout_entropy(self) -> npt.NDArray[np.float32]:
@@ -216,7 +223,9 @@ class Sample:
 
 
 def _name(classes: list[str], index: int, unknown: str) -> str:
-    return unknown if index < 0 else classes[index]
+    if index < 0:
+        return unknown
+    return classes[index] if index < len(classes) else f"class {index}, which has no name"
 
 
 def stands_in_input(boxes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,8 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePath
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -195,6 +196,40 @@ class AtlasAttributes:
         return {"schema_version": SCHEMA_VERSION, **plain_json(asdict(self))}
 
 
+def _check_types(attributes: dict[str, Any]) -> None:
+    for name, hint in get_type_hints(AtlasAttributes).items():
+        if name in attributes and not _has_type(attributes[name], hint):
+            raise ValueError(f"its attribute {name} is not {_describe_type(hint)}.")
+
+
+def _has_type(value: Any, hint: Any) -> bool:
+    """Whether a value has the type of an annotation; an integer is a float too."""
+    arguments = get_args(hint)
+    if hint is Any:
+        return True
+    if isinstance(hint, UnionType):
+        return any(_has_type(value, each) for each in arguments)
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(_has_type(item, arguments[0]) for item in value)
+    if get_origin(hint) is dict:
+        pairs = value.items() if isinstance(value, dict) else [(None, None)]
+        return all(isinstance(key, str) and _has_type(item, arguments[1]) for key, item in pairs)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _describe_type(hint: Any) -> str:
+    if isinstance(hint, UnionType):
+        return " or ".join(_describe_type(each) for each in get_args(hint))
+    names = {str: "text", float: "a number", bool: "true or false", type(None): "null"}
+    if hint in names:
+        return names[hint]
+    if get_origin(hint) is dict:
+        return "an object"
+    return "a list of " + {str: "texts", float: "numbers"}.get(get_args(hint)[0], "values")
+
+
 def parse_root(location: Location, content: bytes | None) -> AtlasAttributes:
     """Return the attributes of an atlas from the metadata of its root.
 
@@ -207,7 +242,7 @@ def parse_root(location: Location, content: bytes | None) -> AtlasAttributes:
             raise ValueError
         attributes = root.get("attributes", {})
         found = attributes.get("schema_version")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{location} is not an atlas: its {METADATA} is not a Zarr v3 group."
         ) from error
@@ -220,6 +255,7 @@ def parse_root(location: Location, content: bytes | None) -> AtlasAttributes:
         )
     known = {entry.name for entry in fields(AtlasAttributes)}
     try:
+        _check_types(attributes)
         return AtlasAttributes(**{k: v for k, v in attributes.items() if k in known})
     except (TypeError, ValueError) as error:
         raise InputError(f"The atlas {location} is incomplete: {error}") from error

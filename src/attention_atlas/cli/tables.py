@@ -5,7 +5,7 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from attention_atlas.console import fixed_width, make_console
+from attention_atlas.console import fixed_width, make_console, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,6 +34,7 @@ def print_table(
         writer = csv.writer(sys.stdout, "excel-tab", lineterminator="\n")
         writer.writerows([cell.strip() for cell in row] for row in (headings, *rows))
         return
+    rows = [[one_line(cell) for cell in row] for row in rows]
     everything = [headings, *rows]
     pieces = _split(everything, width) if in_pieces else [list(range(len(headings)))]
     for number, columns in enumerate(pieces):
@@ -55,7 +56,10 @@ def print_table(
 
 def print_facts(facts: Sequence[tuple[str, str | Sequence[str]]]) -> None:
     """Print names with their values, on a terminal folded beside the names."""
-    values = {name: value if isinstance(value, str) else ", ".join(value) for name, value in facts}
+    values = {
+        name: one_line(value if isinstance(value, str) else ", ".join(value))
+        for name, value in facts
+    }
     width = fixed_width()
     if width is None:
         margin = max(map(len, values)) + GAP

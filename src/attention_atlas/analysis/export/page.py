@@ -72,9 +72,8 @@ def _page(atlas: Atlas, sample: Sample) -> Iterator[str]:
 
 
 def _about(atlas: Atlas, sample: Sample) -> Iterator[str]:
-    probability = (
-        f" ({sample.probabilities[sample.prediction]:.1%})" if sample.prediction >= 0 else ""
-    )
+    is_known = 0 <= sample.prediction < len(sample.logits)
+    probability = f" ({sample.probabilities[sample.prediction]:.1%})" if is_known else ""
     facts = {
         "label": sample.label_name,
         "predicted": f"{sample.prediction_name}{probability}",

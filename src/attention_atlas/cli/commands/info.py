@@ -10,7 +10,7 @@ from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.cli.options import AsJson, Run
 from attention_atlas.cli.runs import FEW, open_run, read_accuracy
 from attention_atlas.cli.tables import format_size, format_value, percent, print_facts
-from attention_atlas.console import fixed_width, print_json
+from attention_atlas.console import fixed_width, one_line, print_json
 
 if TYPE_CHECKING:
     from attention_atlas.atlas import Atlas
@@ -51,7 +51,7 @@ def info(
         if as_json:
             print_json(ids)
         else:
-            print("\n".join(ids))
+            print("\n".join(map(one_line, ids)))
         return
     facts = _facts(atlas)
     if as_json:

@@ -11,7 +11,7 @@ from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.cli.options import AsJson
 from attention_atlas.cli.runs import OUTPUTS, find_runs, read_accuracy
 from attention_atlas.cli.tables import format_age, format_size, percent, print_table
-from attention_atlas.console import print_json
+from attention_atlas.console import one_line, print_json
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import ATLAS_FOLDER
 
@@ -38,7 +38,7 @@ def list_runs(
         print_table(HEADINGS, [_cells(run) for run in readable], NUMBERS)
     for run in runs:
         if "problem" in run:
-            print(run["problem"])
+            print(one_line(run["problem"]))
 
 
 def _summary(run: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from attention_atlas.console import print_error, print_warning
+from attention_atlas.console import one_line, print_error, print_warning
 from attention_atlas.errors import InputError
 from attention_atlas.output_files import write_json
 from attention_atlas.run_folder import (
@@ -95,5 +95,5 @@ def list_failures(failed: Mapping[Path, str]) -> bool:
         jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
         print_warning(f"{jobs} gave no result; the same command tries again:")
         for job, reason in failed.items():
-            print_warning(f"  {job}: {' '.join(reason.split())}")
+            print_warning(f"  {job}: {one_line(reason)}")
     return not failed
