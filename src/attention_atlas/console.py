@@ -87,6 +87,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(values, indent=2, ensure_ascii=not is_unicode, allow_nan=False))
 
 
+def discard_output() -> None:
+    """Print to nowhere from now on, as when the reader of a pipe has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextmanager
 def checked_output() -> Iterator[None]:
     """Print where nobody reads, if stdout or stderr is closed; exit if the output is full."""
@@ -101,7 +106,7 @@ def checked_output() -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or error.filename:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         print_error(f"The output cannot be written: {error.strerror}.")
         sys.exit(1)
 

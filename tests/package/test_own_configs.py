@@ -1,5 +1,6 @@
 """Configs of a user in a folder of their own: found, and checked as those of the package."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,24 @@ def test_a_config_of_ones_own_is_taken_and_checked(
     unknown = run_script([*command[:-1], "data=mien"], tmp_path / "here", torch=False)
     assert "data=mien does not exist. Did you mean mine?" in unknown.stderr
     assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: 1\npath: [reviews.csv\n", r"mine/data/mine\.yaml, line 3: expected ',' or '\]'"),
+        ("defaults:\n  - cvs\n", "data=cvs does not exist. Did you mean csv?"),
+    ],
+    ids=["YAML", "defaults"],
+)
+def test_a_mistake_in_a_config_of_ones_own_is_named(
+    content: str, message: str, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "data" / "mine.yaml").write_text(content)
+    command = ["train.py", *ways(folder)[0], "task=nlp", "data=mine"]
+    done = run_script(command, tmp_path / "here", torch=False)
+    assert done.returncode == 2
+    assert re.search(message, done.stderr), done.stderr
 
 
 @pytest.mark.slow

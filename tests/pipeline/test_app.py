@@ -233,6 +233,29 @@ def test_a_resumed_run_writes_through_no_link(name: str, script, tmp_path: Path)
     assert link.is_symlink()
 
 
+def test_a_reader_that_goes_ends_no_job(script, tmp_path: Path) -> None:
+    path = script("""
+    time.sleep(1)
+    (folder / "done.txt").write_text("")
+    print("done", flush=True)
+""")
+    line = f"'{sys.executable}' '{path}' task=vision | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path / "here", capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((tmp_path / "here").glob("outputs/vision/*/done.txt"))
+
+
+def test_options_between_overrides_are_told(script, tmp_path: Path) -> None:
+    done = run_script(
+        [script("pass"), "task=vision", "-m", "seed=0,1"], tmp_path / "here", torch=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Unrecognized arguments: seed=0,1. Options such as -m")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_bug_is_no_bad_input(script, tmp_path: Path) -> None:
     path = script('raise RuntimeError("a bug")')
     done = run_script([path, "task=vision"], tmp_path / "here", torch=False)

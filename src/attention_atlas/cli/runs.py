@@ -160,7 +160,8 @@ def must_have_maps(atlas: "Atlas", sample: "Sample", run: str) -> None:
 def read_accuracy(atlas: "Atlas") -> float | None:
     """Read the accuracy that the run of an atlas reported, if it got that far."""
     try:
-        return float((read_json(atlas.run, RESULT) or {})["test/accuracy"])
+        result = read_json(atlas.run, RESULT) or {}
+        return float(result[f"{result.get('split', 'test')}/accuracy"])
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -4,11 +4,12 @@ import re
 from difflib import get_close_matches
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from hydra import compose
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
-from attention_atlas.config.overrides import group_names, parse
+from attention_atlas.config.overrides import group_names, options_of, parse
 from attention_atlas.config.plain import flat, unresolved
 from attention_atlas.config.validation.schema import TrainConfig, schema_of
 from attention_atlas.option_schema import described_options, unknown_key
@@ -27,6 +28,9 @@ MODEL_GROUPS = ("attention", "encoder", "embedding")
 def composition_error(error: Exception, name: str, overrides: list[str]) -> str:
     """Explain an error of Hydra or OmegaConf: what is wrong, and what is allowed."""
     message = str(error)
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{mark.name}, line {mark.line + 1}: {error.problem}."
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, option = error.missing_cfg_file.rpartition("/")
         if not group:
@@ -35,11 +39,10 @@ def composition_error(error: Exception, name: str, overrides: list[str]) -> str:
             return (
                 f'{group}={option} needs: pip install "attention-atlas[{LAUNCHER_EXTRAS[option]}]".'
             )
-        if not error.options:
-            return f"{group}={option} does not exist; no option of {group} does."
-        close = get_close_matches(option, error.options, n=1)
+        options = sorted(error.options or options_of(group))
+        close = get_close_matches(option, options, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        known = ", ".join(sorted(error.options))
+        known = ", ".join(options)
         return f"{group}={option} does not exist.{hint} Known are {known}."
     sweep = re.search(r"(?:for argument|Sweep parameters) '(.*?)'(?:$| requires)", message, re.M)
     if sweep:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from omegaconf import OmegaConf
@@ -44,7 +45,8 @@ def run_command(
         usage: The opening of `--help`.
         check: Gets the config and the option of each group.
     """
-    arguments = parse_arguments(sys.argv[1:])
+    with exits():
+        arguments = parse_arguments(sys.argv[1:])
     name = arguments.config_name or config_name
     checker = Checker(lambda config, _: check_cluster(config), check)
     plan = None
@@ -74,6 +76,14 @@ def run_command(
     _run(application(hydra_job(job, plan, checker)), plan)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(
+            f"{message[:1].upper()}{message[1:]}. Options such as -m stand before all key=value "
+            "or behind them."
+        )
+
+
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Read the arguments of a Hydra application.
 
@@ -82,8 +92,11 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
     Returns:
         Each option by its name, and `shows_only`: whether Hydra prints something in place of a run.
+
+    Raises:
+        InputError: An option is not known, or stands between overrides.
     """
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = _Parser(add_help=False)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--hydra-help", action="store_true")

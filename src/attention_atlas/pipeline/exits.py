@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from hydra.errors import InstantiationException
 
-from attention_atlas.console import print_error
+from attention_atlas.console import discard_output, print_error
 from attention_atlas.errors import INPUT_ERROR_EXIT_CODE, InputError
 
 FAILED_JOBS_EXIT_CODE = 1
@@ -46,7 +46,7 @@ def exits(is_sweep: bool = False) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:  # as in: atlas train --help | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         sys.exit()
     except Interrupted as end:
         resumable = [] if end.checkpoint is None else [RESUME_HINT]

@@ -18,7 +18,7 @@ from attention_atlas.errors import InputError
 from attention_atlas.output_files import draft, write_json
 from attention_atlas.pipeline.load_run import LoadedRun, load_run
 from attention_atlas.pipeline.recording.describe import choose_samples
-from attention_atlas.run_folder import FAITHFULNESS
+from attention_atlas.run_folder import FAITHFULNESS, read_result
 
 BATCH_SIZE = 32
 
@@ -50,6 +50,7 @@ def measure_run(
     """
     if num_samples < 1:
         raise InputError(f"num_samples={num_samples} is not possible: take 1 or more.")
+    read_result(folder)  # of the epochs so far, nothing is measured
     run = load_run(folder, with_data=True)
     chosen = _chosen(run, num_samples)
     measured = measure(

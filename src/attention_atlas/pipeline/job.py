@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from attention_atlas.config.compose import Checker
 from attention_atlas.config.validation import check_run_folder
+from attention_atlas.console import discard_output
 from attention_atlas.pipeline.exits import exit_with, user_message
 from attention_atlas.pipeline.runs.folder import locked
 from attention_atlas.pipeline.sweeps.jobs import objective_of, record_failure
@@ -41,6 +42,9 @@ def hydra_job(job: Job, plan: Plan | None, checker: Checker) -> Callable[[DictCo
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
             return _run(job, config, folder, checker, resumes=plan is not None and plan.resumes)
+        except BrokenPipeError as error:  # the reader of the output has gone
+            discard_output()
+            raise SystemExit from error
         except Exception as error:
             message = user_message(error)
             if HydraConfig.get().mode == RunMode.MULTIRUN:

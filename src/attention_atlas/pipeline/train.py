@@ -34,7 +34,7 @@ from attention_atlas.pipeline.runs.checkpoints import latest_checkpoint, read_ch
 from attention_atlas.pipeline.runs.result import describe_run, print_summary
 from attention_atlas.pipeline.runs.training_files import continue_metrics
 from attention_atlas.pipeline.weights import find_weights
-from attention_atlas.run_folder import ATLAS_FOLDER, RESULT, best_checkpoint
+from attention_atlas.run_folder import ATLAS_FOLDER, FAITHFULNESS, RESULT, best_checkpoint
 from attention_atlas.tasks import ClassificationTask
 
 
@@ -174,6 +174,8 @@ def _resume_files(
     for logger in loggers:
         if isinstance(logger, CSVLogger):
             continue_metrics(logger, folder, read_checkpoint(checkpoint))
+    for suffix in (".json", ".csv", ".png"):  # of earlier weights
+        (folder / FAITHFULNESS).with_suffix(suffix).unlink(missing_ok=True)
     if config.capture.get("every_n_epochs") is None:
         # Only the test writes the atlas then, and all of the test is run again.
         shutil.rmtree(folder / ATLAS_FOLDER, ignore_errors=True)

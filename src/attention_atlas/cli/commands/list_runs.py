@@ -35,7 +35,7 @@ def list_runs(
         return
     readable = [run for run in runs if "problem" not in run]
     if readable:
-        print_table(HEADINGS, [_cells(run) for run in readable], NUMBERS)
+        print_table(HEADINGS, [_cells(run) for run in readable], NUMBERS, in_pieces=True)
     for run in runs:
         if "problem" in run:
             print(one_line(run["problem"]))

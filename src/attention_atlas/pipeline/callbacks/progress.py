@@ -77,4 +77,7 @@ class EpochLogger(Callback):
         line = f"{epoch}  {'  '.join(values)}  {seconds:.0f} s"
         log.info(line)
         if self.show:
-            print(line)
+            try:
+                print(line, flush=True)
+            except OSError:  # nobody reads it any more, and the training is worth more
+                self.show = False
