@@ -6,28 +6,32 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from attention_atlas.data.image.options import ImageSource
+from attention_atlas.data.image.sample_values import eight_bits, sample_format
 from attention_atlas.errors import InputError
 
 
 def read_image(path: Path, source: ImageSource) -> np.ndarray:
     """Decode an image file.
 
-    The image is rotated by its EXIF orientation, transparent parts become white, 16-bit values are
-    scaled to 8 bits, and an animation gives its first frame. By default the image is resized to
-    cover a square of `image_size`, and cropped at its centre.
+    The image is rotated by its EXIF orientation, transparent parts become white, values of other
+    than 8 bits are scaled (see `eight_bits`), and an animation gives its first frame. By default
+    the image is resized to cover a square of `image_size`, and cropped at its centre.
 
     Returns:
         uint8 [height, width, channels].
 
     Raises:
-        InputError: The file cannot be read or decoded.
+        InputError: The file cannot be read or decoded, or the range of its values is not known.
     """
     options = source.options
     try:
         with Image.open(path) as image:
+            declares = sample_format(image)
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            picture = _opaque(_eight_bits(upright)).convert("L" if options.channels == 1 else "RGB")
+            upright = eight_bits(ImageOps.exif_transpose(image), declares)
+            picture = _opaque(upright).convert("L" if options.channels == 1 else "RGB")
+    except InputError as error:
+        raise InputError(f"{path} {error}") from None
     except Exception as error:  # decoders raise any kind of exception for a broken file
         raise InputError(_unreadable(path, error)) from error
     if source.fit is not None:
@@ -62,18 +66,6 @@ def _unreadable(path: Path, error: Exception) -> str:
         f"{path} cannot be decoded as an image; "
         "remove it or replace it by a whole PNG, JPEG or other image file."
     )
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale grey values of 16 or 32 bits, which `convert` would clip, to 8 bits."""
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.float64) / 257
-    elif image.mode == "F":
-        values = np.asarray(image).astype(np.float64)
-        values = values * 255 if values.max() <= 1 else values
-    else:
-        return image
-    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
 
 
 def _opaque(image: Image.Image) -> Image.Image:
