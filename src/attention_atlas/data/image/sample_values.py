@@ -45,7 +45,7 @@ def sample_format(image: Image.Image) -> SampleFormat:
     if high and (low or not is_signed):
         black, white = float(min(low, default=0)), float(max(high))
         declared = (black, white) if -np.inf < black < white < np.inf else None
-    bits = max(_numbers(tags, (BITS,)), default=1)
+    bits = int(max(_numbers(tags, (BITS,)), default=1))
     return SampleFormat(bits, is_signed, declared, tags.get(PHOTOMETRIC) == WHITE_IS_ZERO)
 
 
@@ -86,6 +86,7 @@ def eight_bits(image: Image.Image, declares: SampleFormat) -> Image.Image:
 
 def _range(values: np.ndarray, declares: SampleFormat, is_float: bool) -> tuple[float, float]:
     """Return the values of black and white of a file that names none."""
+    possible: tuple[float, ...]
     if is_float:
         possible, names = (1.0, 255.0), "whose range is neither 0 to 1 nor 0 to 255"
     elif declares.is_signed:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from attention_atlas.data.tables import Table, read_table
+from attention_atlas.data.tables import Table, is_table, read_table
 from attention_atlas.data.text.corpora import (
     Splits,
     TextCorpus,
@@ -19,7 +19,6 @@ FILE_NAMES = {
     "val": ["val", "valid", "validation", "dev"],
     "test": ["test"],
 }
-SUFFIXES = [".csv", ".tsv"]
 
 
 def load_csv(options: TextOptions) -> TextCorpus:
@@ -81,13 +80,24 @@ def csv_files(options: TextOptions) -> dict[str, Path]:
 
 
 def _files_of_folder(folder: Path) -> dict[str, Path]:
-    return {
-        split: folder / (stem + suffix)
-        for split, stems in FILE_NAMES.items()
-        for stem in stems
-        for suffix in SUFFIXES
-        if (folder / (stem + suffix)).is_file()
-    }
+    """Return the table of each split, by its name in any case.
+
+    Raises:
+        InputError: There are two for one split.
+    """
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        stem = path.name.lower().partition(".")[0]
+        split = next((name for name, stems in FILE_NAMES.items() if stem in stems), None)
+        if split is None or not is_table(path) or not path.is_file():
+            continue
+        if split in files:
+            raise InputError(
+                f"{folder} holds two tables for {split}, {files[split].name} and {path.name}; "
+                "remove one, or choose by data.splits={train: ..., val: ..., test: ...}."
+            )
+        files[split] = path
+    return files
 
 
 def _classes(names: list[str], splits: Splits, tables: Mapping[str, Table]) -> list[str]:
