@@ -72,9 +72,8 @@ def _page(atlas: Atlas, sample: Sample) -> Iterator[str]:
 
 
 def _about(atlas: Atlas, sample: Sample) -> Iterator[str]:
-    probability = (
-        f" ({sample.probabilities[sample.prediction]:.1%})" if sample.prediction >= 0 else ""
-    )
+    likely = [f"{sample.probabilities[index]:.1%}" for index in sample.predictions]
+    probability = f" ({', '.join(likely)})" if likely else ""
     facts = {
         "label": sample.label_name,
         "predicted": f"{sample.prediction_name}{probability}",

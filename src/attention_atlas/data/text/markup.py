@@ -4,7 +4,7 @@ import html
 import re
 
 TAG = r"<[A-Za-z/!][^<>]*>"
-"""A tag, as HTML defines its beginning; `<3` is no tag. It is found in linear time: each search
+"""A tag, as HTML defines its beginning; `<3` is not a tag. It is found in linear time: each search
 ends at the next bracket. Python and Oniguruma read it alike."""
 
 _TAG = re.compile(TAG)
