@@ -11,6 +11,7 @@ from attention_atlas.data.text.corpora import (
     split_texts,
     validation_from_training,
 )
+from attention_atlas.data.text.labels import check_labels
 from attention_atlas.data.text.options import TextOptions
 from attention_atlas.errors import InputError
 
@@ -38,6 +39,8 @@ def load_csv(options: TextOptions) -> TextCorpus:
         splits[split] = list(range(len(texts), len(texts) + len(table.rows)))
         texts += table.column(options.text_column, "data.text_column")
         names += [name.strip() for name in table.column(options.label_column, "data.label_column")]
+    first = next(iter(tables.values())).path
+    check_labels(names, texts, f"{first}, column '{options.label_column}'")
     classes = _classes(names, splits, tables)
     labels = [classes.index(name) for name in names]
     ids = _ids(options, tables) or content_ids(["csv"] * len(texts), texts, labels)
@@ -45,7 +48,7 @@ def load_csv(options: TextOptions) -> TextCorpus:
         splits = split_texts(ids, texts, [(label,) for label in labels], options.seed)
     elif "val" not in splits:
         splits |= validation_from_training(splits["train"], ids, texts, labels, options.seed)
-    _check_splits(splits, labels, classes, next(iter(tables.values())).path)
+    _check_splits(splits, labels, classes, first)
     return TextCorpus(texts, labels, classes, ids, splits)
 
 
