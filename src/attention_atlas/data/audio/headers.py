@@ -6,6 +6,7 @@ from pathlib import Path
 from attention_atlas.data.audio.resampling import MAX_RATE
 from attention_atlas.data.file_types import TORCHCODEC_AUDIO
 from attention_atlas.errors import InputError
+from attention_atlas.input_files import open_regular
 
 
 def check_header(path: Path) -> None:
@@ -14,8 +15,7 @@ def check_header(path: Path) -> None:
     Raises:
         InputError: The file is missing, empty, cut off or not audio, or its decoder is missing.
     """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist.")
+    open_regular(path).close()  # a pipe never ends
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty: it has no bytes at all.")
     if path.suffix.lower() in TORCHCODEC_AUDIO:

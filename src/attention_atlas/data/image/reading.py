@@ -1,6 +1,7 @@
 """Decoding of image files of any format to arrays of one shape."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -8,6 +9,7 @@ from PIL import Image, ImageOps
 from attention_atlas.data.image.options import ImageSource
 from attention_atlas.data.image.sample_values import eight_bits, sample_format
 from attention_atlas.errors import InputError
+from attention_atlas.input_files import open_regular
 
 
 def read_image(path: Path, source: ImageSource) -> np.ndarray:
@@ -24,16 +26,13 @@ def read_image(path: Path, source: ImageSource) -> np.ndarray:
         InputError: The file cannot be read or decoded, or the range of its values is not known.
     """
     options = source.options
-    try:
-        with Image.open(path) as image:
-            declares = sample_format(image)
-            image.load()
-            upright = eight_bits(ImageOps.exif_transpose(image), declares)
-            picture = _opaque(upright).convert("L" if options.channels == 1 else "RGB")
-    except InputError as error:
-        raise InputError(f"{path} {error}") from None
-    except Exception as error:  # decoders raise any kind of exception for a broken file
-        raise InputError(_unreadable(path, error)) from error
+    with open_regular(path) as file:
+        try:
+            picture = _decode(file).convert("L" if options.channels == 1 else "RGB")
+        except InputError as error:
+            raise InputError(f"{path} {error}") from None
+        except Exception as error:  # decoders raise any kind of exception for a broken file
+            raise InputError(_unreadable(path)) from error
     if source.fit is not None:
         fitted: np.ndarray = source.fit(picture)
         return fitted
@@ -50,16 +49,21 @@ def check_header(path: Path) -> None:
     Raises:
         InputError: It is not an image, or cannot be read.
     """
-    try:
-        with Image.open(path):
-            pass
-    except Exception as error:
-        raise InputError(_unreadable(path, error)) from error
+    with open_regular(path) as file:
+        try:
+            Image.open(file).close()
+        except Exception as error:
+            raise InputError(_unreadable(path)) from error
 
 
-def _unreadable(path: Path, error: Exception) -> str:
-    if isinstance(error, PermissionError | FileNotFoundError):
-        return f"{path} cannot be read ({error.strerror})."
+def _decode(file: BinaryIO) -> Image.Image:
+    with Image.open(file) as image:
+        declares = sample_format(image)
+        image.load()
+        return _opaque(eight_bits(ImageOps.exif_transpose(image), declares))
+
+
+def _unreadable(path: Path) -> str:
     if path.stat().st_size == 0:
         return f"{path} is an empty file; remove it or replace it by an image."
     return (
