@@ -76,6 +76,23 @@ def test_integers_are_scaled_by_their_bits(tmp_path: Path, dtype: str, high: int
     assert_ramp(write_tiff(tmp_path / "a.tif", scaled(0, high, dtype)))
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 12, 16])
+def test_packed_bits_are_scaled_by_their_number(tmp_path: Path, bits: int) -> None:
+    values = (RAMP * (2**bits - 1)).round().astype(int)
+    rows = ["".join(f"{value:0{bits}b}" for value in row) for row in values]
+    order = np.dtype("u2") if bits == 16 else np.dtype("u1")
+    size = 8 * order.itemsize
+    packed = [[int(row[at : at + size], 2) for at in range(0, len(row), size)] for row in rows]
+    path = write_tiff(
+        tmp_path / "a.tif",
+        np.array(packed, order),
+        t256=(INT, [SIDE]),
+        t258=(SHORT, [bits]),
+    )
+    expected = (255 * (values / (2**bits - 1))).round()
+    assert np.abs(read_image(path, GREY)[..., 0] - expected).max() <= 1
+
+
 @pytest.mark.parametrize("high", [1.0, 255.0])
 def test_floats_of_either_convention_are_read(tmp_path: Path, high: float) -> None:
     assert_ramp(write_tiff(tmp_path / "a.tif", scaled(0, high, "f4")))
