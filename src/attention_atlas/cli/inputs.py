@@ -57,7 +57,7 @@ def _read_lines() -> list[str]:
     Raises:
         InputError: It is not text, or too large.
     """
-    content = sys.stdin.buffer.read(MAX_INPUT + 1)
+    content = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_INPUT + 1)
     if len(content) > MAX_INPUT:
         raise InputError(f"Standard input holds more than {MAX_INPUT:,} bytes; give a file.")
     return [line.rstrip("\n") for line in physical_lines(decode(content, "Standard input"))]

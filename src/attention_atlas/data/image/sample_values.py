@@ -108,11 +108,10 @@ def _check_colour(image: Image.Image, bits: int) -> None:
 
 def _is_deep_colour(image: Image.Image) -> bool:
     """Whether the decoder was told to drop bits: of a PNG by its mode, of a PPM by its maximum."""
-    for tile in getattr(image, "tile", []):
-        last = tile.args[-1] if isinstance(tile.args, tuple) else None
-        if ";16" in str(tile.args) or (isinstance(last, int) and last > 255):
-            return True
-    return False
+    arguments = [tile.args for tile in getattr(image, "tile", [])]
+    if image.format == "PPM":
+        return any(isinstance(each[-1], int) and each[-1] > 255 for each in arguments)
+    return any(";16" in str(each) for each in arguments)
 
 
 REMEDY = (
