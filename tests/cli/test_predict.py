@@ -215,7 +215,7 @@ def test_what_cannot_be_used_ends_in_a_one_line_error(
     (tmp_path / "broken.png").write_bytes(b"no image")
     (tmp_path / "broken.wav").write_bytes(b"no sound")
     (tmp_path / "table.csv").write_text("review,label\nfine,good\n")
-    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00a")
+    (tmp_path / "binary.txt").write_bytes(b"\xff and more")
     before = sorted(tmp_path.rglob("*"))
     done = invoke_atlas(tmp_path, "predict", str(trained_runs[task]), *arguments)
     assert done.exit_code == 2, done.stdout

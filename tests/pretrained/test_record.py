@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import transformers
 from PIL import Image
@@ -275,3 +276,62 @@ def test_a_head_over_one_tower(tmp_path, pictures) -> None:
     kept = open_atlas(tmp_path / "maps")
     assert kept.classes == ["LABEL_0", "LABEL_1"]
     assert kept[0].maps.shape == (3, 4, 17, 17)
+
+
+@pytest.mark.parametrize("model", ["tiny_wav2vec2", "tiny_ast"])
+def test_times_of_a_short_file_are_its_own(model, request, tmp_path) -> None:
+    times = np.arange(3_200) / 16_000
+    tone = np.sin(2 * np.pi * 1_000 * times) * ((times >= 0.01) & (times < 0.03))
+    soundfile.write(tmp_path / "short.wav", tone, 16_000)
+    folder = request.getfixturevalue(model)
+    run(tmp_path, "record", folder, "--data", "short.wav", "--out", "maps")
+    sample = open_atlas(tmp_path / "maps")[0]
+    inside = sample.boxes[sample.stands_in_input]
+    assert len(inside)
+    assert inside[:, 0].min() < 0.03  # the clip stood at 0.4 s of the input
+    assert inside[:, 2].max() <= 0.2 + 1e-6
+    assert sample.spectrogram.shape[1] == 16
+    loudest = sample.spectrogram.max(axis=0).argmax()
+    assert loudest <= 3
+
+
+def test_a_head_for_several_labels_predicts_all_above_one_half(tmp_path) -> None:
+    size = save_tokenizer(tmp_path / "model")
+    torch.manual_seed(3)
+    config = transformers.BertConfig(
+        **{**TEXT, "vocab_size": size, "max_position_embeddings": 64},
+        id2label=dict(enumerate("abcd")),
+        problem_type="multi_label_classification",
+    )
+    model = transformers.BertForSequenceClassification(config)
+    model.classifier.bias.data = torch.tensor([4.0, -4.0, 4.0, -4.0])
+    model.save_pretrained(tmp_path / "model")
+    (tmp_path / "texts.txt").write_text("a good movie\n")
+    run(tmp_path, "record", "model", "--data", "texts.txt", "--out", "maps")
+    sample = open_atlas(tmp_path / "maps")[0]
+    np.testing.assert_allclose(
+        sample.probabilities, torch.tensor(sample.logits).sigmoid(), atol=1e-6
+    )
+    assert sample.predictions == [0, 2]
+    assert sample.prediction_name == "a, c"
+    assert "predicted a, c" in run(tmp_path, "show", "maps")
+    model.classifier.bias.data = torch.full((4,), -9.0)
+    model.save_pretrained(tmp_path / "model")
+    run(tmp_path, "record", "model", "--data", "texts.txt", "--out", "none")
+    assert open_atlas(tmp_path / "none")[0].verdict == "no label, predicted no class"
+
+
+@pytest.mark.parametrize("problem_type", [None, "regression"])
+def test_a_head_of_one_number_predicts_no_class(problem_type, tmp_path) -> None:
+    size = save_tokenizer(tmp_path / "model")
+    config = transformers.BertConfig(
+        **{**TEXT, "vocab_size": size, "max_position_embeddings": 64},
+        num_labels=1,
+        problem_type=problem_type,
+    )
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path / "model")
+    (tmp_path / "texts.txt").write_text("a good movie\n")
+    run(tmp_path, "record", "model", "--data", "texts.txt", "--out", "maps")
+    sample = open_atlas(tmp_path / "maps")[0]
+    assert sample.prediction == -1
+    assert sample.prediction_name == "not predicted"

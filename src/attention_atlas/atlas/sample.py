@@ -52,8 +52,15 @@ class Sample:
 
     @property
     def prediction(self) -> int:
-        """Predicted class; -1 if the model predicts none."""
+        """Predicted class, the most probable one; -1 if the model predicts none."""
         return int(self._read("prediction"))
+
+    @property
+    def predictions(self) -> list[int]:
+        """All predicted classes: those above 0.5 if there may be several, else at most one."""
+        if self._attributes.multi_label:
+            return [int(index) for index in np.flatnonzero(self.probabilities > 0.5)]
+        return [self.prediction] if self.prediction >= 0 else []
 
     @property
     def label_name(self) -> str:
@@ -62,8 +69,11 @@ class Sample:
 
     @property
     def prediction_name(self) -> str:
-        """Name of the predicted class."""
-        return _name(self._attributes.classes, self.prediction, "not predicted")
+        """Name of the predicted class, or names of all."""
+        if self._attributes.multi_label and not self.predictions:
+            return "no class"
+        names = [self._attributes.classes[index] for index in self.predictions]
+        return ", ".join(names) or "not predicted"
 
     @property
     def verdict(self) -> str:
@@ -74,13 +84,16 @@ class Sample:
 
     @property
     def logits(self) -> npt.NDArray[np.float32]:
-        """[C] scores before the softmax."""
+        """[C] scores before the softmax or sigmoid."""
         return self._array("logits")
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
-        """[C] softmax of the logits."""
+        """[C] softmax of the logits; their sigmoid if a sample may have several classes."""
         logits = self.logits.astype(np.float64)
+        if self._attributes.multi_label:
+            sigmoid: npt.NDArray[np.float64] = 0.5 + 0.5 * np.tanh(logits / 2)
+            return sigmoid
         unscaled = np.exp(logits - logits.max(initial=-np.inf))
         probabilities: npt.NDArray[np.float64] = unscaled / unscaled.sum()
         return probabilities

@@ -66,7 +66,7 @@ _COMMON_ARRAYS = {
     "split": ArraySpec(("sample",), "str", "", "split that the sample belongs to"),
     "label": ArraySpec(("sample",), "int32", -1, "true class, an index into the classes"),
     "prediction": ArraySpec(("sample",), "int32", -1, "predicted class, an index into the classes"),
-    "logits": ArraySpec(("sample", "class"), "float32", _NAN, "scores before the softmax"),
+    "logits": ArraySpec(("sample", "class"), "float32", _NAN, "scores before softmax or sigmoid"),
     "groups": ArraySpec(("sample",), "str", "", "JSON object: names of the groups it belongs to"),
     "readout": ArraySpec(
         ("sample", "readout_head", "key"), "float32", _NAN, "weights of the readout's query"
@@ -160,6 +160,8 @@ class AtlasAttributes:
             the input, such as [CLS]; empty if there are no such tokens, or their names are not
             known.
         trailing_tokens: The same of the last tokens, such as [SEP].
+        multi_label: Whether a sample may have several classes: the probability of each is the
+            sigmoid of its logit, and those above 0.5 are predicted.
     """
 
     task: str
@@ -176,6 +178,7 @@ class AtlasAttributes:
     signed: bool = False
     leading_tokens: list[str] = field(default_factory=list)
     trailing_tokens: list[str] = field(default_factory=list)
+    multi_label: bool = False
 
     def __post_init__(self) -> None:
         if self.token_layout not in TOKEN_LAYOUTS:

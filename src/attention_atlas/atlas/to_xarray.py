@@ -107,6 +107,7 @@ def _attributes(attributes: AtlasAttributes) -> dict[str, Any]:
         "token_layout": attributes.token_layout,
         "mechanism": json.dumps(attributes.mechanism, ensure_ascii=False),
         "signed": int(attributes.signed),
+        "multi_label": int(attributes.multi_label),
         "checkpoint_digest": attributes.checkpoint_digest or "",
     }
 

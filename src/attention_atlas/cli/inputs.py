@@ -9,11 +9,15 @@ import numpy as np
 
 from attention_atlas.config.untrusted import read_run_config
 from attention_atlas.console import print_warning
+from attention_atlas.data.text_files import decode, physical_lines
 from attention_atlas.data.user_inputs import UserInput, collect_inputs, count_skipped_files
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:
     from attention_atlas.atlas import Sample
+
+MAX_INPUT = 2**28
+"""Bytes of standard input, which may have no end."""
 
 TOKEN_LIMIT = "the model takes no more tokens"
 
@@ -48,10 +52,15 @@ def inputs_of(
 
 
 def _read_lines() -> list[str]:
-    try:
-        return sys.stdin.read().splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"Standard input is not UTF-8 text: {error.reason}.") from error
+    """Return the lines of standard input, which end as those of files do.
+
+    Raises:
+        InputError: It is not text, or too large.
+    """
+    content = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_INPUT + 1)
+    if len(content) > MAX_INPUT:
+        raise InputError(f"Standard input holds more than {MAX_INPUT:,} bytes; give a file.")
+    return [line.rstrip("\n") for line in physical_lines(decode(content, "Standard input"))]
 
 
 def characters_read(sample: "Sample", max_tokens: int | None) -> int:

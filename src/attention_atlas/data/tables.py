@@ -2,16 +2,43 @@
 
 import csv
 import difflib
-import io
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from attention_atlas.data.text_files import check_length, physical_lines, read_text
 from attention_atlas.errors import InputError
 
+SUFFIXES = (".csv", ".tsv")
 DELIMITERS = ",\t;"
-UTF8_MARK = b"\xef\xbb\xbf"
+DECLARED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+"""First line by which Excel names the delimiter."""
+QUOTED = re.compile(r'[ \t]+".*"', re.DOTALL)
+EXAMINED = 1_000  # rows that show the delimiter
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is named as a table, compressed or not."""
+    return path.name.lower().removesuffix(".gz").endswith(SUFFIXES)
+
+
+class Dialect(NamedTuple):
+    """Form of the fields of a file.
+
+    Attributes:
+        delimiter: Character between two fields.
+        quoted: Whether a quotation mark at the start of a field encloses it.
+        skips_blanks: Whether blanks behind a delimiter are left out.
+    """
+
+    delimiter: str
+    quoted: bool
+    skips_blanks: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,24 +74,32 @@ class Table:
         return cells
 
 
-def read_table(path: Path, quoted: bool = True) -> Table:
-    """Read a CSV or TSV file with a header.
+def read_table(path: Path, quoted: bool = True, cleaned: bool = True) -> Table:
+    """Read a CSV or TSV file with a header, which may be compressed by gzip.
 
     Args:
-        path: The file; `.tsv` is delimited by tabs, others by the most frequent of comma, tab and
-            semicolon in the header.
+        path: The file; `.tsv` is delimited by tabs, others by the one of comma, tab and semicolon
+            that gives all rows equally many fields, or by the one that a first line `sep=;` names.
         quoted: Whether a field that begins with a quotation mark runs to the closing one, as
             spreadsheets write it. GLUE's files are not quoted.
+        cleaned: Whether control characters are replaced (see `clean_text`).
 
     Raises:
-        InputError: The file is missing, unreadable, empty, not UTF-8, or a row does not fit.
+        InputError: The file is missing, unreadable, empty, of an unknown encoding, repeats a
+            column, or a row does not fit.
     """
-    content = read_text(path)
-    lines = _physical_lines(content)
-    header = next((line for line in lines if line.strip()), "")
-    tab = path.suffix.lower() == ".tsv"
-    records = _records(path, lines, "\t" if tab else max(DELIMITERS, key=header.count), quoted)
-    _, columns = next(records, (1, []))
+    lines = physical_lines(read_text(path, cleaned))
+    declared = DECLARED.fullmatch(lines[0]) if lines else None
+    first = 1 if declared else 0
+    if declared:
+        dialect = Dialect(declared[1], quoted)
+    else:
+        delimiters = "\t" if ".tsv" in path.name.lower() else DELIMITERS
+        dialect = _find_dialect(lines, delimiters, quoted)
+    records = _records(path, lines, dialect, first)
+    _, header = next(records, (1, []))
+    columns = [column.strip() for column in header]
+    _check_columns(path, columns)
     rows, starts = [], []
     for start, row in records:
         if len(row) != len(columns):
@@ -76,58 +111,84 @@ def read_table(path: Path, quoted: bool = True) -> Table:
                     else "With data.quoted=false, quotation marks enclose no delimiter."
                 )
             )
+        for cell in row:
+            check_length(cell, f"{path}, line {start}")
         rows.append(row)
         starts.append(start)
     if not rows:
         what = "has a header alone" if columns else "is empty"
         raise InputError(f"{path} {what}: expected a header and at least one row.")
-    return Table(path, [column.strip() for column in columns], rows, starts)
+    return Table(path, columns, rows, starts)
 
 
-def read_text(path: Path) -> str:
-    """Read a text file.
+def _check_columns(path: Path, columns: list[str]) -> None:
+    repeated = [name for name, count in Counter(columns).items() if name and count > 1]
+    if repeated:
+        raise InputError(f"{path} has two columns named {repeated[0]!r}; rename one of them.")
 
-    Raises:
-        InputError: The file is missing, unreadable or not UTF-8.
-    """
+
+def _find_dialect(lines: list[str], delimiters: str, quoted: bool) -> Dialect:
+    """Choose what gives the first rows equally many fields, and most of them; else the header."""
+    header = next((line for line in lines if line.strip()), "")
+    by_header = Dialect(max(delimiters, key=header.count), quoted)
+    fitting: list[tuple[int, Dialect]] = []
+    for delimiter in delimiters:
+        plain = Dialect(delimiter, quoted)
+        rows = _first_rows(lines, plain)
+        num_fields = _num_fields(rows)
+        if quoted and (not num_fields or _has_blanks(lines, delimiter, rows)):
+            skipping = plain._replace(skips_blanks=True)
+            num_skipping = _num_fields(_first_rows(lines, skipping))
+            if num_skipping:
+                plain, num_fields = skipping, num_skipping
+        if num_fields:
+            fitting.append((num_fields, plain))
+    return max(fitting, key=lambda each: each[0], default=(0, by_header))[1]
+
+
+def _has_blanks(lines: list[str], delimiter: str, rows: list[list[str]]) -> bool:
+    """Whether blanks stand before opening quotation marks, which then enclose nothing."""
+    cells = [cell for row in rows for cell in row if QUOTED.fullmatch(cell)]
+    content = "".join(lines) if cells else ""
+    return any(f"{delimiter}{cell}" in content for cell in cells)
+
+
+def _num_fields(rows: list[list[str]]) -> int:
+    """Return the number of fields of each row; 0 if they differ or there is only one."""
+    counts = {len(row) for row in rows}
+    return counts.pop() if len(counts) == 1 and counts != {1} else 0
+
+
+def _first_rows(lines: list[str], dialect: Dialect) -> list[list[str]]:
+    """Return the first rows; none if the quotation marks do not fit."""
     try:
-        content = path.read_bytes().removeprefix(UTF8_MARK)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; expected a text file.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = len(_physical_lines(content[: error.start].decode("utf-8") + "."))
-        raise InputError(
-            f"{path}, line {line}: not UTF-8 text (byte 0x{content[error.start]:02x}). "
-            "Save the file with the encoding UTF-8."
-        ) from None
+        return list(islice(filter(any, _reader(lines, dialect)), EXAMINED))
+    except csv.Error:
+        return []
 
 
-def _physical_lines(content: str) -> list[str]:
-    """Split into lines as editors count them; `str.splitlines` also splits at rarer characters."""
-    return list(io.StringIO(content, newline=None))
+def _reader(lines: Sequence[str], dialect: Dialect) -> Any:
+    csv.field_size_limit(sys.maxsize)  # a review may be longer than the default of 131,072
+    return csv.reader(
+        lines,
+        delimiter=dialect.delimiter,
+        quoting=csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE,
+        skipinitialspace=dialect.skips_blanks,
+        strict=True,
+    )
 
 
 def _records(
-    path: Path, lines: Sequence[str], delimiter: str, quoted: bool
+    path: Path, lines: Sequence[str], dialect: Dialect, first: int
 ) -> Iterator[tuple[int, list[str]]]:
-    """Iterate over the records that are not blank, with the first line of each."""
-    csv.field_size_limit(sys.maxsize)  # a review may be longer than the default of 131,072
-    reader = csv.reader(
-        lines,
-        delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-        strict=True,
-    )
-    start = 1
+    """Iterate over the records from line `first` that are not blank, with the line of each."""
+    reader = _reader(lines[first:], dialect)
+    start = first + 1
     try:
         for record in reader:
             if any(record):
                 yield start, record
-            start = reader.line_num + 1
+            start = first + reader.line_num + 1
     except csv.Error as error:
         raise InputError(
             f"{path}, line {start}: {error}. A field that begins with a quotation mark ends "

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from attention_atlas.data.file_types import SUFFIXES, TABLES, files_below, has_modality, utf8_name
+from attention_atlas.data.file_types import SUFFIXES, files_below, has_modality, utf8_name
 from attention_atlas.data.splits import number_repeats, stable_hash
-from attention_atlas.data.tables import read_table, read_text
+from attention_atlas.data.tables import is_table, read_table
+from attention_atlas.data.text_files import check_length, clean_text, physical_lines, read_text
 from attention_atlas.errors import InputError
 
 
@@ -96,8 +97,9 @@ def _texts(argument: str, text_column: str, label_column: str, quoted: bool) -> 
         return [
             each for file in files for each in _texts(str(file), text_column, label_column, quoted)
         ]
-    if path.suffix.lower() not in TABLES:
-        return [_text(line) for line in read_text(path).splitlines() if line.strip()]
+    if not is_table(path):
+        lines = [line.rstrip("\n") for line in physical_lines(read_text(path))]
+        return [_text(line) for line in lines if line.strip()]
     table = read_table(path, quoted)
     texts = table.column(text_column)
     labels: Sequence[str | None] = [None] * len(texts)
@@ -119,6 +121,8 @@ def _text(text: str, label: str | None = None) -> UserInput:
         text.encode()
     except UnicodeEncodeError:  # surrogates, which Python puts in the place of undecodable bytes
         raise InputError(f"An input is not UTF-8: {text[:60]!a}.") from None
+    check_length(text, "An input")
+    text = clean_text(text)
     return UserInput(f"text-{stable_hash(text):016x}", text, label)
 
 

@@ -31,6 +31,9 @@ HEADS: dict[str, tuple[Any, Mapping[str, str | Sequence[str]]]] = {
 }
 """By modality: the auto class of classifiers, and the names of its classes by model type."""
 
+MULTI_LABEL, REGRESSION = "multi_label_classification", "regression"
+"""Problem types of transformers whose logits are not those of a softmax."""
+
 
 class RecordableModel(nn.Module):
     """A pretrained model with its own head, if it has one.
@@ -39,6 +42,7 @@ class RecordableModel(nn.Module):
 
     Attributes:
         classes: Names of its classes; empty without a classification head.
+        multi_label: Whether an input may have several of the classes.
 
     Raises:
         InputError: The model cannot be loaded, recorded, or run on such inputs.
@@ -49,6 +53,7 @@ class RecordableModel(nn.Module):
         model, encoder, self.classes = load_whole(name, modality)
         backbone, self.inputs = build_inputs(encoder, modality, example, seconds)
         self.model = model
+        self.multi_label = model.config.problem_type == MULTI_LABEL
         prefix = _prefix(model, encoder)
         self._layers = [f"model.{prefix}{layer}" for layer in backbone.layers]
         # The prediction of an encoder-decoder is read from the decoder.
@@ -119,6 +124,8 @@ def _classifies(config: PreTrainedConfig, modality: str) -> bool:
     "ForSequenceClassification"), or has the name of one, as TensorFlow classes do.
     """
     auto, by_type = HEADS[modality]
+    if config.problem_type == REGRESSION or config.num_labels == 1:  # a number is not a class
+        return False
     if config.model_type not in by_type:
         return False
     classes = by_type[config.model_type]

@@ -103,6 +103,7 @@ def predictor_of_model(name: str, modality: str, clip_seconds: float = 1.0) -> P
         **edge_tokens(model, datamodule),
         mechanism={"score": "scaled_dot"},
         config={"encoder": {"name": name}},
+        multi_label=model.multi_label,
         **describe_spectrogram(datamodule),
     )
     max_tokens = model.inputs.num_tokens or getattr(datamodule, "max_tokens", None)

@@ -101,5 +101,5 @@ def test_a_truncated_image_is_named(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone\.png cannot be read"):
+    with pytest.raises(InputError, match=r"gone\.png does not exist"):
         read_image(tmp_path / "gone.png", GREY)

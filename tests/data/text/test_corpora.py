@@ -82,6 +82,7 @@ def test_copies_differ_in_markup_case_and_signs_only() -> None:
     assert normalise_text("It's <br />GOOD &amp; short!") == normalise_text("it s good short")
     assert normalise_text("good") != normalise_text("bad")
     assert normalise_text("!!!") != normalise_text("???")
+    assert normalise_text("I <3 love> it") != normalise_text("I <3 hate> it")
 
 
 def test_one_csv_file_is_split(tmp_path: Path) -> None:
@@ -107,7 +108,9 @@ def test_the_split_of_a_csv_file_does_not_depend_on_the_order_of_its_rows(tmp_pa
         }
 
 
-@pytest.mark.parametrize("names", [("train", "val", "test"), ("train", "dev", "test")])
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("train", "dev", "test"), ("Train", "VALID", "Test")]
+)
 def test_a_folder_holds_one_file_per_split(tmp_path: Path, names: tuple[str, ...]) -> None:
     for index, name in enumerate(names):
         write_csv(tmp_path / f"{name}.csv", 20, shift=100 * index)
@@ -117,6 +120,13 @@ def test_a_folder_holds_one_file_per_split(tmp_path: Path, names: tuple[str, ...
         "val": list(range(20, 40)),
         "test": list(range(40, 60)),
     }
+
+
+def test_two_files_for_one_split_are_refused(tmp_path: Path) -> None:
+    for name in ("train.csv", "val.csv", "dev.CSV", "test.csv"):
+        write_csv(tmp_path / name, 20)
+    with pytest.raises(InputError, match=r"two tables for val, dev\.CSV and val\.csv"):
+        load("csv", tmp_path)
 
 
 def test_validation_is_cut_from_training_where_it_is_missing(tmp_path: Path) -> None:

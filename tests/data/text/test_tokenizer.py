@@ -1,17 +1,21 @@
 """Byte-pair encoding: learned from the training texts, exact to the character."""
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from attention_atlas.data.text import tokenizer as tokenizer_module
+from attention_atlas.data.text.corpora import normalise_text
 from attention_atlas.data.text.tokenizer import (
     SPECIAL_TOKENS,
     UNKNOWN,
+    _chunks,
     encode_texts,
     load_tokenizer,
     train_tokenizer,
@@ -60,6 +64,41 @@ def test_spans_index_the_characters_of_the_text(tokenizer: Tokenizer) -> None:
 def test_markup_is_a_space(tokenizer: Tokenizer) -> None:
     assert pieces(tokenizer, "good<br />bad") == ["good", "bad"]
     assert pieces(tokenizer, "1 < 2 and good")[1] == "<"
+    link = f'good<a href="{"long/" * 50}">bad</a>'
+    assert pieces(tokenizer, link) == ["good", "bad"]
+
+
+WORDS = st.sampled_from(["good", "bad", "movie", "a", "not", "3", "1"])
+
+
+@given(
+    st.lists(st.tuples(WORDS, st.sampled_from([" ", " < ", " > ", " <3 ", " >:( ", " <- ", "<"])))
+)
+@settings(max_examples=100, deadline=None)
+def test_signs_that_are_not_tags_take_nothing_out(tokenizer: Tokenizer, parts) -> None:
+    text = "".join(word + sign for word, sign in parts)
+    assume(not re.search("<[a-z]", text))
+    letters = [character for piece in pieces(tokenizer, text) for character in piece]
+    assert letters == [character for character in text if not character.isspace()] or not parts
+
+
+def test_a_heart_takes_nothing_out(tokenizer: Tokenizer) -> None:
+    found = "".join(pieces(tokenizer, "I <3 great film, fun and lovely> awful"))
+    assert found == "I<3greatfilm,funandlovely>awful"
+
+
+@pytest.mark.parametrize("part", ["a", "ab'", "<", "<a", "&#9"])
+def test_one_long_word_takes_linear_time(part: str) -> None:
+    text = part * (1_000_000 // len(part))  # in quadratic time it would take half an hour
+    tokenizer = train_tokenizer([*TEXTS, text], vocab_size=200)
+    assert max(map(len, tokenizer.get_vocab())) <= 100
+    assert normalise_text(text)
+
+
+def test_long_texts_are_encoded_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer_module, "CHUNK_CHARACTERS", 10)
+    found = list(_chunks(["abc", "abcdefgh", "", "a" * 30, "b"]))
+    assert found == [["abc"], ["abcdefgh", ""], ["a" * 30], ["b"]]
 
 
 @given(st.lists(st.sampled_from([*"abdgo 'é😀\u0301\u200d<>\n", "İ", "ß", "good"])).map("".join))

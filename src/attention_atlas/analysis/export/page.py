@@ -72,8 +72,9 @@ def _page(atlas: Atlas, sample: Sample) -> Iterator[str]:
 
 
 def _about(atlas: Atlas, sample: Sample) -> Iterator[str]:
-    is_known = 0 <= sample.prediction < len(sample.logits)
-    probability = f" ({sample.probabilities[sample.prediction]:.1%})" if is_known else ""
+    known = [index for index in sample.predictions if index < len(sample.logits)]
+    likely = [f"{sample.probabilities[index]:.1%}" for index in known]
+    probability = f" ({', '.join(likely)})" if likely else ""
     facts = {
         "label": sample.label_name,
         "predicted": f"{sample.prediction_name}{probability}",

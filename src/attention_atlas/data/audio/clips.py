@@ -47,10 +47,11 @@ class ClipDataset(BatchDataset):
             # The word seeds the draw: another one would move all clips.
             self._position = torch.tensor([stable_uniform("place", name) for name in sample_ids])
         self._noise = torch.tensor([stable_uniform("noise", name) for name in sample_ids])
+        self._is_file = snr_db is None
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """Return raw clips: `waveform` int16 [B, T]; `num_samples`, `position`, `noise`, `snr_db`
-        [B]."""
+        and `is_file` [B], whether times are those of the clip and not those of the input."""
         chosen = torch.tensor(indices)
         return self.targets(indices) | {
             "waveform": self._padded(indices),
@@ -58,6 +59,7 @@ class ClipDataset(BatchDataset):
             "position": self._position[chosen],
             "noise": self._noise[chosen],
             "snr_db": self._snr_db[chosen],
+            "is_file": torch.full((len(indices),), self._is_file),
         }
 
     def _padded(self, indices: list[int]) -> Tensor:

@@ -3,8 +3,10 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from attention_atlas.data.audio.resampling import MAX_RATE
 from attention_atlas.data.file_types import TORCHCODEC_AUDIO
 from attention_atlas.errors import InputError
+from attention_atlas.input_files import open_regular
 
 
 def check_header(path: Path) -> None:
@@ -13,8 +15,7 @@ def check_header(path: Path) -> None:
     Raises:
         InputError: The file is missing, empty, cut off or not audio, or its decoder is missing.
     """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist.")
+    open_regular(path).close()  # a pipe never ends
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty: it has no bytes at all.")
     if path.suffix.lower() in TORCHCODEC_AUDIO:
@@ -30,7 +31,7 @@ def check_header(path: Path) -> None:
 
     try:
         with soundfile.SoundFile(path) as sound:
-            frames = sound.frames
+            frames, rate = sound.frames, sound.samplerate
             if frames > 0:
                 sound.seek(frames - 1)
                 is_complete = len(sound.read(1)) == 1
@@ -40,6 +41,10 @@ def check_header(path: Path) -> None:
         ) from error
     if frames == 0:
         raise InputError(f"{path} holds no sound: its length is zero.")
+    if rate > MAX_RATE:
+        raise InputError(
+            f"{path} declares {rate:,} samples a second; {MAX_RATE:,} is the most that is read."
+        )
     if not is_complete:
         raise InputError(f"{path} is cut off: its end is missing. Copy the file again.")
 

@@ -19,6 +19,7 @@ from attention_atlas.data.audio.corpora import (
     speech_commands,
     spoken_commands,
 )
+from attention_atlas.data.audio.file_times import clip_in_input, spectrogram_of_file
 from attention_atlas.data.audio.noise import coloured_noise
 from attention_atlas.data.audio.options import AudioAugmentationOptions, AudioOptions
 from attention_atlas.data.audio.reading import SAMPLE_RATE, read_clip
@@ -36,7 +37,8 @@ class AudioDataModule(AtlasDataModule):
     """Labelled clips of speech or other sound as log-mel spectrograms.
 
     A prepared batch has `inputs` [B, mels, frames], centred on each clip's mean, and `level` [B],
-    that mean. For a pretrained encoder it has the encoder's own `inputs`, and `log_mel`.
+    that mean. For a pretrained encoder it has the encoder's own `inputs`, and `log_mel`. If it is
+    not varied, `clip` [B, 2] is the start and end of each file in the input, in seconds.
 
     The arguments are described in `AudioOptions`.
 
@@ -118,6 +120,8 @@ class AudioDataModule(AtlasDataModule):
         waveform = variation.apply(batch, self.noise[part])
         log_mel = self.log_mel.to(waveform.device)(waveform)
         targets = {key: batch[key] for key in ("label", "sample_id", "groups")}
+        if augmentation is None:
+            targets["clip"] = clip_in_input(batch, variation.position)
         if self.preprocessor is not None:
             return {"inputs": self.preprocessor(waveform), "log_mel": log_mel, **targets}
         level = log_mel.mean(dim=(1, 2))
@@ -137,13 +141,19 @@ class AudioDataModule(AtlasDataModule):
         }
 
     def display_inputs(self, batch: Batch) -> DisplayInputs:
-        """Return `spectrogram` [B, mels, frames] in decibels, before it was centred."""
+        """Return `spectrogram` [B, mels, frames] in decibels, and the number of its `frames` [B].
+
+        It is the one before the mean was subtracted, and begins where the file begins.
+        """
         if "log_mel" in batch:
             log_mel = batch["log_mel"]
         else:
             log_mel = SCALE * batch["inputs"] + batch["level"][:, None, None]
-        decibels = 10 / math.log(10) * log_mel
-        return {"spectrogram": decibels.float().cpu().numpy()}
+        decibels = (10 / math.log(10) * log_mel).float().cpu().numpy()
+        if "clip" not in batch:
+            return {"spectrogram": decibels}
+        spectrogram, frames = spectrogram_of_file(decibels, batch["clip"].cpu().numpy())
+        return {"spectrogram": spectrogram, "frames": frames}
 
     def baseline_features(self, split: str) -> np.ndarray:
         """Return coarse spectrograms with the energy in the middle, [samples, features]."""

@@ -50,6 +50,7 @@ class ImageDataModule(AtlasDataModule):
         )
         self.mean = torch.zeros(chosen.channels, 1, 1)
         self.deviation = torch.ones(chosen.channels, 1, 1)
+        self._colour_order = list(range(chosen.channels))  # of the input, as red, green and blue
         self._learned: dict[str, Any] | None = None
 
     def load_preprocessor(self, name: str) -> Any:
@@ -117,7 +118,9 @@ class ImageDataModule(AtlasDataModule):
     def _normalise_as_learned(self) -> None:
         """Set mean and deviation to those of the preprocessor or of an earlier run."""
         if self.preprocessor is not None:
-            self.mean, self.deviation = self.preprocessor.normalised_by
+            mean, deviation = self.preprocessor.normalised_by
+            self.mean, self.deviation = mean.float(), deviation.float()
+            self._colour_order = self.preprocessor.colour_order
         elif self._learned is not None:
             self.mean = torch.tensor(self._learned["mean"])[:, None, None]
             self.deviation = torch.tensor(self._learned["deviation"])[:, None, None]
@@ -151,7 +154,7 @@ class ImageDataModule(AtlasDataModule):
     def display_inputs(self, batch: Batch) -> DisplayInputs:
         """Return the pixels: `image`, uint8 [B, height, width, channels]."""
         inputs = batch["inputs"].detach().float().cpu()
-        pixels = (inputs * self.deviation + self.mean) * 255
+        pixels = (inputs * self.deviation + self.mean)[:, self._colour_order] * 255
         return {"image": pixels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()}
 
     def baseline_features(self, split: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The image processor of a pretrained model."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from attention_atlas.errors import InputError
 from attention_atlas.pretrained.source import load
 
 RESIZE_ONLY = {"do_rescale": False, "do_normalize": False}
+FLIP = "do_flip_channel_order"  # to blue, green, red: an option of few processors, done once
 NORMALISE_ONLY = {"do_resize": False, "do_center_crop": False}
 
 
@@ -54,18 +56,33 @@ class PretrainedProcessor:
 
     def _shaped(self, images: list[Any]) -> Tensor:
         """Resize and crop images to uint8 [B, 3, height, width]."""
+        unchanged = {FLIP: False} if hasattr(self._processor, FLIP) else {}
         shaped: Tensor = self._processor(
-            images=images, return_tensors="pt", **RESIZE_ONLY
+            images=images, return_tensors="pt", **RESIZE_ONLY, **unchanged
         ).pixel_values
         return shaped.round().clamp(0, 255).to(torch.uint8)
 
     @property
     def normalised_by(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation [3, 1, 1] that normalise pixels in [0, 1]."""
-        mean, deviation = self._processor.image_mean, self._processor.image_std
-        if not self._processor.do_normalize:
-            mean, deviation = [0.0] * 3, [1.0] * 3
-        return torch.tensor(mean)[:, None, None], torch.tensor(deviation)[:, None, None]
+        """Mean and standard deviation [3, 1, 1] of the channels of the input, for pixels in [0, 1].
+
+        They are found by black and by white, whatever the processor scales by or subtracts.
+        """
+        black, white = self._channels_of((0, 0, 0)), self._channels_of((255, 255, 255))
+        deviation = 1 / (white - black)
+        return (-black * deviation)[:, None, None], deviation[:, None, None]
+
+    @property
+    def colour_order(self) -> list[int]:
+        """The channel of the input that each of red, green and blue becomes."""
+        black = self._channels_of((0, 0, 0))
+        pure = [[255 * (colour == other) for other in range(3)] for colour in range(3)]
+        return [int((self._channels_of(each) - black).abs().argmax()) for each in pure]
+
+    def _channels_of(self, colour: Sequence[int]) -> Tensor:
+        """Return the channels [3] of the input for a picture of one colour."""
+        picture = torch.tensor(colour, dtype=torch.uint8)[:, None, None]
+        return self(picture.expand(1, 3, self.side, self.side))[0, :, 0, 0].double()
 
     def save_pretrained(self, folder: Any) -> None:
         """Write the options of the processor into a folder."""

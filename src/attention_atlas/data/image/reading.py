@@ -1,35 +1,38 @@
 """Decoding of image files of any format to arrays of one shape."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from attention_atlas.data.image.options import ImageSource
+from attention_atlas.data.image.sample_values import eight_bits, sample_format
 from attention_atlas.errors import InputError
+from attention_atlas.input_files import open_regular
 
 
 def read_image(path: Path, source: ImageSource) -> np.ndarray:
     """Decode an image file.
 
-    The image is rotated by its EXIF orientation, transparent parts become white, 16-bit values are
-    scaled to 8 bits, and an animation gives its first frame. By default the image is resized to
-    cover a square of `image_size`, and cropped at its centre.
+    The image is rotated by its EXIF orientation, transparent parts become white, values of other
+    than 8 bits are scaled (see `eight_bits`), and an animation gives its first frame. By default
+    the image is resized to cover a square of `image_size`, and cropped at its centre.
 
     Returns:
         uint8 [height, width, channels].
 
     Raises:
-        InputError: The file cannot be read or decoded.
+        InputError: The file cannot be read or decoded, or the range of its values is not known.
     """
     options = source.options
-    try:
-        with Image.open(path) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            picture = _opaque(_eight_bits(upright)).convert("L" if options.channels == 1 else "RGB")
-    except Exception as error:  # decoders raise any kind of exception for a broken file
-        raise InputError(_unreadable(path, error)) from error
+    with open_regular(path) as file:
+        try:
+            picture = _decode(file).convert("L" if options.channels == 1 else "RGB")
+        except InputError as error:
+            raise InputError(f"{path} {error}") from None
+        except Exception as error:  # decoders raise any kind of exception for a broken file
+            raise InputError(_unreadable(path)) from error
     if source.fit is not None:
         fitted: np.ndarray = source.fit(picture)
         return fitted
@@ -46,34 +49,27 @@ def check_header(path: Path) -> None:
     Raises:
         InputError: It is not an image, or cannot be read.
     """
-    try:
-        with Image.open(path):
-            pass
-    except Exception as error:
-        raise InputError(_unreadable(path, error)) from error
+    with open_regular(path) as file:
+        try:
+            Image.open(file).close()
+        except Exception as error:
+            raise InputError(_unreadable(path)) from error
 
 
-def _unreadable(path: Path, error: Exception) -> str:
-    if isinstance(error, PermissionError | FileNotFoundError):
-        return f"{path} cannot be read ({error.strerror})."
+def _decode(file: BinaryIO) -> Image.Image:
+    with Image.open(file) as image:
+        declares = sample_format(image)
+        image.load()
+        return _opaque(eight_bits(ImageOps.exif_transpose(image), declares))
+
+
+def _unreadable(path: Path) -> str:
     if path.stat().st_size == 0:
         return f"{path} is an empty file; remove it or replace it by an image."
     return (
         f"{path} cannot be decoded as an image; "
         "remove it or replace it by a whole PNG, JPEG or other image file."
     )
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale grey values of 16 or 32 bits, which `convert` would clip, to 8 bits."""
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.float64) / 257
-    elif image.mode == "F":
-        values = np.asarray(image).astype(np.float64)
-        values = values * 255 if values.max() <= 1 else values
-    else:
-        return image
-    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
 
 
 def _opaque(image: Image.Image) -> Image.Image:

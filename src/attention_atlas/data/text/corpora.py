@@ -1,17 +1,16 @@
 """The common form of all text corpora: labelled texts and their splits. Needs no torch."""
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attention_atlas.data.splits import FRACTIONS, number_repeats, stable_hash, stratified_split
+from attention_atlas.data.text.markup import strip_markup
 
 Splits = dict[str, list[int]]
 
 SENTIMENTS = ["negative", "positive"]
 
-TAG = re.compile(r"<[^>]+>")
 NOT_WORD = re.compile(r"[\W_]+")
 
 
@@ -33,7 +32,7 @@ class TextCorpus:
 
 def normalise_text(text: str) -> str:
     """Normalise a text to its words, without case, markup and punctuation, to detect copies."""
-    words = NOT_WORD.sub(" ", TAG.sub(" ", html.unescape(text)).lower()).strip()
+    words = NOT_WORD.sub(" ", strip_markup(text).lower()).strip()
     return words or text
 
 

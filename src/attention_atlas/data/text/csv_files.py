@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from attention_atlas.data.tables import Table, read_table
+from attention_atlas.data.tables import Table, is_table, read_table
 from attention_atlas.data.text.corpora import (
     Splits,
     TextCorpus,
@@ -11,6 +11,7 @@ from attention_atlas.data.text.corpora import (
     split_texts,
     validation_from_training,
 )
+from attention_atlas.data.text.labels import check_labels
 from attention_atlas.data.text.options import TextOptions
 from attention_atlas.errors import InputError
 
@@ -19,7 +20,6 @@ FILE_NAMES = {
     "val": ["val", "valid", "validation", "dev"],
     "test": ["test"],
 }
-SUFFIXES = [".csv", ".tsv"]
 
 
 def load_csv(options: TextOptions) -> TextCorpus:
@@ -39,6 +39,8 @@ def load_csv(options: TextOptions) -> TextCorpus:
         splits[split] = list(range(len(texts), len(texts) + len(table.rows)))
         texts += table.column(options.text_column, "data.text_column")
         names += [name.strip() for name in table.column(options.label_column, "data.label_column")]
+    first = next(iter(tables.values())).path
+    check_labels(names, texts, f"{first}, column '{options.label_column}'")
     classes = _classes(names, splits, tables)
     labels = [classes.index(name) for name in names]
     ids = _ids(options, tables) or content_ids(["csv"] * len(texts), texts, labels)
@@ -46,7 +48,7 @@ def load_csv(options: TextOptions) -> TextCorpus:
         splits = split_texts(ids, texts, [(label,) for label in labels], options.seed)
     elif "val" not in splits:
         splits |= validation_from_training(splits["train"], ids, texts, labels, options.seed)
-    _check_splits(splits, labels, classes, next(iter(tables.values())).path)
+    _check_splits(splits, labels, classes, first)
     return TextCorpus(texts, labels, classes, ids, splits)
 
 
@@ -81,13 +83,24 @@ def csv_files(options: TextOptions) -> dict[str, Path]:
 
 
 def _files_of_folder(folder: Path) -> dict[str, Path]:
-    return {
-        split: folder / (stem + suffix)
-        for split, stems in FILE_NAMES.items()
-        for stem in stems
-        for suffix in SUFFIXES
-        if (folder / (stem + suffix)).is_file()
-    }
+    """Return the table of each split, by its name in any case.
+
+    Raises:
+        InputError: There are two for one split.
+    """
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        stem = path.name.lower().partition(".")[0]
+        split = next((name for name, stems in FILE_NAMES.items() if stem in stems), None)
+        if split is None or not is_table(path) or not path.is_file():
+            continue
+        if split in files:
+            raise InputError(
+                f"{folder} holds two tables for {split}, {files[split].name} and {path.name}; "
+                "remove one, or choose by data.splits={train: ..., val: ..., test: ...}."
+            )
+        files[split] = path
+    return files
 
 
 def _classes(names: list[str], splits: Splits, tables: Mapping[str, Table]) -> list[str]:

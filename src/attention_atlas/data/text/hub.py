@@ -15,6 +15,7 @@ from attention_atlas.data.text.corpora import (
     validation_from_training,
 )
 from attention_atlas.data.text.options import TextOptions
+from attention_atlas.data.text_files import clean_text
 from attention_atlas.errors import InputError
 
 
@@ -160,4 +161,5 @@ def _corpus(options: TextOptions, parts: Parts) -> TextCorpus:
     ids = content_ids([options.name] * len(texts), texts, labels)
     if "val" not in splits:
         splits |= validation_from_training(splits["train"], ids, texts, labels, options.seed)
-    return TextCorpus(texts, labels, SENTIMENTS, ids, splits)
+    cleaned = [clean_text(text) for text in texts]
+    return TextCorpus(cleaned, labels, SENTIMENTS, ids, splits)

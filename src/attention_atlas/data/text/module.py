@@ -253,7 +253,7 @@ class TextDataModule(AtlasDataModule):
             "texts": _digest(text.encode() for text in sorted(texts)),
             "vocab_size": self.options.vocab_size,
             "tokenizers": tokenizers.__version__,
-            "format": 1,
+            "format": 2,
         }
 
         def make(folder: Path) -> None:

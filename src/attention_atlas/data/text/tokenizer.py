@@ -1,5 +1,6 @@
 """Byte-pair encoding trained on the training texts (Sennrich 2016), with character spans."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,15 +9,20 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Encoding, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from attention_atlas.data.text.markup import TAG
 from attention_atlas.errors import InputError
 
 PAD, UNKNOWN, MASK = 0, 1, 2
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[MASK]"]
 
-MARKUP = r"<[^<>]{0,50}>"
 WORD_OR_PUNCTUATION = r"\w+(?:'\w+)*|[^\w\s]"
 RARE = 5  # a less frequent character is unknown
 CHUNK = 1000  # texts encoded at once: encodings are Python objects, which take much memory
+CHUNK_CHARACTERS = 1_000_000  # in texts encoded at once
+
+LONG_WORD = re.compile(r"[^\s!-&(-/:-@\[-^`{-~]{100}")
+"""The first characters of a longer word; the time to learn from a word is quadratic in its length.
+"""
 
 
 @dataclass(frozen=True)
@@ -63,13 +69,14 @@ class EncodedTexts:
 def train_tokenizer(texts: Sequence[str], vocab_size: int) -> Tokenizer:
     """Train a vocabulary of lower-case words and punctuation, with rare words in pieces.
 
-    Markup counts as a space, and no token contains a space, or punctuation and a word. The result
+    A tag counts as a space, and no token contains a space, or punctuation and a word. The result
     depends on the texts, not on their order.
     """
+    texts = [LONG_WORD.sub(r"\g<0> ", text) for text in texts]
     tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Sequence(
         [
-            normalizers.Replace(Regex(MARKUP), " "),
+            normalizers.Replace(Regex(TAG), " "),
             normalizers.Replace("’", "'"),
             normalizers.Lowercase(),
         ]
@@ -132,6 +139,19 @@ def encode_texts(
 
 
 def _encodings(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[Encoding]:
-    for first in range(0, len(texts), CHUNK):
-        chunk = list(texts[first : first + CHUNK])
+    for chunk in _chunks(texts):
         yield from tokenizer.encode_batch(chunk, add_special_tokens=False)
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Divide texts into lists of few texts and few characters."""
+    chunk: list[str] = []
+    size = 0
+    for text in texts:
+        if chunk and (len(chunk) == CHUNK or size + len(text) > CHUNK_CHARACTERS):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(text)
+        size += len(text)
+    if chunk:
+        yield chunk

@@ -15,6 +15,7 @@ from attention_atlas.data.base import DisplayInputs
 from attention_atlas.data.loader import Batch
 from attention_atlas.data.splits import evenly_spaced
 from attention_atlas.encoder import TokenLayout
+from attention_atlas.pipeline.recording.file_times import boxes_in_file
 
 Array = np.ndarray
 
@@ -117,6 +118,8 @@ class BatchRecorder:
             return None
         layout, saved = model.token_layout(batch), recordings.saved
         valid, boxes = _picked(layout.valid, saved), _numpy(_picked(layout.boxes, saved))
+        if "clip" in batch:
+            boxes = boxes_in_file(boxes, _numpy(_picked(batch["clip"], saved)))
         logits = _numpy(_picked(recordings.logits[0], saved))
         statistics: dict[str, Any] = recordings.statistics(self.statistics, valid)
         valid = _numpy(valid)
