@@ -16,7 +16,7 @@ from attention_atlas.data.loader import (
     ResumableLoader,
 )
 from attention_atlas.data.options import DataOptions
-from attention_atlas.data.splits import stable_hash
+from attention_atlas.data.splits import SPLIT_VERSION, stable_hash
 from attention_atlas.data.user_inputs import UserInput
 from attention_atlas.run_folder import PRETRAINED
 
@@ -35,6 +35,10 @@ class AtlasDataModule(ABC):
     Attributes:
         classes: Names of the classes.
         datasets: The data set of each split.
+        not_read: Names of files in the folder of the data that were not read.
+        notes: What a user should know about the data, a line each.
+        split_version: Version of the rule that divides the data.
+        is_whole: Whether data that comes without splits is not divided: all of it is `test`.
         clip_seconds: Length of the input of sound in seconds; infinite for other modalities.
         leading_tokens: Names of the tokens that preprocessing puts before each input.
         trailing_tokens: Names of the tokens that it puts behind each input.
@@ -57,6 +61,10 @@ class AtlasDataModule(ABC):
         self.num_workers = options.num_workers
         self.seed = options.seed
         self.datasets = {}
+        self.not_read: list[str] = []
+        self.notes: list[str] = []
+        self.split_version = SPLIT_VERSION
+        self.is_whole = False
         self.test_split = "test"
         self._train_loader: ResumableLoader | None = None
         self._resume_state: dict[str, int] | None = None
@@ -187,7 +195,11 @@ class AtlasDataModule(ABC):
         order = self._train_loader.state_dict()
         if self.trainer is not None and order["position"] == self.trainer.num_training_batches:
             order = {"epoch": order["epoch"] + 1, "position": 0}  # limit_train_batches ended it
-        return {"order": order, "samples": self.samples_digest()}
+        return {
+            "order": order,
+            "samples": self.samples_digest(),
+            "split_version": self.split_version,
+        }
 
     def samples_digest(self) -> str:
         """Return a digest of the samples of each split and their labels."""

@@ -80,15 +80,18 @@ def check_image(config: Mapping[str, Any]) -> None:
 
 def check_audio(config: Mapping[str, Any]) -> None:
     """Check the `data` node of an audio task."""
-    from attention_atlas.data.audio.folder import list_audio
     from attention_atlas.data.audio.headers import check_header
     from attention_atlas.data.audio.speech_commands import find_root, official_splits
+    from attention_atlas.data.groups import file_groups
+    from attention_atlas.data.listing import list_files
 
     options = read_options(AudioOptions, config, "data.")
     read_options(AudioAugmentationOptions, options.augmentation, "augmentation.")
     if options.name == "speech_commands" and (root := find_root(options.folder)):
         official_splits(root)
     if options.name == "audio_folder":
-        files = list_audio(options.folder)
+        files = list_files(options.folder, "audio").files
+        if options.group is not None:
+            file_groups(files, options.group)
         for file in files[:: -(-len(files) // MAX_HEADERS)]:
             check_header(file.path)

@@ -97,12 +97,4 @@ def _estimators(modality: str) -> tuple[BaseEstimator, Any]:
 
 def _test_groups(datamodule: AtlasDataModule) -> list[list[str]]:
     """Return one list per kind of group, with the group of each test sample."""
-    dataset = datamodule.datasets["test"]
-    found: dict[str, list[str]] = defaultdict(list)
-    for start in range(0, len(dataset), 256):
-        batch = dataset.__getitems__(list(range(start, min(start + 256, len(dataset)))))
-        if "groups" not in batch:
-            return []
-        for kind, values in batch["groups"].items():
-            found[kind] += values
-    return list(found.values())
+    return list(datamodule.datasets["test"].groups.values())

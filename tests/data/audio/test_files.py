@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from attention_atlas.data.audio.folder import list_audio
 from attention_atlas.data.audio.headers import check_header
 from attention_atlas.data.audio.module import AudioDataModule
 from attention_atlas.data.audio.reading import read_clip
 from attention_atlas.data.check import check_audio
+from attention_atlas.data.listing import list_files
 from attention_atlas.errors import InputError
 
 
@@ -165,15 +165,15 @@ def test_training_noise_is_mixed_into_your_own_clips(folder: Path) -> None:
 
 
 def test_one_class_an_empty_class_and_no_folder_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not a folder"):
-        list_audio(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="at least two; there is only one, low"):
-        list_audio(_only(folder, tmp_path / "one", ["low"]))
-    with pytest.raises(InputError, match="at least two; there is none"):
-        list_audio(_only(folder, tmp_path / "none", []))
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        list_files(tmp_path / "nowhere", "audio")
+    with pytest.raises(InputError, match=r"one class only \(low\); it needs two"):
+        list_files(_only(folder, tmp_path / "one", ["low"]), "audio")
+    with pytest.raises(InputError, match="none holds no class folder"):
+        list_files(_only(folder, tmp_path / "none", []), "audio")
     (folder / "middle").mkdir()
     with pytest.raises(InputError, match="middle holds no audio file"):
-        list_audio(folder)
+        list_files(folder, "audio")
 
 
 def _only(folder: Path, target: Path, classes: list[str]) -> Path:
@@ -183,11 +183,11 @@ def _only(folder: Path, target: Path, classes: list[str]) -> Path:
     return target
 
 
-def test_a_train_folder_without_test_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_test_is_a_tenth_of_train(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "train").symlink_to(folder)
-    with pytest.raises(InputError, match="no folder test"):
-        list_audio(tmp_path / "half")
+    module = module_of(tmp_path / "half")
+    assert [len(module.datasets[split]) for split in ("train", "val", "test")] == [32, 4, 4]
 
 
 def test_too_few_files_to_hold_some_out_are_named(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Labelled clips by name: `spoken_commands`, `speech_commands` and `audio_folder`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from attention_atlas.data.audio.clips import ClipDataset
 from attention_atlas.data.audio.download import download
-from attention_atlas.data.audio.folder import split_audio
 from attention_atlas.data.audio.noise import babble, coloured_noise, recorded_noise
 from attention_atlas.data.audio.reading import SAMPLE_RATE, read_clip
 from attention_atlas.data.audio.speech_commands import (
@@ -20,7 +19,17 @@ from attention_atlas.data.audio.speech_commands import (
     official_splits,
 )
 from attention_atlas.data.audio.spoken_words import plan, speak, split_voices
-from attention_atlas.data.splits import stable_hash, stable_uniform
+from attention_atlas.data.cache import digest_of
+from attention_atlas.data.groups import GROUP, describe_likely_groups, file_groups
+from attention_atlas.data.listing import list_files
+from attention_atlas.data.splits import (
+    FRACTIONS,
+    SPLIT_VERSION,
+    divide,
+    stable_hash,
+    stable_uniform,
+)
+from attention_atlas.errors import InputError
 
 UNKNOWN, SILENCE = "_unknown_", "_silence_"
 EXTRA_FRACTION = 0.1
@@ -41,31 +50,75 @@ class AudioCorpus:
         splits: `train`, `val` and `test`.
         noise: float32 [P, N], pieces of background noise for `train` and for `eval`, each longer
             than a clip; empty if evaluation mixes no noise and training takes generated noise.
+        not_read: Names of files that were not read.
+        notes: What a user should know about the data, a line each.
     """
 
     classes: list[str]
     splits: dict[str, ClipDataset]
     noise: dict[str, Tensor] = field(default_factory=dict)
+    not_read: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def audio_folder(root: Path, clip_samples: int, seed: int) -> AudioCorpus:
+def audio_folder(
+    root: Path,
+    clip_samples: int,
+    seed: int,
+    group: str | None = None,
+    version: int = SPLIT_VERSION,
+    is_whole: bool = False,
+) -> AudioCorpus:
     """Read the clips of `root/<class>/` or `root/<split>/<class>/`, any rate, mono or stereo.
+
+    A missing val or test is drawn from the training clips, 10 % of each class, equal clips in one
+    split.
+
+    Args:
+        root: The folder.
+        clip_samples: Length of the input in samples.
+        seed: Draws the splits.
+        group: Pattern of the groups that a split does not divide.
+        version: Version of the rule that draws them.
+        is_whole: Whether a folder without splits is tested, not divided; it may hold one class.
 
     Raises:
         InputError: A folder or file cannot be used.
     """
-    files = split_audio(root, seed)
-    classes = sorted({file.label for part in files.values() for file in part})
+    listing = list_files(root, "audio", min_classes=1 if is_whole else 2)
+    files = listing.files
+    clips = [read_clip(file.path, clip_samples) for file in files]
+    groups = None if group is None else file_groups(files, group)
+    given = [file.split for file in files]
+    if is_whole and not any(given):
+        indexes = {"test": list(range(len(files)))}
+    else:
+        contents = None if version == 1 else [digest_of([clip.tobytes()]) for clip in clips]
+        names, labels = [file.sample_id for file in files], [file.label for file in files]
+        indexes = divide(given, names, labels, FRACTIONS, seed, contents, groups)
+    _check_filled(indexes, root)
+    classes = sorted({file.label for file in files})
     splits = {
         name: ClipDataset(
-            [read_clip(file.path, clip_samples) for file in part],
-            [classes.index(file.label) for file in part],
-            [f"audio_folder/{file.sample_id}" for file in part],
+            [clips[index] for index in part],
+            [classes.index(files[index].label) for index in part],
+            [f"audio_folder/{files[index].sample_id}" for index in part],
             clip_samples,
+            None if groups is None else {GROUP: [groups[index] for index in part]},
         )
-        for name, part in files.items()
+        for name, part in indexes.items()
     }
-    return AudioCorpus(classes, splits)
+    hint = None if groups else describe_likely_groups(files, indexes)
+    return AudioCorpus(classes, splits, {}, listing.not_read, [hint] if hint else [])
+
+
+def _check_filled(splits: Mapping[str, Sequence[int]], root: Path) -> None:
+    for name, part in splits.items():
+        if not part:
+            raise InputError(
+                f"data.path={root} has too few files to hold some out for {name}; "
+                "take at least ten per class, or folders train, val and test."
+            )
 
 
 def spoken_commands(clip_samples: int, seed: int) -> AudioCorpus:

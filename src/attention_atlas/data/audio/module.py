@@ -89,7 +89,7 @@ class AudioDataModule(AtlasDataModule):
     def load(self) -> dict[str, BatchDataset]:
         """Read the clips and split them."""
         corpus = self._corpus()
-        self.classes = corpus.classes
+        self.classes, self.not_read, self.notes = corpus.classes, corpus.not_read, corpus.notes
         self.noise = self._generate_noise() | dict(corpus.noise)
         return dict(corpus.splits)
 
@@ -107,7 +107,14 @@ class AudioDataModule(AtlasDataModule):
         folder = self.options.folder
         if self.name == "speech_commands":
             return speech_commands(folder, self.options.labels, self.clip_samples, self.seed)
-        return audio_folder(folder, self.clip_samples, self.seed)
+        return audio_folder(
+            folder,
+            self.clip_samples,
+            self.seed,
+            self.options.group,
+            self.split_version,
+            self.is_whole,
+        )
 
     def prepare(self, batch: Batch, training: bool) -> Batch:
         """Position, mix with noise, and turn into a spectrogram; varied when training."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from attention_atlas.data.base import AtlasDataModule, DisplayInputs
+from attention_atlas.data.groups import GROUP, describe_likely_groups
 from attention_atlas.data.image.augmentation import ImageAugmentation
 from attention_atlas.data.image.corpora import ImageCorpus, read_corpus
 from attention_atlas.data.image.dataset import (
@@ -66,6 +67,7 @@ class ImageDataModule(AtlasDataModule):
         Raises:
             InputError: The data is missing or cannot be used.
         """
+        self.source = self.source._replace(is_whole=self.is_whole)
         corpus = read_corpus(self.source)
         if self._learned is not None:
             corpus = with_classes(corpus, self._learned["classes"], self.source)
@@ -82,9 +84,9 @@ class ImageDataModule(AtlasDataModule):
             if isinstance(corpus.images, list)
             else resize_images(corpus.images, source)
         )
+        splits = self._splits(corpus)
         datasets = {
-            split: self._dataset(corpus, images, indices)
-            for split, indices in split_corpus(corpus, self.source, self.seed).items()
+            split: self._dataset(corpus, images, indices) for split, indices in splits.items()
         }
         if self.preprocessor is None and self._learned is None:
             self.mean, self.deviation = mean_and_deviation(datasets["train"])
@@ -92,14 +94,25 @@ class ImageDataModule(AtlasDataModule):
             self._normalise_as_learned()
         return dict(datasets)
 
+    def _splits(self, corpus: ImageCorpus) -> dict[str, list[int]]:
+        self.not_read = corpus.not_read
+        if self.is_whole and corpus.splits is None:
+            return {"test": list(range(len(corpus.labels)))}
+        splits = split_corpus(corpus, self.source, self.seed, self.split_version)
+        if corpus.files is not None and corpus.groups is None:
+            self.notes += filter(None, [describe_likely_groups(corpus.files, splits)])
+        return splits
+
     def _dataset(
         self, corpus: ImageCorpus, images: Tensor | list[Path], indices: list[int]
     ) -> ImageDataset:
+        groups = corpus.groups
         return ImageDataset(
             images[indices] if isinstance(images, Tensor) else [images[i] for i in indices],
             [corpus.labels[index] for index in indices],
             [corpus.sample_ids[index] for index in indices],
             self.source,
+            None if groups is None else {GROUP: [groups[index] for index in indices]},
         )
 
     def make_dataset(self, inputs: Sequence[UserInput]) -> BatchDataset:
@@ -136,7 +149,8 @@ class ImageDataModule(AtlasDataModule):
             inputs = self.preprocessor((values * 255).round().byte())
         else:
             inputs = (values - self.mean.to(values.device)) / self.deviation.to(values.device)
-        prepared = {"inputs": inputs, "label": label, "sample_id": batch["sample_id"]}
+        prepared = {"inputs": inputs, "label": label}
+        prepared |= {name: batch[name] for name in ("sample_id", "groups")}
         if training:
             prepared["inputs"], target = self.augmentation.mix(inputs, label)
             if target is not None:

@@ -1,7 +1,6 @@
 """The data module of texts, tokenized and batched."""
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from tokenizers import Tokenizer
 
 from attention_atlas.data.base import AtlasDataModule, DisplayInputs
-from attention_atlas.data.cache import cached
+from attention_atlas.data.cache import cached, digest_of
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.options import read_options
 from attention_atlas.data.text.cooccurrence import cooccurrence_vectors, frequent_pairs
@@ -226,9 +225,10 @@ class TextDataModule(AtlasDataModule):
         """Return the cached result of `learn` on the tokens of the training texts."""
         encoded = _select(self.encoded, self.train_indexes)
         key = {
-            "ids": _digest([encoded.ids.tobytes(), encoded.starts.tobytes()]),
+            "ids": digest_of([encoded.ids.tobytes(), encoded.starts.tobytes()]),
             "vocab_size": self.vocab_size,
             **options,
+            "numpy": np.__version__,
             "scipy": scipy.__version__,
             "sklearn": version("scikit-learn"),
             "format": 2,
@@ -247,7 +247,7 @@ class TextDataModule(AtlasDataModule):
         if self.tokenizer_path is not None:
             return load_tokenizer(Path(self.tokenizer_path))
         key = {
-            "texts": _digest(text.encode() for text in sorted(texts)),
+            "texts": digest_of(text.encode() for text in sorted(texts)),
             "vocab_size": self.options.vocab_size,
             "tokenizers": tokenizers.__version__,
             "format": 1,
@@ -272,8 +272,8 @@ def _read_pairs(path: Path) -> np.ndarray:
 
 def _encode(tokenizer: Tokenizer, texts: Sequence[str], unknown: int) -> EncodedTexts:
     key = {
-        "tokenizer": _digest([tokenizer.to_str().encode()]),
-        "texts": _digest(text.encode() for text in texts),
+        "tokenizer": digest_of([tokenizer.to_str().encode()]),
+        "texts": digest_of(text.encode() for text in texts),
         "tokenizers": tokenizers.__version__,
         "unknown": unknown,
         "format": 2,
@@ -298,12 +298,3 @@ def _select(encoded: EncodedTexts, indexes: Sequence[int]) -> EncodedTexts:
     tokens = np.repeat(chosen, encoded.lengths)
     starts = np.concatenate([[0], np.cumsum(encoded.lengths[chosen])])
     return EncodedTexts(encoded.ids[tokens], encoded.spans[tokens], starts)
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    """Return a digest of the parts, which depends on where one ends and the next begins."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.hexdigest()
