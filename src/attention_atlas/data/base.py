@@ -38,7 +38,8 @@ class AtlasDataModule(ABC):
         not_read: Names of files in the folder of the data that were not read.
         notes: What a user should know about the data, a line each.
         split_version: Version of the rule that divides the data.
-        is_whole: Whether data that comes without splits is not divided: all of it is `test`.
+        tested_classes: Classes of a model that is tested on all of your own files, which are not
+            divided unless they come in splits; None divides them.
         clip_seconds: Length of the input of sound in seconds; infinite for other modalities.
         leading_tokens: Names of the tokens that preprocessing puts before each input.
         trailing_tokens: Names of the tokens that it puts behind each input.
@@ -64,7 +65,7 @@ class AtlasDataModule(ABC):
         self.not_read: list[str] = []
         self.notes: list[str] = []
         self.split_version = SPLIT_VERSION
-        self.is_whole = False
+        self.tested_classes: list[str] | None = None
         self.test_split = "test"
         self._train_loader: ResumableLoader | None = None
         self._resume_state: dict[str, int] | None = None

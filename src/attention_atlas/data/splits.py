@@ -135,6 +135,20 @@ def divide(
     return splits | {name: [pool[index] for index in part] for name, part in parts.items()}
 
 
+def describe_copies(splits: Mapping[str, Sequence[int]], contents: Sequence[Hashable]) -> list[str]:
+    """Say how many samples of each other split are identical to one of `train`, a line each."""
+    trained = {contents[index] for index in splits["train"]}
+    lines = []
+    for name in ("val", "test"):
+        copies = sum(contents[index] in trained for index in splits[name])
+        if copies:
+            lines.append(
+                f"{copies:,} of {len(splits[name]):,} samples of {name} are copies of samples of "
+                "train, which makes accuracy look better than it is"
+            )
+    return lines
+
+
 def join_groups(*keys: Sequence[Hashable]) -> list[int]:
     """Return a number per sample, the same for samples that share a key, directly or by others."""
     parent = list(range(len(keys[0])))

@@ -20,7 +20,7 @@ from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.baseline_cache import store_baseline
 from attention_atlas.pipeline.process import seed
-from attention_atlas.pipeline.runs.result import accuracy_table
+from attention_atlas.pipeline.runs.result import accuracy_table, print_notes
 from attention_atlas.run_folder import BASELINE
 
 STRENGTHS = (1.0, 10.0)  # inverse regularisation, chosen on the validation split
@@ -41,6 +41,7 @@ def run_baseline(config: DictConfig, folder: Path) -> dict[str, Any]:
     seed(config.seed)
     datamodule: AtlasDataModule = instantiate(config.data)  # in the form of our own models
     datamodule.setup()
+    print_notes(datamodule)
     measured = measure_baseline(datamodule)
     result = {"task": config.task.name, "data": config.data.name, "seed": config.seed} | measured
     write_json(folder / BASELINE, result)

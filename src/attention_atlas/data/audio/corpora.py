@@ -21,10 +21,11 @@ from attention_atlas.data.audio.speech_commands import (
 from attention_atlas.data.audio.spoken_words import plan, speak, split_voices
 from attention_atlas.data.cache import digest_of
 from attention_atlas.data.groups import GROUP, describe_likely_groups, file_groups
-from attention_atlas.data.listing import list_files
+from attention_atlas.data.listing import LabelledFile, list_files
 from attention_atlas.data.splits import (
     FRACTIONS,
     SPLIT_VERSION,
+    describe_copies,
     divide,
     stable_hash,
     stable_uniform,
@@ -67,7 +68,7 @@ def audio_folder(
     seed: int,
     group: str | None = None,
     version: int = SPLIT_VERSION,
-    is_whole: bool = False,
+    tested_classes: list[str] | None = None,
 ) -> AudioCorpus:
     """Read the clips of `root/<class>/` or `root/<split>/<class>/`, any rate, mono or stereo.
 
@@ -80,24 +81,31 @@ def audio_folder(
         seed: Draws the splits.
         group: Pattern of the groups that a split does not divide.
         version: Version of the rule that draws them.
-        is_whole: Whether a folder without splits is tested, not divided; it may hold one class.
+        tested_classes: Classes of a model that is tested on all files of a folder without splits;
+            None divides it.
 
     Raises:
         InputError: A folder or file cannot be used.
     """
-    listing = list_files(root, "audio", min_classes=1 if is_whole else 2)
+    listing = list_files(root, "audio", min_classes=2 if tested_classes is None else 1)
     files = listing.files
     clips = [read_clip(file.path, clip_samples) for file in files]
     groups = None if group is None else file_groups(files, group)
     given = [file.split for file in files]
-    if is_whole and not any(given):
+    classes = sorted({file.label for file in files})
+    notes: list[str] = []
+    if tested_classes is not None and not any(given):
+        _check_known(files, tested_classes)
+        classes = tested_classes
         indexes = {"test": list(range(len(files)))}
     else:
-        contents = None if version == 1 else [digest_of([clip.tobytes()]) for clip in clips]
+        contents = [digest_of([clip.tobytes()]) for clip in clips]
         names, labels = [file.sample_id for file in files], [file.label for file in files]
-        indexes = divide(given, names, labels, FRACTIONS, seed, contents, groups)
-    _check_filled(indexes, root)
-    classes = sorted({file.label for file in files})
+        same = None if version == 1 else contents
+        indexes = divide(given, names, labels, FRACTIONS, seed, same, groups)
+        _check_filled(indexes, root)
+        hint = None if groups else describe_likely_groups(files, indexes)
+        notes = [*([hint] if hint else []), *describe_copies(indexes, contents)]
     splits = {
         name: ClipDataset(
             [clips[index] for index in part],
@@ -108,8 +116,16 @@ def audio_folder(
         )
         for name, part in indexes.items()
     }
-    hint = None if groups else describe_likely_groups(files, indexes)
-    return AudioCorpus(classes, splits, {}, listing.not_read, [hint] if hint else [])
+    return AudioCorpus(classes, splits, {}, listing.not_read, notes)
+
+
+def _check_known(files: Sequence[LabelledFile], classes: Sequence[str]) -> None:
+    for file in files:
+        if file.label not in classes:
+            raise InputError(
+                f"{file.path} is of class {file.label!r}, which the model never saw; it knows "
+                f"{', '.join(classes)}."
+            )
 
 
 def _check_filled(splits: Mapping[str, Sequence[int]], root: Path) -> None:

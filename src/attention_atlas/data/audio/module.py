@@ -113,7 +113,7 @@ class AudioDataModule(AtlasDataModule):
             self.seed,
             self.options.group,
             self.split_version,
-            self.is_whole,
+            self.tested_classes,
         )
 
     def prepare(self, batch: Batch, training: bool) -> Batch:

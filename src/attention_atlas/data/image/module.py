@@ -11,7 +11,7 @@ from torch import Tensor
 from attention_atlas.data.base import AtlasDataModule, DisplayInputs
 from attention_atlas.data.groups import GROUP, describe_likely_groups
 from attention_atlas.data.image.augmentation import ImageAugmentation
-from attention_atlas.data.image.corpora import ImageCorpus, read_corpus
+from attention_atlas.data.image.corpora import ImageCorpus, content_hashes, read_corpus
 from attention_atlas.data.image.dataset import (
     ImageDataset,
     mean_and_deviation,
@@ -22,6 +22,7 @@ from attention_atlas.data.image.dataset import (
 from attention_atlas.data.image.options import ImageAugmentationOptions, ImageOptions, ImageSource
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.options import read_options
+from attention_atlas.data.splits import describe_copies
 from attention_atlas.data.user_inputs import UserInput, label_indexes
 from attention_atlas.errors import InputError
 from attention_atlas.output_files import write_json
@@ -67,7 +68,7 @@ class ImageDataModule(AtlasDataModule):
         Raises:
             InputError: The data is missing or cannot be used.
         """
-        self.source = self.source._replace(is_whole=self.is_whole)
+        self.source = self.source._replace(is_whole=self.tested_classes is not None)
         corpus = read_corpus(self.source)
         if self._learned is not None:
             corpus = with_classes(corpus, self._learned["classes"], self.source)
@@ -96,11 +97,14 @@ class ImageDataModule(AtlasDataModule):
 
     def _splits(self, corpus: ImageCorpus) -> dict[str, list[int]]:
         self.not_read = corpus.not_read
-        if self.is_whole and corpus.splits is None:
+        if self.source.is_whole and corpus.splits is None:
             return {"test": list(range(len(corpus.labels)))}
         splits = split_corpus(corpus, self.source, self.seed, self.split_version)
-        if corpus.files is not None and corpus.groups is None:
-            self.notes += filter(None, [describe_likely_groups(corpus.files, splits)])
+        if corpus.files is not None:
+            hint = None if corpus.groups else describe_likely_groups(corpus.files, splits)
+            self.notes = [hint] if hint else []
+            if not isinstance(corpus.images, list):
+                self.notes += describe_copies(splits, content_hashes(corpus.images))
         return splits
 
     def _dataset(

@@ -20,7 +20,8 @@ class TextCorpus:
     """Texts with their labels and splits.
 
     `sample_ids` are digests of the content; `groups` has values by which accuracy is reported: name
-    -> one value per sample.
+    -> one value per sample. `not_read` names files that were not read, `notes` has lines about the
+    data for a user.
     """
 
     texts: list[str]
@@ -29,6 +30,8 @@ class TextCorpus:
     sample_ids: list[str]
     splits: Splits
     groups: dict[str, list[str]] = field(default_factory=dict)
+    not_read: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def normalise_text(text: str) -> str:

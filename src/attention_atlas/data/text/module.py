@@ -18,6 +18,7 @@ from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.options import read_options
 from attention_atlas.data.text.cooccurrence import cooccurrence_vectors, frequent_pairs
 from attention_atlas.data.text.corpora import TextCorpus
+from attention_atlas.data.text.csv_files import load_csv
 from attention_atlas.data.text.dataset import (
     TextDataset,
     add_special_tokens,
@@ -91,13 +92,21 @@ class TextDataModule(AtlasDataModule):
         Raises:
             InputError: The texts or the tokenizer cannot be used.
         """
-        corpus = find_reader(self.options).load(self.options)
-        self.classes = corpus.classes
-        self.train_indexes = corpus.splits["train"]
+        if self.tested_classes is None:
+            corpus = find_reader(self.options).load(self.options)
+        else:
+            corpus = load_csv(self.options, self.tested_classes)
+        self.classes, self.not_read, self.notes = corpus.classes, corpus.not_read, corpus.notes
+        self.train_indexes = corpus.splits.get("train", [])
         self.tokenizer = self._find_tokenizer([corpus.texts[index] for index in self.train_indexes])
         self.encoded = _encode(self.tokenizer, corpus.texts, self.special.unknown)
-        return {
-            "train": TextDataset(
+        datasets: dict[str, BatchDataset] = {
+            split: self._evaluation_dataset(corpus, self.encoded, corpus.splits[split])
+            for split in ("val", "test")
+            if split in corpus.splits
+        }
+        if self.train_indexes:
+            datasets["train"] = TextDataset(
                 corpus,
                 self.encoded,
                 self.train_indexes,
@@ -105,10 +114,8 @@ class TextDataModule(AtlasDataModule):
                 pooled_length=self.crop_length or self.max_length,
                 with_texts=False,
                 pad=self.special.pad,
-            ),
-            "val": self._evaluation_dataset(corpus, self.encoded, corpus.splits["val"]),
-            "test": self._evaluation_dataset(corpus, self.encoded, corpus.splits["test"]),
-        }
+            )
+        return datasets
 
     def _evaluation_dataset(
         self, corpus: TextCorpus, encoded: EncodedTexts, indexes: Sequence[int]
