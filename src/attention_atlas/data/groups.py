@@ -59,7 +59,7 @@ def describe_likely_groups(
     if 2 * len(members) > len(files) or all(len(found) < 2 for found in labels.values()):
         return None
     for name in sorted(members):
-        sides = sorted({split_of[index] for index in members[name]})
+        sides = [split for split in splits if split in {split_of[each] for each in members[name]}]
         if len(sides) > 1:
             example = files[members[name][0]].path.name
             return (

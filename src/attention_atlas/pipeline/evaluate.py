@@ -115,7 +115,9 @@ def evaluate_run(
     loaded = load_run(run_folder, run, with_data=True, is_new=is_new)
     datamodule = loaded.datamodule
     if is_new and set(datamodule.datasets) == {"test"}:
-        datamodule.notes.append(f"all samples of {run.data.path} are tested, as they are new")
+        datamodule.notes.append(
+            f"all samples of {run.data.path} are tested: the run was trained on other files"
+        )
     checkpoint = best_checkpoint(run_folder)
     is_own = not names_other_files(read_run_config(run_folder), run)
     if is_own and not has_samples_of(datamodule, read_checkpoint(checkpoint)):
