@@ -12,6 +12,7 @@ from attention_atlas.data.splits import (
     divide,
     grouped_split,
     join_groups,
+    stable_hash,
     stratified_split,
 )
 from attention_atlas.errors import InputError
@@ -164,8 +165,8 @@ def test_a_group_in_two_given_splits_is_refused() -> None:
 
 
 def test_copies_in_given_splits_are_counted() -> None:
-    splits = {"train": [0, 1], "val": [2], "test": [3, 4]}
-    assert describe_copies(splits, ["a", "b", "c", "a", "d"]) == [
-        "1 of 2 samples of test are copies of samples of train, which makes accuracy look better "
-        "than it is"
+    contents = {"train": ["a", "b"], "val": ["c"], "test": ["a", "d"]}
+    assert describe_copies(contents, {stable_hash("a"), stable_hash("b")}) == [
+        "1 of 2 samples of test are copies of samples that were trained on, which makes accuracy "
+        "look better than it is"
     ]

@@ -150,6 +150,7 @@ def test_new_files_are_all_tested(
     assert len(open_atlas(tmp_path / "out")) == 31
     said = capsys.readouterr().out
     assert f"all samples of {new} are tested" in said
+    assert ("copies" in said) == (task != "nlp")
     assert "test split: 31 samples" in said
 
 
@@ -169,6 +170,25 @@ def test_files_that_were_moved_are_not_new(
     trained = read_result(run)
     names = ("num_train_samples", "num_test_samples", "test/accuracy", "test/loss")
     assert [result[name] for name in names] == [trained[name] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("task", "files"), [("nlp", "reviews"), ("vision", "pictures"), ("speech", "sounds")]
+)
+def test_new_files_that_were_trained_on_are_counted(
+    task: str, files: str, trained_runs, request, tmp_path: Path, capsys
+) -> None:
+    source, new = request.getfixturevalue(files), tmp_path / "new"
+    if source.is_dir():
+        shutil.copytree(source, new)
+        for number, path in enumerate(sorted(new.rglob("*.*"))):
+            path.rename(path.with_name(f"renamed{number}{path.suffix}"))
+    else:
+        new = tmp_path / "new.csv"
+        new.write_text(source.read_text() + "a new text,good\n")
+    evaluate(trained_runs[task], tmp_path / "out", f"++data.path={new}")
+    number = read_result(trained_runs[task])["num_train_samples"]
+    assert f"{number} of " in capsys.readouterr().out
 
 
 def test_new_files_are_divided_where_a_split_is_named(

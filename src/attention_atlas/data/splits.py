@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 
 from attention_atlas.errors import InputError
 
@@ -135,18 +135,28 @@ def divide(
     return splits | {name: [pool[index] for index in part] for name, part in parts.items()}
 
 
-def describe_copies(splits: Mapping[str, Sequence[int]], contents: Sequence[Hashable]) -> list[str]:
-    """Say how many samples of each other split are identical to one of `train`, a line each."""
-    trained = {contents[index] for index in splits["train"]}
+def describe_copies(contents: Mapping[str, Sequence[str]], trained: Container[int]) -> list[str]:
+    """Say how many samples of `val` and `test` were trained on, a line each.
+
+    Args:
+        contents: A key per sample of each split, the same for identical ones.
+        trained: The hashes of the keys that were trained on.
+    """
     lines = []
     for name in ("val", "test"):
-        copies = sum(contents[index] in trained for index in splits[name])
+        keys = contents.get(name, [])
+        copies = sum(stable_hash(key) in trained for key in keys)
         if copies:
             lines.append(
-                f"{copies:,} of {len(splits[name]):,} samples of {name} are copies of samples of "
-                "train, which makes accuracy look better than it is"
+                f"{copies:,} of {len(keys):,} samples of {name} are copies of samples that were "
+                "trained on, which makes accuracy look better than it is"
             )
     return lines
+
+
+def pick(values: Sequence[str], splits: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:
+    """Return the values of the samples of each split."""
+    return {name: [values[index] for index in indexes] for name, indexes in splits.items()}
 
 
 def join_groups(*keys: Sequence[Hashable]) -> list[int]:

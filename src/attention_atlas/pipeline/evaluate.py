@@ -119,11 +119,14 @@ def evaluate_run(
             f"all samples of {run.data.path} are tested: the run was trained on other files"
         )
     checkpoint = best_checkpoint(run_folder)
-    is_own = not names_other_files(read_run_config(run_folder), run)
-    if is_own and not has_samples_of(datamodule, read_checkpoint(checkpoint)):
-        datamodule.notes.append(
-            "the data has changed since the run was trained: samples may have changed their split"
-        )
+    content = read_checkpoint(checkpoint)
+    if not has_samples_of(datamodule, content):
+        if not names_other_files(read_run_config(run_folder), run):
+            datamodule.notes.append(
+                "the data has changed since the run was trained: samples may have changed their "
+                "split"
+            )
+        datamodule.notes += datamodule.copies_of(content.get(type(datamodule).__qualname__, {}))
     print_notes(datamodule)
     task = build_task(run, datamodule, loaded.model)
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from attention_atlas.data.check import check_text
 from attention_atlas.data.text.csv_files import check_csv, load_csv
+from attention_atlas.data.text.module import TextDataModule
 from attention_atlas.data.text.options import TextOptions
 from attention_atlas.errors import InputError
 
@@ -175,8 +176,10 @@ def test_copies_in_given_files_are_said(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", rows_of(20))
     write(tmp_path / "val.csv", rows_of(20, 100))
     write(tmp_path / "test.csv", rows_of(20, 18))
-    (note,) = load_csv(options(tmp_path)).notes
-    assert note.startswith("2 of 20 samples of test are copies of samples of train")
+    module = TextDataModule("csv", path=str(tmp_path), vocab_size=100)
+    module.setup()
+    (note,) = module.notes
+    assert note.startswith("2 of 20 samples of test are copies of samples that were trained on")
 
 
 def test_all_rows_of_a_file_can_be_tested(tmp_path: Path) -> None:

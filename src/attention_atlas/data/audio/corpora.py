@@ -25,8 +25,8 @@ from attention_atlas.data.listing import LabelledFile, list_files
 from attention_atlas.data.splits import (
     FRACTIONS,
     SPLIT_VERSION,
-    describe_copies,
     divide,
+    pick,
     stable_hash,
     stable_uniform,
 )
@@ -52,14 +52,16 @@ class AudioCorpus:
         noise: float32 [P, N], pieces of background noise for `train` and for `eval`, each longer
             than a clip; empty if evaluation mixes no noise and training takes generated noise.
         not_read: Names of files that were not read.
-        notes: What a user should know about the data, a line each.
+        hint: What a user should know about the names of the files.
+        contents: A key per clip of each split of the user's own files, the same for copies.
     """
 
     classes: list[str]
     splits: dict[str, ClipDataset]
     noise: dict[str, Tensor] = field(default_factory=dict)
     not_read: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    hint: str | None = None
+    contents: dict[str, list[str]] = field(default_factory=dict)
 
 
 def audio_folder(
@@ -93,19 +95,16 @@ def audio_folder(
     groups = None if group is None else file_groups(files, group)
     given = [file.split for file in files]
     classes = sorted({file.label for file in files})
-    notes: list[str] = []
+    contents = [digest_of([clip.tobytes()]) for clip in clips]
     if tested_classes is not None and not any(given):
         _check_known(files, tested_classes)
         classes = tested_classes
         indexes = {"test": list(range(len(files)))}
     else:
-        contents = [digest_of([clip.tobytes()]) for clip in clips]
         names, labels = [file.sample_id for file in files], [file.label for file in files]
         same = None if version == 1 else contents
         indexes = divide(given, names, labels, FRACTIONS, seed, same, groups)
         _check_filled(indexes, root)
-        hint = None if groups else describe_likely_groups(files, indexes)
-        notes = [*([hint] if hint else []), *describe_copies(indexes, contents)]
     splits = {
         name: ClipDataset(
             [clips[index] for index in part],
@@ -116,7 +115,8 @@ def audio_folder(
         )
         for name, part in indexes.items()
     }
-    return AudioCorpus(classes, splits, {}, listing.not_read, notes)
+    hint = None if groups else describe_likely_groups(files, indexes)
+    return AudioCorpus(classes, splits, {}, listing.not_read, hint, pick(contents, indexes))
 
 
 def _check_known(files: Sequence[LabelledFile], classes: Sequence[str]) -> None:

@@ -89,7 +89,12 @@ class AudioDataModule(AtlasDataModule):
     def load(self) -> dict[str, BatchDataset]:
         """Read the clips and split them."""
         corpus = self._corpus()
-        self.classes, self.not_read, self.notes = corpus.classes, corpus.not_read, corpus.notes
+        self.classes, self.not_read, self.contents = (
+            corpus.classes,
+            corpus.not_read,
+            corpus.contents,
+        )
+        self.notes = [corpus.hint] if corpus.hint else []
         self.noise = self._generate_noise() | dict(corpus.noise)
         return dict(corpus.splits)
 

@@ -22,7 +22,7 @@ from attention_atlas.data.image.dataset import (
 from attention_atlas.data.image.options import ImageAugmentationOptions, ImageOptions, ImageSource
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.options import read_options
-from attention_atlas.data.splits import describe_copies
+from attention_atlas.data.splits import pick
 from attention_atlas.data.user_inputs import UserInput, label_indexes
 from attention_atlas.errors import InputError
 from attention_atlas.output_files import write_json
@@ -98,13 +98,14 @@ class ImageDataModule(AtlasDataModule):
     def _splits(self, corpus: ImageCorpus) -> dict[str, list[int]]:
         self.not_read = corpus.not_read
         if self.source.is_whole and corpus.splits is None:
-            return {"test": list(range(len(corpus.labels)))}
-        splits = split_corpus(corpus, self.source, self.seed, self.split_version)
+            splits = {"test": list(range(len(corpus.labels)))}
+        else:
+            splits = split_corpus(corpus, self.source, self.seed, self.split_version)
         if corpus.files is not None:
             hint = None if corpus.groups else describe_likely_groups(corpus.files, splits)
             self.notes = [hint] if hint else []
             if not isinstance(corpus.images, list):
-                self.notes += describe_copies(splits, content_hashes(corpus.images))
+                self.contents = pick(content_hashes(corpus.images), splits)
         return splits
 
     def _dataset(

@@ -7,7 +7,7 @@ from pathlib import Path
 from attention_atlas.data.file_types import TABLES
 from attention_atlas.data.groups import GROUP
 from attention_atlas.data.listing import SPLIT_NAMES, split_of, visible_files
-from attention_atlas.data.splits import FRACTIONS, describe_copies, divide
+from attention_atlas.data.splits import FRACTIONS, divide
 from attention_atlas.data.tables import Table, read_table
 from attention_atlas.data.text.corpora import Splits, TextCorpus, content_ids, normalise_text
 from attention_atlas.data.text.options import TextOptions
@@ -47,16 +47,14 @@ def load_csv(options: TextOptions, tested_classes: list[str] | None = None) -> T
     _check_known(names, classes, tables)
     labels = [classes.index(name) for name in names]
     ids = _ids(options, tables) or content_ids(["csv"] * len(texts), texts, labels)
+    contents = [normalise_text(text) for text in texts]
     splits = {"test": list(range(len(texts)))}
-    notes = []
     if not is_tested:
-        contents = [normalise_text(text) for text in texts]
         strata = [(label,) for label in labels]
         splits = divide(given, ids, strata, FRACTIONS, options.seed, contents, groups or None)
         _check_splits(splits, labels, classes, next(iter(tables.values())).path)
-        notes = describe_copies(splits, contents)
     named_groups = {GROUP: groups} if groups else {}
-    return TextCorpus(texts, labels, classes, ids, splits, named_groups, not_read, notes)
+    return TextCorpus(texts, labels, classes, ids, splits, named_groups, not_read, contents)
 
 
 def check_csv(options: TextOptions, is_divided: bool = True) -> None:

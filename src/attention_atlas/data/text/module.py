@@ -16,6 +16,7 @@ from attention_atlas.data.base import AtlasDataModule, DisplayInputs
 from attention_atlas.data.cache import cached, digest_of
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.options import read_options
+from attention_atlas.data.splits import pick
 from attention_atlas.data.text.cooccurrence import cooccurrence_vectors, frequent_pairs
 from attention_atlas.data.text.corpora import TextCorpus
 from attention_atlas.data.text.csv_files import load_csv
@@ -96,7 +97,9 @@ class TextDataModule(AtlasDataModule):
             corpus = find_reader(self.options).load(self.options)
         else:
             corpus = load_csv(self.options, self.tested_classes)
-        self.classes, self.not_read, self.notes = corpus.classes, corpus.not_read, corpus.notes
+        self.classes, self.not_read = corpus.classes, corpus.not_read
+        if corpus.contents is not None:
+            self.contents = pick(corpus.contents, corpus.splits)
         self.train_indexes = corpus.splits.get("train", [])
         self.tokenizer = self._find_tokenizer([corpus.texts[index] for index in self.train_indexes])
         self.encoded = _encode(self.tokenizer, corpus.texts, self.special.unknown)
