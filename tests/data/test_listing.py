@@ -1,10 +1,12 @@
 """One listing of files: the same classes, splits and omissions for all uses and modalities."""
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_atlas.data.file_types import SUFFIXES
@@ -201,6 +203,38 @@ def test_a_folder_of_one_class_can_be_tested_but_not_trained_on(
     with pytest.raises(InputError, match="one class only"):
         list_files(tmp_path, modality)
     assert len(list_files(tmp_path, modality, min_classes=1).files) == 1
+
+
+PARTS = st.sampled_from(["train", "Test", "a", "b", ".hidden", "@eaDir", "dev_1", "x.png", "y.txt"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(["", "train", "my_train"]),
+    st.lists(st.lists(PARTS, min_size=2, max_size=4), max_size=6),
+)
+def test_any_tree_is_read_alike_by_all_or_refused(top: str, trees: list[list[str]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for parts in ([top, "a", "0.png"], [top, "b", "0.png"], *trees):
+            with contextlib.suppress(OSError):  # a file and a folder of one name
+                root.joinpath(*parts[:-1]).mkdir(parents=True, exist_ok=True)
+                root.joinpath(*parts).touch()
+        try:
+            listing = list_files(root, "image")
+        except InputError:
+            return
+        assert listing == list_inputs(root, "image")
+        read = [file.sample_id for file in listing.files]
+        visible = {
+            path.relative_to(root).as_posix()
+            for path in root.rglob("*")
+            if path.is_file() and not {".hidden", "@eaDir"} & set(path.relative_to(root).parts)
+        }
+        assert read == sorted(path for path in visible if path.endswith(".png"))
+        assert set(listing.not_read) == visible - set(read)
+        for file in listing.files:
+            assert file.label in file.sample_id.split("/")[: 1 + (file.split is not None)]
 
 
 def test_equal_files_have_one_key(tmp_path: Path) -> None:

@@ -126,7 +126,8 @@ def evaluate_run(
                 "the data has changed since the run was trained: samples may have changed their "
                 "split"
             )
-        datamodule.notes += datamodule.copies_of(content.get(type(datamodule).__qualname__, {}))
+        copies = datamodule.copies_of(content.get(type(datamodule).__qualname__, {}))
+        datamodule.notes += [line for line in copies if line not in datamodule.notes]
     print_notes(datamodule)
     task = build_task(run, datamodule, loaded.model)
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]

@@ -89,11 +89,8 @@ class AudioDataModule(AtlasDataModule):
     def load(self) -> dict[str, BatchDataset]:
         """Read the clips and split them."""
         corpus = self._corpus()
-        self.classes, self.not_read, self.contents = (
-            corpus.classes,
-            corpus.not_read,
-            corpus.contents,
-        )
+        self.classes, self.contents = corpus.classes, corpus.contents
+        self.not_read = corpus.not_read
         self.notes = [corpus.hint] if corpus.hint else []
         self.noise = self._generate_noise() | dict(corpus.noise)
         return dict(corpus.splits)

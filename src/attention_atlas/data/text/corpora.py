@@ -20,8 +20,8 @@ class TextCorpus:
     """Texts with their labels and splits.
 
     `sample_ids` are digests of the content; `groups` has values by which accuracy is reported: name
-    -> one value per sample. `not_read` names files that were not read; `contents` has a key per sample
-    of a user's own file, the same for copies.
+    -> one value per sample. `not_read` names files that were not read; `contents` has a key per
+    sample of a user's own file, the same for copies.
     """
 
     texts: list[str]
