@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from attention_atlas.data.check import check_text
 from attention_atlas.data.text.csv_files import check_csv, load_csv
-from attention_atlas.data.text.module import TextDataModule
 from attention_atlas.data.text.options import TextOptions
 from attention_atlas.errors import InputError
 
@@ -173,6 +172,8 @@ def test_groups_are_for_your_own_files() -> None:
 
 
 def test_copies_in_given_files_are_said(tmp_path: Path) -> None:
+    from attention_atlas.data.text.module import TextDataModule  # not in the processes above
+
     write(tmp_path / "train.csv", rows_of(20))
     write(tmp_path / "val.csv", rows_of(20, 100))
     write(tmp_path / "test.csv", rows_of(20, 18))
