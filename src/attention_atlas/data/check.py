@@ -101,7 +101,7 @@ def check_audio(config: Mapping[str, Any], is_divided: bool = True) -> None:
     """Check the `data` node of an audio task."""
     from attention_atlas.data.audio.headers import check_header
     from attention_atlas.data.audio.speech_commands import find_root, official_splits
-    from attention_atlas.data.groups import file_groups
+    from attention_atlas.data.groups import check_file_groups
     from attention_atlas.data.listing import list_files
 
     options = read_options(AudioOptions, config, "data.")
@@ -111,7 +111,7 @@ def check_audio(config: Mapping[str, Any], is_divided: bool = True) -> None:
         official_splits(root)
     if options.name == "audio_folder":
         files = list_files(options.folder, "audio", min_classes=2 if is_divided else 1).files
-        if options.group is not None:
-            file_groups(files, options.group)
+        if is_divided:
+            check_file_groups(files, options.group, options.seed)
         for file in files[:: -(-len(files) // MAX_HEADERS)]:
             check_header(file.path)

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from attention_atlas.data.listing import LabelledFile
+from attention_atlas.data.splits import FRACTIONS, divide
 from attention_atlas.errors import InputError
 
 GROUP = "group"
@@ -38,6 +39,18 @@ def file_groups(files: Sequence[LabelledFile], pattern: str) -> list[str]:
             raise InputError(f"{file.path} does not fit data.group={pattern}; rename or remove it.")
         groups.append(found[1])
     return groups
+
+
+def check_file_groups(files: Sequence[LabelledFile], pattern: str | None, seed: int) -> None:
+    """Check that the groups of a pattern, if there is one, can be divided.
+
+    Raises:
+        InputError: They cannot.
+    """
+    if pattern is not None:
+        labels = [file.label for file in files]
+        given, names = [file.split for file in files], [file.sample_id for file in files]
+        divide(given, names, labels, FRACTIONS, seed, groups=file_groups(files, pattern))
 
 
 def describe_likely_groups(

@@ -251,7 +251,7 @@ def grouped_split(
     trained = {each for name in left for each in counts[name]}
     if not all(chosen.values()) or trained != set(totals):
         raise InputError(
-            f"data.group finds {len(members)} groups, too few to divide: train needs one of each "
+            f"data.group finds too few groups to divide, {len(members)}: train needs one of each "
             f"class, {' and '.join(others)} at least one of another group, none of them with more "
             "than half of the samples."
         )

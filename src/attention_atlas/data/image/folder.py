@@ -8,7 +8,7 @@ import numpy as np
 import PIL
 
 from attention_atlas.data.cache import cached, digest_of, digest_of_file
-from attention_atlas.data.groups import file_groups
+from attention_atlas.data.groups import check_file_groups
 from attention_atlas.data.image.options import ImageSource
 from attention_atlas.data.image.reading import check_header, read_image
 from attention_atlas.data.listing import LabelledFile, Listing, list_files
@@ -58,8 +58,8 @@ def check_folder(source: ImageSource) -> None:
         InputError: As `list_images` and `decode_folder`.
     """
     images = list_images(source).files
-    if source.options.group is not None:
-        file_groups(images, source.options.group)
+    if not source.is_whole:
+        check_file_groups(images, source.options.group, source.options.seed)
     if fits_memory(images, source):
         decode_folder(images, source)
     else:
