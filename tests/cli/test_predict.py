@@ -159,7 +159,7 @@ def test_other_files_of_a_folder_are_reported(trained_runs, pictures, tmp_path) 
         (tmp_path / "new" / name).touch()
     done = invoke_atlas(tmp_path, "predict", str(trained_runs["vision"]), "new", "")
     assert done.exit_code == 0
-    assert done.stderr == "files of new left out, as they are not image files: 2\n"
+    assert done.stderr == "new: 2 files were not read, such as notes.txt\n"
 
 
 def test_a_text_that_is_cut_is_reported(trained_runs, tmp_path) -> None:
@@ -195,7 +195,7 @@ def test_the_data_need_not_be_there(trained_runs, reviews, tmp_path) -> None:
     ("task", "arguments", "message"),
     [
         ("vision", ["nothing.png"], "nothing.png does not exist"),
-        ("vision", ["here"], "here holds no image files"),
+        ("vision", ["here"], "here holds no image file"),
         ("vision", ["broken.png"], "broken.png cannot be decoded"),
         ("speech", ["broken.wav"], "broken.wav"),
         ("nlp", [" "], "There is no input"),

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from attention_atlas.data.cache import cache_root, cached
+from attention_atlas.data.cache import _discard_damaged, cache_root, cached
 
 
 @pytest.fixture(autouse=True)
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ATTENTION_ATLAS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.*")}
 
 
 def write(text: str, calls: list[str]):
@@ -64,3 +68,35 @@ def test_the_root_follows_the_environment(tmp_path: Path, monkeypatch: pytest.Mo
     assert cache_root() == tmp_path / "attention-atlas"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_root() == Path.home() / ".cache" / "attention-atlas"
+
+
+@pytest.mark.parametrize("name", ["content.txt", "below/more.txt", "key.json", "digests.json"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_a_damaged_folder_is_made_again(root: Path, name: str, damage: str) -> None:
+    def make(folder: Path) -> None:
+        write("abc", calls)(folder)
+        (folder / "below").mkdir()
+        (folder / "below" / "more.txt").write_text("more")
+
+    calls: list[str] = []
+    folder = cached("numbers", {"size": 3}, make)
+    whole = contents(folder)
+    path, size = folder / name, (folder / name).stat().st_size
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: size // 2] if damage == "cut" else bytes(size))
+    again = cached("numbers", {"size": 3}, make)
+    if (name, damage) == ("digests.json", "gone"):  # as from a version that had none
+        assert calls == ["abc"]
+    else:
+        assert calls == ["abc", "abc"]
+        assert contents(again) == whole
+    assert not list(root.glob(".numbers-*/*"))
+
+
+def test_a_folder_that_was_mended_meanwhile_stays(root: Path) -> None:
+    calls: list[str] = []
+    folder = cached("numbers", {"size": 3}, write("abc", calls))
+    _discard_damaged(folder)
+    assert (folder / "content.txt").read_text() == "abc"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_atlas.data.file_types import modality_of_data
+from attention_atlas.data.listing import modality_of_data
 from attention_atlas.data.user_inputs import collect_inputs
 from attention_atlas.errors import InputError
 

@@ -83,6 +83,24 @@ BAD = {
     "text for a fraction": train("optimizer.lr=high", words=["optimizer.lr=high", "above 0"]),
     "number for a switch": train("lr_find=3", words=["lr_find=3", "true or false"]),
     "value for a group": train("callbacks.ema=3", words=["callbacks.ema=3", "group"]),
+    "group of other data": train(
+        "+data.group=who", words=["data.group=who", "csv, image_folder, audio_folder", "leave it"]
+    ),
+    "pattern without a group": train(
+        *("task=vision", "data=image_folder", "data.path=mine", "data.group=*.png"),
+        words=["data.group=*.png", "% stands for the group", "data.group=%_*.wav"],
+        files=folder(picture(), picture(), ".png"),
+    ),
+    "file of no group": train(
+        *("task=speech", "data=audio_folder", "data.path=mine", "data.group=%_*.wav"),
+        words=["mine/no/0.wav does not fit data.group=%_*.wav"],
+        files=folder(sound(), sound(), ".wav"),
+    ),
+    "one group": train(
+        *("task=vision", "data=image_folder", "data.path=mine", "data.group=*/*.%"),
+        words=["data.group finds too few groups to divide, 1:"],
+        files=folder(picture(), picture(), ".png"),
+    ),
     "null": train("seed=null", words=["seed=null", "an integer"]),
     "negative rate": train("optimizer.lr=-1", words=["optimizer.lr=-1", "above 0"]),
     "share above 1": train("encoder.dropout=1.5", words=["encoder.dropout=1.5", "0 to below 1"]),

@@ -119,3 +119,116 @@ def test_resuming_from_a_checkpoint_that_does_not_fit_is_refused(
     overrides = [*tiny["vision"], "encoder.depth=2", f"ckpt_path={checkpoint}"]
     with pytest.raises(InputError, match=r"last\.ckpt does not fit the config"):
         run_training(overrides, tmp_path)
+
+
+def _new_files(task: str, source: Path, folder: Path) -> Path:
+    """Other content of the form that a task was trained on, some of it of one class."""
+    if task == "nlp":
+        lines = source.read_text().splitlines()
+        path = folder / "new.csv"
+        path.write_text("\n".join([lines[0], *(f"new {line}" for line in lines[1:32])]) + "\n")
+        return path
+    shutil.copytree(source, folder / "new")
+    for path in sorted((folder / "new").rglob("*.*"))[31:]:
+        path.unlink()
+    for label in (folder / "new").iterdir():
+        if not list(label.iterdir()):
+            label.rmdir()
+    return folder / "new"
+
+
+@pytest.mark.parametrize(("task", "data"), [("nlp", "csv"), ("vision", ""), ("speech", "")])
+def test_new_files_are_all_tested(
+    task: str, data: str, trained_runs, request, tmp_path: Path, capsys
+) -> None:
+    source = request.getfixturevalue(
+        {"nlp": "reviews", "vision": "pictures", "speech": "sounds"}[task]
+    )
+    new = _new_files(task, source, tmp_path)
+    result = evaluate(trained_runs[task], tmp_path / "out", f"++data.path={new}")
+    assert (result["num_train_samples"], result["num_test_samples"]) == (0, 31)
+    assert len(open_atlas(tmp_path / "out")) == 31
+    said = capsys.readouterr().out
+    assert f"all samples of {new} are tested" in said
+    assert ("copies" in said) == (task != "nlp")
+    assert "test split: 31 samples" in said
+
+
+@pytest.mark.parametrize(("task", "files"), [("nlp", "reviews"), ("speech", "sounds")])
+def test_files_that_were_moved_are_not_new(
+    task: str, files: str, trained_runs, request, tmp_path: Path
+) -> None:
+    source = request.getfixturevalue(files)
+    moved = tmp_path / "moved" / source.name
+    moved.parent.mkdir()
+    if source.is_dir():
+        shutil.copytree(source, moved)
+    else:
+        shutil.copy(source, moved)
+    run = trained_runs[task]
+    result = evaluate(run, tmp_path / "out", f"++data.path={moved}")
+    trained = read_result(run)
+    names = ("num_train_samples", "num_test_samples", "test/accuracy", "test/loss")
+    assert [result[name] for name in names] == [trained[name] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("task", "files"), [("nlp", "reviews"), ("vision", "pictures"), ("speech", "sounds")]
+)
+def test_new_files_that_were_trained_on_are_counted(
+    task: str, files: str, trained_runs, request, tmp_path: Path, capsys
+) -> None:
+    source, new = request.getfixturevalue(files), tmp_path / "new"
+    if source.is_dir():
+        shutil.copytree(source, new)
+        for number, path in enumerate(sorted(new.rglob("*.*"))):
+            path.rename(path.with_name(f"renamed{number}{path.suffix}"))
+    else:
+        new = tmp_path / "new.csv"
+        new.write_text(source.read_text() + "a new text,good\n")
+    evaluate(trained_runs[task], tmp_path / "out", f"++data.path={new}")
+    number = read_result(trained_runs[task])["num_train_samples"]
+    assert f"{number} of " in capsys.readouterr().out
+
+
+def test_new_files_are_divided_where_a_split_is_named(
+    trained_runs, reviews: Path, tmp_path: Path
+) -> None:
+    new = _new_files("nlp", reviews, tmp_path)
+    arguments = (f"++data.path={new}", "split=test")
+    result = evaluate(trained_runs["nlp"], tmp_path / "out", *arguments)
+    assert result["num_test_samples"] < 10
+
+
+def test_a_label_that_the_run_does_not_know_is_named(trained_runs, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("text,label\na text,ugly\n")
+    with pytest.raises(InputError, match=r"new\.csv, line 2: the label 'ugly' does not occur"):
+        evaluate(trained_runs["nlp"], tmp_path / "out", f"++data.path={tmp_path / 'new.csv'}")
+
+
+def test_data_that_has_changed_is_said(run: Path, pictures: Path, tmp_path: Path, capsys) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    shutil.copytree(pictures, tmp_path / "pictures")
+    config = tmp_path / "run" / ".hydra" / "config.yaml"
+    config.write_text(config.read_text().replace(str(pictures), str(tmp_path / "pictures")))
+    evaluate(tmp_path / "run", tmp_path / "same")
+    assert "has changed" not in capsys.readouterr().out
+    (tmp_path / "pictures" / "left" / "0.png").unlink()
+    evaluate(tmp_path / "run", tmp_path / "changed")
+    assert "the data has changed since the run was trained" in capsys.readouterr().out
+
+
+def test_a_run_is_divided_by_the_rule_of_its_version(
+    sounds: Path, tiny, run_training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    shutil.copytree(sounds, tmp_path / "sounds")
+    for path in sorted((tmp_path / "sounds").rglob("*.wav")):
+        shutil.copy(path, path.with_name(f"copy-{path.name}"))
+    overrides = [*tiny["speech"], f"data.path={tmp_path / 'sounds'}"]
+    with monkeypatch.context() as patch:
+        patch.setattr("attention_atlas.data.base.SPLIT_VERSION", 1)
+        first = run_training(overrides, tmp_path / "first")
+    capsys.readouterr()
+    again = evaluate(tmp_path / "first", tmp_path / "again")
+    assert again["test/loss"] == pytest.approx(first["test/loss"])
+    assert "has changed" not in capsys.readouterr().out

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from attention_atlas.atlas import open_atlas
 from attention_atlas.pipeline.runs.checkpoints import is_whole, latest_checkpoint
-from attention_atlas.pipeline.runs.folder import locked
+from attention_atlas.pipeline.runs.folder import find_unfinished_run, locked
 from tests.commands import run_script, start_command, start_training
 from tests.pipeline.conftest import weights
 
@@ -303,3 +304,12 @@ def test_out_of_memory_says_what_to_lower(tiny, repository: Path, tmp_path: Path
     assert "out of memory" in done.stderr.lower()
     assert "data.batch_size" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_option_that_is_null_and_one_that_is_missing_are_the_same_run(tmp_path: Path) -> None:
+    (tmp_path / "first" / ".hydra").mkdir(parents=True)
+    earlier = {"data": {"name": "csv", "path": "a.csv"}, "resume": "auto"}
+    OmegaConf.save(OmegaConf.create(earlier), tmp_path / "first" / ".hydra" / "config.yaml")
+    for group, found in ((None, tmp_path / "first"), ("who", None)):
+        config = OmegaConf.create(earlier | {"data": earlier["data"] | {"group": group}})
+        assert find_unfinished_run(tmp_path / "second", config) == found

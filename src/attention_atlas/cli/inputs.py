@@ -9,8 +9,9 @@ import numpy as np
 
 from attention_atlas.config.untrusted import read_run_config
 from attention_atlas.console import print_warning
+from attention_atlas.data.listing import describe_not_read
 from attention_atlas.data.text_files import decode, physical_lines
-from attention_atlas.data.user_inputs import UserInput, collect_inputs, count_skipped_files
+from attention_atlas.data.user_inputs import UserInput, collect_inputs, skipped_files
 from attention_atlas.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,9 +46,8 @@ def inputs_of(
         data.get("quoted", True),
     )
     for argument in arguments:
-        if others := count_skipped_files(argument, modality):
-            note = f"files of {argument} left out, as they are not {modality} files: {others}"
-            print_warning(note)
+        if others := skipped_files(argument, modality):
+            print_warning(f"{argument}: {describe_not_read(others)}")
     return inputs
 
 

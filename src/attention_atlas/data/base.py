@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from attention_atlas.data.loader import (
     ResumableLoader,
 )
 from attention_atlas.data.options import DataOptions
-from attention_atlas.data.splits import stable_hash
+from attention_atlas.data.splits import SPLIT_VERSION, describe_copies, stable_hash
 from attention_atlas.data.user_inputs import UserInput
 from attention_atlas.run_folder import PRETRAINED
 
@@ -35,6 +36,13 @@ class AtlasDataModule(ABC):
     Attributes:
         classes: Names of the classes.
         datasets: The data set of each split.
+        not_read: Names of files in the folder of the data that were not read.
+        notes: What a user should know about the data, a line each.
+        contents: A key per sample of each split, the same for identical ones; empty where the data
+            is not of the user's own files, or too large.
+        split_version: Version of the rule that divides the data.
+        tested_classes: Classes of a model that is tested on all of your own files, which are not
+            divided unless they come in splits; None divides them.
         clip_seconds: Length of the input of sound in seconds; infinite for other modalities.
         leading_tokens: Names of the tokens that preprocessing puts before each input.
         trailing_tokens: Names of the tokens that it puts behind each input.
@@ -57,6 +65,11 @@ class AtlasDataModule(ABC):
         self.num_workers = options.num_workers
         self.seed = options.seed
         self.datasets = {}
+        self.not_read: list[str] = []
+        self.notes: list[str] = []
+        self.contents: dict[str, list[str]] = {}
+        self.split_version = SPLIT_VERSION
+        self.tested_classes: list[str] | None = None
         self.test_split = "test"
         self._train_loader: ResumableLoader | None = None
         self._resume_state: dict[str, int] | None = None
@@ -125,6 +138,7 @@ class AtlasDataModule(ABC):
         """Read and split the data once."""
         if not self.datasets:
             self.datasets = self.load()
+            self.notes += describe_copies(self.contents, set(self._train_contents))
 
     def save(self, folder: Path) -> None:
         """Write the preprocessing, and what was learned from training data, to a run folder."""
@@ -187,7 +201,22 @@ class AtlasDataModule(ABC):
         order = self._train_loader.state_dict()
         if self.trainer is not None and order["position"] == self.trainer.num_training_batches:
             order = {"epoch": order["epoch"] + 1, "position": 0}  # limit_train_batches ended it
-        return {"order": order, "samples": self.samples_digest()}
+        return {
+            "order": order,
+            "samples": self.samples_digest(),
+            "split_version": self.split_version,
+            "train_contents": torch.tensor(self._train_contents, dtype=torch.uint64),
+        }
+
+    @cached_property
+    def _train_contents(self) -> list[int]:
+        """Hashes of the content of the training samples, each once."""
+        return sorted({stable_hash(key) for key in self.contents.get("train", [])})
+
+    def copies_of(self, state_dict: Mapping[str, Any]) -> list[str]:
+        """Say how many samples the training of a checkpoint saw, a line for each split."""
+        trained = state_dict.get("train_contents", torch.tensor([], dtype=torch.uint64))
+        return describe_copies(self.contents, set(trained.tolist()))
 
     def samples_digest(self) -> str:
         """Return a digest of the samples of each split and their labels."""

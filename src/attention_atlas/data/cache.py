@@ -1,7 +1,8 @@
 """A cache of prepared data, in folders named by a digest of everything that determines them.
 
 A folder appears complete or not at all: it is filled under a temporary name beside its path and
-renamed, so an interrupted or concurrent process never leaves or sees half of it.
+renamed, so an interrupted or concurrent process never leaves or sees half of it. It lists the
+digests of its files, and is made again where one of them has changed since.
 """
 
 import hashlib
@@ -9,10 +10,16 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
+
+from attention_atlas.errors import InputError
+
+KEY, DIGESTS = "key.json", "digests.json"
 
 
 def cache_root() -> Path:
@@ -28,7 +35,7 @@ def cache_root() -> Path:
 
 
 def cached(name: str, key: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
-    """Return the folder that `make` fills for `key`, from the cache if it exists.
+    """Return the folder that `make` fills for `key`, from the cache if it exists undamaged.
 
     Args:
         name: Kind of content, as a prefix of the folder name.
@@ -37,15 +44,78 @@ def cached(name: str, key: Mapping[str, Any], make: Callable[[Path], None]) -> P
         make: Writes the content into an empty folder.
 
     Returns:
-        The folder, which holds `key.json` too.
+        The folder, which holds `key.json` and `digests.json` too.
     """
     text = json.dumps(key, sort_keys=True, indent=2)
     folder = cache_root() / f"{name}-{hashlib.blake2b(text.encode(), digest_size=10).hexdigest()}"
-    if not folder.is_dir():
+    if not _is_whole(folder):
+        _discard_damaged(folder)
         with complete_folder(folder) as draft:
             make(draft)
-            (draft / "key.json").write_text(text, encoding="utf-8")
+            (draft / KEY).write_text(text, encoding="utf-8")
+            (draft / DIGESTS).write_text(json.dumps(_digests(draft), indent=2), encoding="utf-8")
     return folder
+
+
+def digest_of(parts: Iterable[bytes]) -> str:
+    """Return a digest of the parts, which depends on where one ends and the next begins."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """Return a digest of the content of a file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Return the digest of each file in a folder, by its path there."""
+    return {
+        path.relative_to(folder).as_posix(): digest_of_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder has the files that were written into it, unchanged.
+
+    One of an earlier version has no digests, and is taken as it is: it may be a download.
+    """
+    if not folder.is_dir():
+        return False
+    listed = folder / DIGESTS
+    if not listed.exists():
+        return True
+    try:
+        expected = json.loads(listed.read_text(encoding="utf-8"))
+        found = _digests(folder)
+    except (InputError, OSError, ValueError):
+        return False
+    found.pop(DIGESTS)
+    return bool(found == expected)
+
+
+def _discard_damaged(folder: Path) -> None:
+    """Remove a damaged folder, unless another process has made it again."""
+    if not folder.exists():
+        return
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not _is_whole(folder):
+            removed = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            folder.rename(removed / folder.name)
+            shutil.rmtree(removed, ignore_errors=True)
 
 
 @contextmanager

@@ -21,6 +21,10 @@ class DataOptions(Keywords):
         "Processes that load data beside the training; 0 is fastest for data in memory.", 0
     )
     seed: int = keyword("Seed of the split and of the shuffling.", 0)
+    group: str | None = keyword(
+        "Groups that a split does not divide: a column of a CSV file, or a pattern of file names "
+        "in which % stands for the group and * for anything."
+    )
     augmentation: dict[str, Any] | None = keyword("Options of the group `augmentation`.")
 
 

@@ -2,9 +2,15 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 
 from attention_atlas.errors import InputError
+
+SPLIT_VERSION = 2
+"""Raised when the rule by which data is divided changes; an earlier run is divided by its own.
+
+1: equal sounds, and equal pictures of a folder that does not fit memory, may stand in two splits.
+"""
 
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 """How texts and clips without official splits are divided."""
@@ -80,6 +86,179 @@ def stratified_split(
         ordered.sort()
         _deal(ordered, fractions, splits)
     return {name: sorted(indexes) for name, indexes in splits.items()}
+
+
+def divide(
+    given: Sequence[str | None],
+    sample_ids: Sequence[str],
+    strata: Sequence[Hashable],
+    fractions: Mapping[str, float],
+    seed: int,
+    contents: Sequence[Hashable] | None = None,
+    groups: Sequence[str] | None = None,
+) -> dict[str, list[int]]:
+    """Divide samples into `train`, `val` and `test`; given splits stay.
+
+    A missing `val` or `test` is drawn from the training samples, all of which a data set without
+    splits consists of.
+
+    Args:
+        given: The split that a sample comes with; None is `train`.
+        sample_ids: One stable id per sample.
+        strata: The label of each sample.
+        fractions: Fraction of `val` and of `test` where they are drawn.
+        seed: Seed of the draw.
+        contents: A key per sample, the same for identical ones, which stay together.
+        groups: The name of the group of each sample; a group stays together.
+
+    Raises:
+        InputError: A group stands in two given splits, or there are too few groups.
+    """
+    splits = {
+        name: [index for index, split in enumerate(given) if (split or "train") == name]
+        for name in FRACTIONS
+    }
+    if groups is not None:
+        _check_given(splits, groups)
+    drawn = {name: fractions[name] for name in ("val", "test") if not splits[name]}
+    pool = splits["train"]
+    if not drawn or not pool:
+        return splits
+    parts = _draw(
+        [sample_ids[index] for index in pool],
+        [strata[index] for index in pool],
+        {"train": 1 - sum(drawn.values())} | drawn,
+        seed,
+        None if contents is None else [contents[index] for index in pool],
+        None if groups is None else [groups[index] for index in pool],
+    )
+    return splits | {name: [pool[index] for index in part] for name, part in parts.items()}
+
+
+def describe_copies(contents: Mapping[str, Sequence[str]], trained: Container[int]) -> list[str]:
+    """Say how many samples of `val` and `test` were trained on, a line each.
+
+    Args:
+        contents: A key per sample of each split, the same for identical ones.
+        trained: The hashes of the keys that were trained on.
+    """
+    lines = []
+    for name in ("val", "test"):
+        keys = contents.get(name, [])
+        copies = sum(stable_hash(key) in trained for key in keys)
+        if copies:
+            lines.append(
+                f"{copies:,} of {len(keys):,} samples of {name} are copies of samples that were "
+                "trained on, which makes accuracy look better than it is"
+            )
+    return lines
+
+
+def pick(values: Sequence[str], splits: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:
+    """Return the values of the samples of each split."""
+    return {name: [values[index] for index in indexes] for name, indexes in splits.items()}
+
+
+def join_groups(*keys: Sequence[Hashable]) -> list[int]:
+    """Return a number per sample, the same for samples that share a key, directly or by others."""
+    parent = list(range(len(keys[0])))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    for column in keys:
+        first: dict[Hashable, int] = {}
+        for index, key in enumerate(column):
+            parent[root(index)] = root(first.setdefault(key, index))
+    return [root(index) for index in range(len(parent))]
+
+
+def _check_given(splits: Mapping[str, Sequence[int]], groups: Sequence[str]) -> None:
+    split_of: dict[str, str] = {}
+    for name, indexes in splits.items():
+        for index in indexes:
+            if split_of.setdefault(groups[index], name) != name:
+                raise InputError(
+                    f"The group {groups[index]!r} of data.group stands in {split_of[groups[index]]}"
+                    f" and in {name}; move it to one of them, or leave data.group out."
+                )
+
+
+def _draw(
+    sample_ids: Sequence[str],
+    strata: Sequence[Hashable],
+    fractions: Mapping[str, float],
+    seed: int,
+    contents: Sequence[Hashable] | None,
+    groups: Sequence[str] | None,
+) -> dict[str, list[int]]:
+    if groups is None:
+        return stratified_split(sample_ids, strata, fractions, seed, contents)
+    joined = join_groups(groups, *([] if contents is None else [contents]))
+    names: dict[int, str] = {}
+    for number, name in zip(joined, groups, strict=True):
+        names[number] = min(name, names.get(number, name))
+    return grouped_split([names[number] for number in joined], strata, fractions, seed)
+
+
+def grouped_split(
+    groups: Sequence[str],
+    strata: Sequence[Hashable],
+    fractions: Mapping[str, float],
+    seed: int,
+) -> dict[str, list[int]]:
+    """Divide named groups, of which there may be few, into `train` and other splits.
+
+    Each other split draws groups until it has about its fraction of each class, and a group of
+    each class that has enough of them. `train` has the rest, and any group with more than half of
+    the samples. The draw depends on the names of the groups and the seed, not on their order.
+
+    Raises:
+        InputError: There are too few groups.
+    """
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(groups):
+        members[name].append(index)
+    counts = {name: Counter(strata[index] for index in found) for name, found in members.items()}
+    totals = Counter(strata)
+    classes = sorted(totals, key=lambda each: (totals[each], str(each)))
+    left = sorted(members, key=lambda name: (stable_hash(seed, name), name))
+    of_class = Counter(each for found in counts.values() for each in found)  # groups not drawn yet
+    chosen: dict[str, list[str]] = {}
+    others = [name for name in fractions if name != "train"]
+    for later, split in enumerate(reversed(others), start=1):  # `test` first
+        chosen[split] = []
+        had: Counter[Hashable] = Counter()
+        for each in [*classes, None]:
+            for name in list(left):
+                if 2 * len(members[name]) > len(groups):
+                    continue
+                if each is None:
+                    is_wanted = not chosen[split]  # no class has a group to spare
+                else:
+                    is_wanted = each in counts[name] and of_class[each] > len(others) - later + 1
+                    size = had[each] and had[each] + counts[name][each] / 2
+                    is_wanted = is_wanted and size <= fractions[split] * totals[each]
+                if is_wanted:
+                    left.remove(name)
+                    chosen[split].append(name)
+                    had += counts[name]
+                    of_class.subtract(counts[name].keys())
+    chosen["train"] = left
+    trained = {each for name in left for each in counts[name]}
+    if not all(chosen.values()) or trained != set(totals):
+        raise InputError(
+            f"data.group finds too few groups to divide, {len(members)}: train needs one of each "
+            f"class, {' and '.join(others)} at least one of another group, none of them with more "
+            "than half of the samples."
+        )
+    return {
+        split: sorted(index for name in chosen[split] for index in members[name])
+        for split in fractions
+    }
 
 
 def _deal(

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from attention_atlas.data.file_types import SUFFIXES, files_below, has_modality, utf8_name
+from attention_atlas.data.file_types import SUFFIXES, utf8_name
+from attention_atlas.data.listing import list_inputs
 from attention_atlas.data.splits import number_repeats, stable_hash
 from attention_atlas.data.tables import is_table, read_table
 from attention_atlas.data.text_files import check_length, clean_text, physical_lines, read_text
@@ -63,16 +64,12 @@ def collect_inputs(
     return [replace(each, name=name) for each, name in zip(inputs, names, strict=True)]
 
 
-def count_skipped_files(argument: str, modality: str) -> int:
-    """Count the files that `collect_inputs` skips in a folder, hidden ones excepted."""
+def skipped_files(argument: str, modality: str) -> list[str]:
+    """Return the names of the files that `collect_inputs` does not read in a folder."""
     path = Path(argument)
     if not argument.strip() or not _exists(path) or not path.is_dir():
-        return 0
-    return sum(
-        not has_modality(file, modality)
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        for file in files_below(path)
-    )
+        return []
+    return list_inputs(path, modality).not_read
 
 
 def label_indexes(inputs: Sequence[UserInput], classes: Sequence[str]) -> list[int]:
@@ -91,9 +88,7 @@ def _texts(argument: str, text_column: str, label_column: str, quoted: bool) -> 
             raise InputError(f"{argument} does not exist; give a text, or a file that is there.")
         return [_text(argument)]
     if path.is_dir():
-        files = files_below(path, "text")
-        if not files:
-            raise InputError(f"{path} holds no .txt, .csv or .tsv file.")
+        files = [file.path for file in list_inputs(path, "text").files]
         return [
             each for file in files for each in _texts(str(file), text_column, label_column, quoted)
         ]
@@ -128,10 +123,8 @@ def _text(text: str, label: str | None = None) -> UserInput:
 
 def _files(path: Path, modality: str) -> list[UserInput]:
     if path.is_dir():
-        found = files_below(path, modality)
-        if not found:
-            raise InputError(f"{path} holds no {modality} files.")
-        return [UserInput(utf8_name(each, path), each, each.parent.name) for each in found]
+        found = list_inputs(path, modality).files
+        return [UserInput(each.sample_id, each.path, each.label) for each in found]
     if not path.is_file():
         raise InputError(f"{path} does not exist; give {modality} files or folders of them.")
     return [UserInput(utf8_name(path), path)]

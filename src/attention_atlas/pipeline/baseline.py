@@ -20,7 +20,7 @@ from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.baseline_cache import store_baseline
 from attention_atlas.pipeline.process import seed
-from attention_atlas.pipeline.runs.result import accuracy_table
+from attention_atlas.pipeline.runs.result import accuracy_table, print_notes
 from attention_atlas.run_folder import BASELINE
 
 STRENGTHS = (1.0, 10.0)  # inverse regularisation, chosen on the validation split
@@ -41,6 +41,7 @@ def run_baseline(config: DictConfig, folder: Path) -> dict[str, Any]:
     seed(config.seed)
     datamodule: AtlasDataModule = instantiate(config.data)  # in the form of our own models
     datamodule.setup()
+    print_notes(datamodule)
     measured = measure_baseline(datamodule)
     result = {"task": config.task.name, "data": config.data.name, "seed": config.seed} | measured
     write_json(folder / BASELINE, result)
@@ -97,12 +98,4 @@ def _estimators(modality: str) -> tuple[BaseEstimator, Any]:
 
 def _test_groups(datamodule: AtlasDataModule) -> list[list[str]]:
     """Return one list per kind of group, with the group of each test sample."""
-    dataset = datamodule.datasets["test"]
-    found: dict[str, list[str]] = defaultdict(list)
-    for start in range(0, len(dataset), 256):
-        batch = dataset.__getitems__(list(range(start, min(start + 256, len(dataset)))))
-        if "groups" not in batch:
-            return []
-        for kind, values in batch["groups"].items():
-            found[kind] += values
-    return list(found.values())
+    return list(datamodule.datasets["test"].groups.values())

@@ -1,5 +1,6 @@
 """The data module and the model of a config; neither imports Lightning, which takes seconds."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ def build_datamodule(
     run_folder: Path | None = None,
     read: bool = True,
     init: Path | None = None,
+    checkpoint: Mapping[str, Any] | None = None,
+    tested_classes: list[str] | None = None,
 ) -> AtlasDataModule:
     """Return the data module of `data`, set up: read, checked and split.
 
@@ -39,8 +42,15 @@ def build_datamodule(
         read: Whether to read the data, for which the module can be used by Lightning's trainer;
             otherwise it prepares user input only, without importing Lightning.
         init: A run whose weights will be taken, though not its classes.
+        checkpoint: A checkpoint of the run, whose rule divides the data; None takes the current
+            one.
+        tested_classes: Classes of a run that is tested on all of the data; None divides it.
     """
     datamodule: AtlasDataModule = instantiate(config.data)
+    datamodule.tested_classes = tested_classes
+    if checkpoint is not None:  # an earlier version did not write it
+        state = checkpoint.get(type(datamodule).__qualname__, {})
+        datamodule.split_version = state.get("split_version", 1)
     if is_pretrained(config):
         datamodule.use_pretrained(_encoder_name(config, run_folder or init))
     if run_folder is not None:

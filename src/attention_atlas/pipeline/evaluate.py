@@ -9,14 +9,17 @@ from omegaconf import DictConfig
 
 from attention_atlas.config.untrusted import read_run_config
 from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.errors import InputError
 from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.build import build_task, build_trainer
+from attention_atlas.pipeline.build_model import build_datamodule
 from attention_atlas.pipeline.callbacks import SignalHandler
-from attention_atlas.pipeline.evaluation_config import evaluation_config
+from attention_atlas.pipeline.evaluation_config import evaluation_config, names_other_files
 from attention_atlas.pipeline.load_run import load_run, load_weights
 from attention_atlas.pipeline.process import cpu_seconds
 from attention_atlas.pipeline.recording.capture import build_capture
-from attention_atlas.pipeline.runs.result import describe_run, print_evaluation
+from attention_atlas.pipeline.runs.checkpoints import read_checkpoint
+from attention_atlas.pipeline.runs.result import describe_run, print_evaluation, print_notes
 from attention_atlas.run_folder import ATLAS_FOLDER, CHECKPOINTS, RESULT, best_checkpoint
 from attention_atlas.tasks import ClassificationTask
 
@@ -64,6 +67,34 @@ def evaluate_checkpoint(
     }
 
 
+def has_new_files(run_folder: Path, run: DictConfig) -> bool:
+    """Whether an evaluation names files of the user that the run was not trained on.
+
+    Files that were only moved since are not new: they are divided as they were.
+
+    Args:
+        run_folder: The run.
+        run: Its config with the changes of the evaluation.
+
+    Raises:
+        InputError: The run cannot be rebuilt.
+    """
+    if not names_other_files(read_run_config(run_folder), run):
+        return False
+    checkpoint = read_checkpoint(best_checkpoint(run_folder))
+    try:
+        datamodule = build_datamodule(run, run_folder, checkpoint=checkpoint)
+    except InputError:  # such as too few to be divided
+        return True
+    return not has_samples_of(datamodule, checkpoint)
+
+
+def has_samples_of(datamodule: AtlasDataModule, checkpoint: Mapping[str, Any]) -> bool:
+    """Whether the data has the samples, labels and splits that a checkpoint was trained on."""
+    state = checkpoint.get(type(datamodule).__qualname__, {})
+    return bool(state.get("samples") == datamodule.samples_digest())
+
+
 def evaluate_run(
     config: DictConfig, folder: Path, choices: Mapping[str, str | None]
 ) -> dict[str, Any]:
@@ -77,14 +108,29 @@ def evaluate_run(
     Raises:
         InputError: The checkpoint or the data does not fit the run.
     """
-    run_folder, split = Path(config.run), str(config.split)
+    run_folder, split = Path(config.run), str(config.split or "test")
     run = evaluation_config(read_run_config(run_folder), config, choices)
     run.run_folder = str(folder)
-    loaded = load_run(run_folder, run, with_data=True)
+    is_new = config.split is None and has_new_files(run_folder, run)
+    loaded = load_run(run_folder, run, with_data=True, is_new=is_new)
     datamodule = loaded.datamodule
+    if is_new and set(datamodule.datasets) == {"test"}:
+        datamodule.notes.append(
+            f"all samples of {run.data.path} are tested: the run was trained on other files"
+        )
+    checkpoint = best_checkpoint(run_folder)
+    content = read_checkpoint(checkpoint)
+    if not has_samples_of(datamodule, content):
+        if not names_other_files(read_run_config(run_folder), run):
+            datamodule.notes.append(
+                "the data has changed since the run was trained: samples may have changed their "
+                "split"
+            )
+        copies = datamodule.copies_of(content.get(type(datamodule).__qualname__, {}))
+        datamodule.notes += [line for line in copies if line not in datamodule.notes]
+    print_notes(datamodule)
     task = build_task(run, datamodule, loaded.model)
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
-    checkpoint = best_checkpoint(run_folder)
     metrics = evaluate_checkpoint(run, checkpoint, task, datamodule, folder, loggers, split)
     described = describe_run(run, task, datamodule) | {"cpu_seconds": round(cpu_seconds(), 1)}
     result = {"run": str(run_folder), "split": split} | described

@@ -10,7 +10,7 @@ from attention_atlas.config.plain import unresolved
 from attention_atlas.config.untrusted import read_run_config
 from attention_atlas.config.validation import check_checkpoint, check_config
 from attention_atlas.config.validation.schema import EvaluationConfig
-from attention_atlas.data.check import modality_of
+from attention_atlas.data.check import OWN_FILES, modality_of
 from attention_atlas.errors import InputError
 from attention_atlas.option_schema import check_options
 from attention_atlas.run_folder import EVALUATIONS, best_checkpoint
@@ -58,7 +58,15 @@ def check_evaluation(config: DictConfig, choices: Mapping[str, str | None]) -> N
             f"trainer.strategy={evaluation.trainer.strategy} is not possible: an evaluation takes "
             "one process. Leave it out."
         )
-    check_config(evaluation, {}, complete=False)
+    is_divided = config.split is not None or not names_other_files(run, evaluation)
+    check_config(evaluation, {}, complete=False, is_divided=is_divided)
+
+
+def names_other_files(run: DictConfig, evaluation: DictConfig) -> bool:
+    """Whether an evaluation takes files of the user from elsewhere than its run."""
+    keys = ("name", "path", "splits")
+    of_run, changed = ({key: data.get(key) for key in keys} for data in (run.data, evaluation.data))
+    return changed["name"] in OWN_FILES and changed != of_run
 
 
 def evaluation_config(

@@ -110,7 +110,10 @@ class LoadedRun:
 
 
 def load_run(
-    run: str | Path, config: DictConfig | None = None, with_data: bool = False
+    run: str | Path,
+    config: DictConfig | None = None,
+    with_data: bool = False,
+    is_new: bool = False,
 ) -> LoadedRun:
     """Rebuild a finished run from its folder.
 
@@ -118,6 +121,8 @@ def load_run(
         run: The run folder; `last` or `last:<task>` is the newest finished one.
         config: Config of the run with other data or devices; by default the run's own.
         with_data: Whether to read the data, which `LoadedRun.batches` needs.
+        is_new: Whether the data is not what the run was trained on: all of it is `test`, unless it
+            comes in splits.
 
     Raises:
         InputError: The folder, its checkpoint or its data cannot be used.
@@ -126,13 +131,16 @@ def load_run(
     config = read_run_config(folder) if config is None else config
     prepare_process(config)
     content = read_checkpoint(best_checkpoint(folder))
-    datamodule = build_datamodule(config, folder, read=with_data)
+    classes = read_classes(folder) if is_new else None
+    datamodule = build_datamodule(
+        config, folder, read=with_data, checkpoint=content, tested_classes=classes
+    )
     if with_data:
         _check_classes(datamodule, folder)
     else:
         datamodule.classes = read_classes(folder)
-        if "init" in config.embedding:  # would be learned from the data, and is in the checkpoint
-            config.embedding.init = "random"
+    if (not with_data or is_new) and "init" in config.embedding:
+        config.embedding.init = "random"  # it would be learned from the data, and is trained
     # Normalisation belongs to the model, also with other data.
     datamodule.load_state_dict(content.get(type(datamodule).__qualname__, {}))
     model, _ = build_model(config, datamodule, with_weights=False)

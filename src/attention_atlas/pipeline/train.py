@@ -31,7 +31,7 @@ from attention_atlas.pipeline.exits import RESUME_HINT
 from attention_atlas.pipeline.process import prepare_process, reset_cpu_seconds, seed
 from attention_atlas.pipeline.recording.capture import build_epoch_capture
 from attention_atlas.pipeline.runs.checkpoints import latest_checkpoint, read_checkpoint
-from attention_atlas.pipeline.runs.result import describe_run, print_summary
+from attention_atlas.pipeline.runs.result import describe_run, print_notes, print_summary
 from attention_atlas.pipeline.runs.training_files import continue_metrics
 from attention_atlas.pipeline.weights import find_weights
 from attention_atlas.run_folder import ATLAS_FOLDER, FAITHFULNESS, RESULT, best_checkpoint
@@ -57,7 +57,9 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     """Run one rank of a training; only the first one writes files."""
     prepare_process(config)
     weights = find_weights(config, folder)
-    datamodule = build_datamodule(config, init=weights.run)
+    datamodule = build_datamodule(config, init=weights.run, checkpoint=weights.resumed())
+    if is_first():
+        print_notes(datamodule)
     task = build_task(config, datamodule, with_weights=weights.are_new)
     weights.load_into(task, datamodule)
     if not is_first():  # each rank draws its own dropout and augmentation

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -30,6 +31,12 @@ class Weights:
     def are_new(self) -> bool:
         """Whether the model starts from the weights that it is built with."""
         return self.run is None and self.checkpoint is None
+
+    def resumed(self) -> dict[str, Any] | None:
+        """Return the checkpoint of the run that is resumed; None for another start."""
+        if self.run is None or self.checkpoint is None:
+            return None
+        return read_checkpoint(self.checkpoint)
 
     def load_into(self, task: ClassificationTask, datamodule: AtlasDataModule) -> None:
         """Load the weights into a task; `Trainer.fit` restores the rest of a checkpoint.

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from attention_atlas.data.audio.folder import list_audio
 from attention_atlas.data.audio.headers import check_header
 from attention_atlas.data.audio.module import AudioDataModule
 from attention_atlas.data.audio.reading import read_clip
 from attention_atlas.data.check import check_audio
+from attention_atlas.data.listing import list_files
 from attention_atlas.errors import InputError
 
 
@@ -165,15 +165,15 @@ def test_training_noise_is_mixed_into_your_own_clips(folder: Path) -> None:
 
 
 def test_one_class_an_empty_class_and_no_folder_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not a folder"):
-        list_audio(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="at least two; there is only one, low"):
-        list_audio(_only(folder, tmp_path / "one", ["low"]))
-    with pytest.raises(InputError, match="at least two; there is none"):
-        list_audio(_only(folder, tmp_path / "none", []))
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        list_files(tmp_path / "nowhere", "audio")
+    with pytest.raises(InputError, match=r"one class only \(low\); it needs two"):
+        list_files(_only(folder, tmp_path / "one", ["low"]), "audio")
+    with pytest.raises(InputError, match="none holds no class folder"):
+        list_files(_only(folder, tmp_path / "none", []), "audio")
     (folder / "middle").mkdir()
     with pytest.raises(InputError, match="middle holds no audio file"):
-        list_audio(folder)
+        list_files(folder, "audio")
 
 
 def _only(folder: Path, target: Path, classes: list[str]) -> Path:
@@ -183,11 +183,11 @@ def _only(folder: Path, target: Path, classes: list[str]) -> Path:
     return target
 
 
-def test_a_train_folder_without_test_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_test_is_a_tenth_of_train(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "train").symlink_to(folder)
-    with pytest.raises(InputError, match="no folder test"):
-        list_audio(tmp_path / "half")
+    module = module_of(tmp_path / "half")
+    assert [len(module.datasets[split]) for split in ("train", "val", "test")] == [32, 4, 4]
 
 
 def test_too_few_files_to_hold_some_out_are_named(tmp_path: Path) -> None:
@@ -222,3 +222,65 @@ def test_the_check_accepts_what_can_be_used(folder: Path) -> None:
     check_audio({"name": "spoken_commands", "augmentation": None})
     with pytest.raises(InputError, match=r"Did you mean augmentation\.tempo"):
         check_audio({"name": "spoken_commands", "augmentation": {"temp": 0.1}})
+
+
+def test_the_same_clip_never_stands_in_two_splits(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(-9_000, 9_000, (30, 800), dtype=np.int16)
+    for index, samples in enumerate(noise):
+        for name, suffix in (("x", "wav"), ("y", "wav"), ("z", "flac")):
+            write(tmp_path / "ab"[index % 2] / f"{index}{name}.{suffix}", samples)
+    module = module_of(tmp_path)
+    assert not _in_two_splits(module)
+    earlier = AudioDataModule("audio_folder", path=str(tmp_path))
+    earlier.split_version = 1
+    earlier.setup()
+    assert _in_two_splits(earlier)
+
+
+def _in_two_splits(module: AudioDataModule) -> bool:
+    clips = [
+        {name.rpartition("/")[2].rstrip("xyz.wavflc") for name in data.sample_ids}
+        for data in module.datasets.values()
+    ]
+    return sum(map(len, clips)) > len(set.union(*clips))
+
+
+def test_a_speaker_never_stands_in_two_splits(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (50, 800))
+    for index, samples in enumerate(noise):
+        speaker = ("anna", "bob", "eve", "joe", "kim")[index % 5]
+        write(tmp_path / ("yes", "no")[index // 5 % 2] / f"{speaker}_{index}.wav", samples)
+    plain = module_of(tmp_path)
+    (note,) = plain.notes
+    assert "look like 5 groups, and anna stands in train and val and test" in note
+    module = module_of(tmp_path, group="%_*.wav")
+    assert module.notes == []
+    speakers = [set(data.groups["group"]) for data in module.datasets.values()]
+    assert sorted(map(len, speakers)) == [1, 1, 3]
+    assert len(set.union(*speakers)) == 5
+    with pytest.raises(InputError, match=r"wav does not fit data\.group=%-\*"):
+        check_audio({"name": "audio_folder", "path": str(tmp_path), "group": "%-*"})
+
+
+def test_splits_are_known_by_their_names_in_any_case(folder: Path, tmp_path: Path) -> None:
+    for split in ("Train", "DEV", "seg_test"):
+        for name in ("low", "high"):
+            target = tmp_path / "split" / split / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(folder / name)
+    module = module_of(tmp_path / "split")
+    assert module.classes == ["high", "low"]
+    assert [len(module.datasets[split]) for split in ("train", "val", "test")] == [40, 40, 40]
+    assert len(module.notes) == 2  # all are copies
+
+
+def test_all_files_can_be_tested(folder: Path) -> None:
+    module = AudioDataModule("audio_folder", path=str(folder))
+    module.tested_classes = ["high", "low", "middle"]
+    module.setup()
+    assert {split: len(data) for split, data in module.datasets.items()} == {"test": 40}
+    assert module.classes == ["high", "low", "middle"]
+    other = AudioDataModule("audio_folder", path=str(folder))
+    other.tested_classes = ["low", "middle"]
+    with pytest.raises(InputError, match="of class 'high', which the model never saw"):
+        other.setup()

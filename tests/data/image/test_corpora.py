@@ -194,7 +194,11 @@ def test_a_download_of_cifar_is_checked_and_unpacked(
     corpus = read_corpus(image_source(name, image_size=32, channels=3))
     assert len(corpus.images) == (len(files.train) + 1) * 2 * len(corpus.classes)
     (kept,) = (tmp_path / "cache").iterdir()
-    assert {entry.name for entry in kept.iterdir()} == {files.folder, "key.json"}
+    assert {entry.name for entry in kept.iterdir()} == {
+        files.folder,
+        "key.json",
+        "digests.json",
+    }
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100"])

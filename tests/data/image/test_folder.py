@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attention_atlas.data.image.folder import check_folder, decode_folder, find_images
+from attention_atlas.data.image.folder import check_folder, decode_folder, list_images
 from attention_atlas.data.image.options import ImageOptions, ImageSource
+from attention_atlas.data.listing import LabelledFile
 from attention_atlas.errors import InputError
 
 
@@ -28,6 +29,10 @@ def folder(tmp_path: Path) -> Path:
 
 def source(path: Path, **options) -> ImageSource:
     return ImageSource(ImageOptions(name="image_folder", path=str(path), image_size=6, **options))
+
+
+def find_images(path: Path) -> list[LabelledFile]:
+    return list_images(source(path)).files
 
 
 def test_ids_are_paths_below_the_folder_wherever_it_lies(folder: Path, tmp_path: Path) -> None:
@@ -66,19 +71,19 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     }
 
 
-def test_pixels_are_decoded_once_and_anew_when_a_file_changes(folder: Path) -> None:
+def test_pixels_are_decoded_once_and_again_when_a_file_changes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = find_images(folder)
     first = decode_folder(images, source(folder))
     assert first[:, 0, 0, 0].tolist() == [10, 11, 12, 90, 91, 92]
-    for image in images:  # same size and time: taken from the cache, though the content is gone
-        times = image.path.stat()
-        image.path.write_bytes(bytes(times.st_size))
-        os.utime(image.path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    monkeypatch.setattr(Image, "open", None)  # nothing is decoded a second time
     assert np.array_equal(decode_folder(images, source(folder)), first)
-    draw(folder / "cat" / "0.png", 200)
-    for image in images[1:]:
-        draw(image.path, 1)
-    assert decode_folder(images, source(folder))[0, 0, 0, 0] == 200
+    monkeypatch.undo()
+    times = images[0].path.stat()  # the size and the time may stay
+    images[0].path.write_bytes(images[1].path.read_bytes().ljust(times.st_size))
+    os.utime(images[0].path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert decode_folder(images, source(folder))[0, 0, 0, 0] == 11
 
 
 def _remove_cats(root: Path) -> None:
@@ -111,11 +116,10 @@ def _new_class_in_test(root: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda root: (root / "notes.txt").write_text("x"), "notes.txt stands beside the class"),
         (lambda root: draw(root / "5.png"), "5.png stands beside the class"),
-        (lambda root: (root / "cat" / "a.txt").write_text("x"), "cat/a.txt cannot be decoded"),
+        (lambda root: (root / "cat" / "a.png").write_text("x"), "cat/a.png cannot be decoded"),
         (lambda root: (root / "dog" / "b.png").write_bytes(b""), "dog/b.png is an empty file"),
-        (_remove_cats, "class folder .*cat is empty"),
+        (_remove_cats, "class folder .*cat holds no image file"),
         (_remove_dogs, r"pets holds one class only \(cat\)"),
         (_add_split, "cat stands beside the splits"),
         (_only_test, "no folder named train"),

@@ -248,7 +248,9 @@ def test_a_class_that_the_run_never_saw_is_named(folder: Path, tmp_path: Path) -
 def test_a_channel_that_never_varies_stays_finite(tmp_path: Path) -> None:
     for kind in ("cat", "dog"):
         for index in range(10):
-            draw(tmp_path / "black" / kind / f"{index}.png", 0)
+            path = tmp_path / "black" / kind / f"{index}.png"
+            draw(path, 0)
+            path.write_bytes(path.read_bytes() + f"{kind}{index}".encode())  # no copies
     module = folder_module(tmp_path / "black", max_memory_mib=0)
     batch = module.prepare(module.datasets["train"].__getitems__([0]), training=False)
     assert batch["inputs"].isfinite().all()
@@ -257,3 +259,55 @@ def test_a_channel_that_never_varies_stays_finite(tmp_path: Path) -> None:
 def test_a_dataset_can_be_sent_to_workers_of_any_start_method(digits: ImageDataModule) -> None:
     dataset = pickle.loads(pickle.dumps(digits.datasets["val"]))
     assert dataset.sample_ids == digits.datasets["val"].sample_ids
+
+
+@pytest.mark.parametrize("max_memory_mib", [1024, 0])
+def test_the_same_picture_never_stands_in_two_splits(tmp_path: Path, max_memory_mib: float) -> None:
+    for kind in ("cat", "dog"):
+        for index in range(15):
+            for name in "xy":
+                draw(
+                    tmp_path / "pets" / kind / f"{index:02}{name}.png",
+                    index + 100 * (kind == "dog"),
+                )
+    module = folder_module(tmp_path / "pets", max_memory_mib=max_memory_mib)
+    pictures = {split: {name[:-5] for name in part} for split, part in ids(module).items()}
+    assert sum(map(len, pictures.values())) == 30
+    earlier = ImageDataModule(
+        "image_folder",
+        path=str(tmp_path / "pets"),
+        image_size=8,
+        channels=1,
+        max_memory_mib=max_memory_mib,
+    )
+    earlier.split_version = 1
+    earlier.setup()
+    assert (ids(earlier) == ids(module)) == (max_memory_mib > 0)
+
+
+def test_a_group_of_pictures_never_stands_in_two_splits(tmp_path: Path) -> None:
+    for kind in ("cat", "dog"):
+        for index in range(40):
+            value = index + 100 * (kind == "dog")
+            draw(tmp_path / "pets" / kind / f"house{index % 8}-{index}.png", value)
+    (tmp_path / "pets" / "notes.txt").touch()
+    plain = folder_module(tmp_path / "pets")
+    assert plain.not_read == ["notes.txt"]
+    (note,) = plain.notes
+    assert "names such as house0-0.png look like 8 groups" in note
+    module = folder_module(tmp_path / "pets", group="%-*.png")
+    assert module.notes == []
+    houses = {split: set(data.groups["group"]) for split, data in module.datasets.items()}
+    assert sum(map(len, houses.values())) == len(set.union(*houses.values())) == 8
+    batch = module.prepare(module.datasets["test"].__getitems__([0, 1]), training=False)
+    assert set(batch["groups"]["group"]) <= houses["test"]
+
+
+def test_all_pictures_can_be_tested(folder: Path) -> None:
+    (folder / "dog").rename(folder.parent / "dog")
+    module = ImageDataModule("image_folder", path=str(folder), image_size=8, channels=1)
+    module.tested_classes = ["bird", "cat"]
+    module._learned = {"classes": ["bird", "cat"], "mean": [0.5], "deviation": [1.0]}
+    module.setup()
+    assert {split: len(data) for split, data in module.datasets.items()} == {"test": 20}
+    assert set(module.datasets["test"].labels) == {1}

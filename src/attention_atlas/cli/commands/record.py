@@ -52,7 +52,7 @@ def record(
     if dtype not in ("float16", "float32"):
         raise InputError(f"--dtype {dtype} is not possible: take float16 or float32.")
     from attention_atlas.cli.inputs import inputs_of
-    from attention_atlas.data.file_types import modality_of_data
+    from attention_atlas.data.listing import modality_of_data
 
     run = Path(model) if is_run(Path(model)) else None
     found = modality or modality_of_data(data)

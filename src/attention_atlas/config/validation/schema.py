@@ -355,7 +355,9 @@ class EvaluationConfig(Node):
     """The config of `evaluate.py`, whose groups change the config of the run."""
 
     run: str = keyword("Folder of a finished run.", ..., allowed="the folder of a run")
-    split: Literal["train", "val", "test"] = Field(description="Split that is tested.")
+    split: Literal["train", "val", "test"] | None = keyword(
+        "Split that is tested; null: test, or all of new files that do not come in splits."
+    )
     data: dict[str, Any] | None = keyword("Values or a data set in place of the run's.")
     capture: dict[str, Any] | None = keyword("Values in place of the run's.")
     trainer: dict[str, Any] | None = keyword("Values in place of the run's.")

@@ -58,7 +58,10 @@ def check_fixed(config: DictConfig) -> None:
 
 
 def check_config(
-    config: DictConfig, choices: Mapping[str, str | None], complete: bool = True
+    config: DictConfig,
+    choices: Mapping[str, str | None],
+    complete: bool = True,
+    is_divided: bool = True,
 ) -> None:
     """Check the config of a training: names, types, ranges, sizes, devices and files.
 
@@ -66,6 +69,7 @@ def check_config(
         config: As composed.
         choices: The option of each group.
         complete: Whether all keys must be there; a run of an earlier version may lack some.
+        is_divided: Whether the data must be enough for a training.
 
     Raises:
         InputError: Something cannot be used; the message names the key or the file.
@@ -84,7 +88,7 @@ def check_config(
     if config.ckpt_path is not None:
         check_checkpoint(Path(config.ckpt_path), "ckpt_path")
     check_init(config)
-    check_source(values["data"])  # the last, as it may read all files
+    check_source(values["data"], is_divided)  # the last, as it may read all files
 
 
 def check_data(config: DictConfig, choices: Mapping[str, str | None]) -> None:

@@ -1,6 +1,6 @@
 """Labelled clips by name: `spoken_commands`, `speech_commands` and `audio_folder`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from attention_atlas.data.audio.clips import ClipDataset
 from attention_atlas.data.audio.download import download
-from attention_atlas.data.audio.folder import split_audio
 from attention_atlas.data.audio.noise import babble, coloured_noise, recorded_noise
 from attention_atlas.data.audio.reading import SAMPLE_RATE, read_clip
 from attention_atlas.data.audio.speech_commands import (
@@ -20,7 +19,18 @@ from attention_atlas.data.audio.speech_commands import (
     official_splits,
 )
 from attention_atlas.data.audio.spoken_words import plan, speak, split_voices
-from attention_atlas.data.splits import stable_hash, stable_uniform
+from attention_atlas.data.cache import digest_of
+from attention_atlas.data.groups import GROUP, describe_likely_groups, file_groups
+from attention_atlas.data.listing import LabelledFile, list_files
+from attention_atlas.data.splits import (
+    FRACTIONS,
+    SPLIT_VERSION,
+    divide,
+    pick,
+    stable_hash,
+    stable_uniform,
+)
+from attention_atlas.errors import InputError
 
 UNKNOWN, SILENCE = "_unknown_", "_silence_"
 EXTRA_FRACTION = 0.1
@@ -41,31 +51,90 @@ class AudioCorpus:
         splits: `train`, `val` and `test`.
         noise: float32 [P, N], pieces of background noise for `train` and for `eval`, each longer
             than a clip; empty if evaluation mixes no noise and training takes generated noise.
+        not_read: Names of files that were not read.
+        hint: What a user should know about the names of the files.
+        contents: A key per clip of each split of the user's own files, the same for copies.
     """
 
     classes: list[str]
     splits: dict[str, ClipDataset]
     noise: dict[str, Tensor] = field(default_factory=dict)
+    not_read: list[str] = field(default_factory=list)
+    hint: str | None = None
+    contents: dict[str, list[str]] = field(default_factory=dict)
 
 
-def audio_folder(root: Path, clip_samples: int, seed: int) -> AudioCorpus:
+def audio_folder(
+    root: Path,
+    clip_samples: int,
+    seed: int,
+    group: str | None = None,
+    version: int = SPLIT_VERSION,
+    tested_classes: list[str] | None = None,
+) -> AudioCorpus:
     """Read the clips of `root/<class>/` or `root/<split>/<class>/`, any rate, mono or stereo.
+
+    A missing val or test is drawn from the training clips, 10 % of each class, equal clips in one
+    split.
+
+    Args:
+        root: The folder.
+        clip_samples: Length of the input in samples.
+        seed: Draws the splits.
+        group: Pattern of the groups that a split does not divide.
+        version: Version of the rule that draws them.
+        tested_classes: Classes of a model that is tested on all files of a folder without splits;
+            None divides it.
 
     Raises:
         InputError: A folder or file cannot be used.
     """
-    files = split_audio(root, seed)
-    classes = sorted({file.label for part in files.values() for file in part})
+    listing = list_files(root, "audio", min_classes=2 if tested_classes is None else 1)
+    files = listing.files
+    clips = [read_clip(file.path, clip_samples) for file in files]
+    groups = None if group is None else file_groups(files, group)
+    given = [file.split for file in files]
+    classes = sorted({file.label for file in files})
+    contents = [digest_of([clip.tobytes()]) for clip in clips]
+    if tested_classes is not None and not any(given):
+        _check_known(files, tested_classes)
+        classes = tested_classes
+        indexes = {"test": list(range(len(files)))}
+    else:
+        names, labels = [file.sample_id for file in files], [file.label for file in files]
+        same = None if version == 1 else contents
+        indexes = divide(given, names, labels, FRACTIONS, seed, same, groups)
+        _check_filled(indexes, root)
     splits = {
         name: ClipDataset(
-            [read_clip(file.path, clip_samples) for file in part],
-            [classes.index(file.label) for file in part],
-            [f"audio_folder/{file.sample_id}" for file in part],
+            [clips[index] for index in part],
+            [classes.index(files[index].label) for index in part],
+            [f"audio_folder/{files[index].sample_id}" for index in part],
             clip_samples,
+            None if groups is None else {GROUP: [groups[index] for index in part]},
         )
-        for name, part in files.items()
+        for name, part in indexes.items()
     }
-    return AudioCorpus(classes, splits)
+    hint = None if groups else describe_likely_groups(files, indexes)
+    return AudioCorpus(classes, splits, {}, listing.not_read, hint, pick(contents, indexes))
+
+
+def _check_known(files: Sequence[LabelledFile], classes: Sequence[str]) -> None:
+    for file in files:
+        if file.label not in classes:
+            raise InputError(
+                f"{file.path} is of class {file.label!r}, which the model never saw; it knows "
+                f"{', '.join(classes)}."
+            )
+
+
+def _check_filled(splits: Mapping[str, Sequence[int]], root: Path) -> None:
+    for name, part in splits.items():
+        if not part:
+            raise InputError(
+                f"data.path={root} has too few files to hold some out for {name}; "
+                "take at least ten per class, or folders train, val and test."
+            )
 
 
 def spoken_commands(clip_samples: int, seed: int) -> AudioCorpus:

@@ -91,7 +91,9 @@ class AudioDataModule(AtlasDataModule):
     def load(self) -> dict[str, BatchDataset]:
         """Read the clips and split them."""
         corpus = self._corpus()
-        self.classes = corpus.classes
+        self.classes, self.contents = corpus.classes, corpus.contents
+        self.not_read = corpus.not_read
+        self.notes = [corpus.hint] if corpus.hint else []
         self.noise = self._generate_noise() | dict(corpus.noise)
         return dict(corpus.splits)
 
@@ -109,7 +111,14 @@ class AudioDataModule(AtlasDataModule):
         folder = self.options.folder
         if self.name == "speech_commands":
             return speech_commands(folder, self.options.labels, self.clip_samples, self.seed)
-        return audio_folder(folder, self.clip_samples, self.seed)
+        return audio_folder(
+            folder,
+            self.clip_samples,
+            self.seed,
+            self.options.group,
+            self.split_version,
+            self.tested_classes,
+        )
 
     def prepare(self, batch: Batch, training: bool) -> Batch:
         """Position, mix with noise, and turn into a spectrogram; varied when training."""

@@ -2,18 +2,20 @@
 
 import gzip
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
+from attention_atlas.data.groups import file_groups
 from attention_atlas.data.image.cifar import find_cifar, read_cifar
 from attention_atlas.data.image.download import download
-from attention_atlas.data.image.folder import decode_folder, find_images, fits_memory
+from attention_atlas.data.image.folder import decode_folder, fits_memory, list_images
 from attention_atlas.data.image.mnist import DIGITS, MNIST, find_mnist, read_idx
 from attention_atlas.data.image.options import ImageSource
+from attention_atlas.data.listing import LabelledFile
 from attention_atlas.errors import InputError
 
 
@@ -27,6 +29,9 @@ class ImageCorpus:
         sample_ids: One stable id per sample.
         classes: Names of the classes.
         splits: The official split of each sample, or None.
+        files: The files of a folder, None for other data.
+        groups: The group of each sample by `data.group`, or None.
+        not_read: Names of files that were not read.
     """
 
     images: np.ndarray | list[Path]
@@ -34,6 +39,9 @@ class ImageCorpus:
     sample_ids: list[str]
     classes: list[str]
     splits: list[str] | None = None
+    files: list[LabelledFile] | None = None
+    groups: list[str] | None = None
+    not_read: list[str] = field(default_factory=list)
 
 
 def read_corpus(source: ImageSource) -> ImageCorpus:
@@ -104,7 +112,8 @@ def cifar(source: ImageSource) -> ImageCorpus:
 
 def image_folder(source: ImageSource) -> ImageCorpus:
     """Read the images in `data.path`, one folder per class, with or without splits."""
-    listed = find_images(source.folder)
+    listing, group = list_images(source), source.options.group
+    listed = listing.files
     classes = sorted({image.label for image in listed})
     in_memory = fits_memory(listed, source)
     official = [image.split for image in listed if image.split is not None]
@@ -114,6 +123,9 @@ def image_folder(source: ImageSource) -> ImageCorpus:
         sample_ids=[image.sample_id for image in listed],
         classes=classes,
         splits=official or None,
+        files=listed,
+        groups=None if group is None else file_groups(listed, group),
+        not_read=listing.not_read,
     )
 
 

@@ -1,5 +1,6 @@
 """Images of a split, and what is made of a corpus: splits, sizes, mean and deviation."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from torch import Tensor
 from attention_atlas.data.image.corpora import ImageCorpus, content_hashes
 from attention_atlas.data.image.options import ImageSource
 from attention_atlas.data.image.reading import read_image
+from attention_atlas.data.listing import file_contents
 from attention_atlas.data.loader import Batch, BatchDataset
-from attention_atlas.data.splits import stable_hash, stratified_split
+from attention_atlas.data.splits import SPLIT_VERSION, divide, stable_hash
 from attention_atlas.errors import InputError
 
 STATISTICS_SAMPLES = 1024
@@ -31,8 +33,9 @@ class ImageDataset(BatchDataset):
         labels: list[int],
         sample_ids: list[str],
         source: ImageSource,
+        groups: Mapping[str, list[str]] | None = None,
     ) -> None:
-        super().__init__(labels, sample_ids)
+        super().__init__(labels, sample_ids, groups)
         self.images = images
         self.source = source
 
@@ -57,39 +60,31 @@ class ImageDataset(BatchDataset):
         return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous()
 
 
-def split_corpus(corpus: ImageCorpus, source: ImageSource, seed: int) -> dict[str, list[int]]:
+def split_corpus(
+    corpus: ImageCorpus, source: ImageSource, seed: int, version: int = SPLIT_VERSION
+) -> dict[str, list[int]]:
     """Divide a corpus into `train`, `val` and `test`.
 
     Official splits stay; missing ones are drawn from the training samples, stratified by class,
-    with equal images in one split.
+    with equal images, and images of a group, in one split.
 
     Returns:
         The indexes of each split.
 
     Raises:
-        InputError: There are too few samples to give each split one.
+        InputError: There are too few samples, or groups, to give each split one.
     """
-    official = corpus.splits or ["train"] * len(corpus.labels)
-    splits = {
-        split: [index for index, name in enumerate(official) if name == split]
-        for split in ("train", "val", "test")
-    }
     fractions = {"val": source.options.val_fraction, "test": source.options.test_fraction}
-    drawn = {split: value for split, value in fractions.items() if not splits[split]}
-    if drawn:
-        pool = splits["train"]
-        parts = stratified_split(
-            [corpus.sample_ids[index] for index in pool],
-            [corpus.labels[index] for index in pool],
-            {"train": 1 - sum(drawn.values())} | drawn,
-            seed,
-            groups=_equal_images(corpus, pool),
-        )
-        splits |= {split: [pool[index] for index in part] for split, part in parts.items()}
+    given = corpus.splits or ["train"] * len(corpus.labels)
+    is_given = {"train", "val", "test"} <= set(given)
+    contents = None if is_given else _equal_images(corpus, version)
+    splits = divide(
+        given, corpus.sample_ids, corpus.labels, fractions, seed, contents, corpus.groups
+    )
     for split, part in splits.items():
         if not part:
             raise InputError(
-                f"data={source.name} has {len(official)} images, too few for a {split} split; "
+                f"data={source.name} has {len(given)} images, too few for a {split} split; "
                 "add images or folders named train, val and test."
             )
     return splits
@@ -107,11 +102,11 @@ def with_classes(corpus: ImageCorpus, classes: list[str], source: ImageSource) -
     return replace(corpus, labels=labels, classes=classes)
 
 
-def _equal_images(corpus: ImageCorpus, pool: list[int]) -> list[str]:
-    """Return a group per image of the pool, the same for equal images in memory."""
-    if isinstance(corpus.images, list):
-        return [corpus.sample_ids[index] for index in pool]
-    return content_hashes(corpus.images[pool])
+def _equal_images(corpus: ImageCorpus, version: int) -> list[str] | None:
+    """Return a key per image, the same for equal pixels in memory and for equal files."""
+    if not isinstance(corpus.images, list):
+        return content_hashes(corpus.images)
+    return None if version == 1 else file_contents(corpus.images)
 
 
 def resize_images(images: np.ndarray, source: ImageSource) -> Tensor:

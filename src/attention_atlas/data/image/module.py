@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from attention_atlas.data.base import AtlasDataModule, DisplayInputs
+from attention_atlas.data.groups import GROUP, describe_likely_groups
 from attention_atlas.data.image.augmentation import ImageAugmentation
-from attention_atlas.data.image.corpora import ImageCorpus, read_corpus
+from attention_atlas.data.image.corpora import ImageCorpus, content_hashes, read_corpus
 from attention_atlas.data.image.dataset import (
     ImageDataset,
     mean_and_deviation,
@@ -21,6 +22,7 @@ from attention_atlas.data.image.dataset import (
 from attention_atlas.data.image.options import ImageAugmentationOptions, ImageOptions, ImageSource
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.options import read_options
+from attention_atlas.data.splits import pick
 from attention_atlas.data.user_inputs import UserInput, label_indexes
 from attention_atlas.errors import InputError
 from attention_atlas.output_files import write_json
@@ -67,6 +69,7 @@ class ImageDataModule(AtlasDataModule):
         Raises:
             InputError: The data is missing or cannot be used.
         """
+        self.source = self.source._replace(is_whole=self.tested_classes is not None)
         corpus = read_corpus(self.source)
         if self._learned is not None:
             corpus = with_classes(corpus, self._learned["classes"], self.source)
@@ -83,9 +86,9 @@ class ImageDataModule(AtlasDataModule):
             if isinstance(corpus.images, list)
             else resize_images(corpus.images, source)
         )
+        splits = self._splits(corpus)
         datasets = {
-            split: self._dataset(corpus, images, indices)
-            for split, indices in split_corpus(corpus, self.source, self.seed).items()
+            split: self._dataset(corpus, images, indices) for split, indices in splits.items()
         }
         if self.preprocessor is None and self._learned is None:
             self.mean, self.deviation = mean_and_deviation(datasets["train"])
@@ -93,14 +96,29 @@ class ImageDataModule(AtlasDataModule):
             self._normalise_as_learned()
         return dict(datasets)
 
+    def _splits(self, corpus: ImageCorpus) -> dict[str, list[int]]:
+        self.not_read = corpus.not_read
+        if self.source.is_whole and corpus.splits is None:
+            splits = {"test": list(range(len(corpus.labels)))}
+        else:
+            splits = split_corpus(corpus, self.source, self.seed, self.split_version)
+        if corpus.files is not None:
+            hint = None if corpus.groups else describe_likely_groups(corpus.files, splits)
+            self.notes = [hint] if hint else []
+            if not isinstance(corpus.images, list):
+                self.contents = pick(content_hashes(corpus.images), splits)
+        return splits
+
     def _dataset(
         self, corpus: ImageCorpus, images: Tensor | list[Path], indices: list[int]
     ) -> ImageDataset:
+        groups = corpus.groups
         return ImageDataset(
             images[indices] if isinstance(images, Tensor) else [images[i] for i in indices],
             [corpus.labels[index] for index in indices],
             [corpus.sample_ids[index] for index in indices],
             self.source,
+            None if groups is None else {GROUP: [groups[index] for index in indices]},
         )
 
     def make_dataset(self, inputs: Sequence[UserInput]) -> BatchDataset:
@@ -139,7 +157,8 @@ class ImageDataModule(AtlasDataModule):
             inputs = self.preprocessor((values * 255).round().byte())
         else:
             inputs = (values - self.mean.to(values.device)) / self.deviation.to(values.device)
-        prepared = {"inputs": inputs, "label": label, "sample_id": batch["sample_id"]}
+        prepared = {"inputs": inputs, "label": label}
+        prepared |= {name: batch[name] for name in ("sample_id", "groups")}
         if training:
             prepared["inputs"], target = self.augmentation.mix(inputs, label)
             if target is not None:

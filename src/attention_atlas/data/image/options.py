@@ -1,8 +1,7 @@
 """Options of images, checked before torch is imported."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
@@ -58,6 +57,19 @@ class ImageAugmentationOptions(Keywords):
     )
 
 
+class Fit(Protocol):
+    """A function that brings a decoded picture to the size and channels of a model.
+
+    Attributes:
+        key: Everything that determines the result for a picture, as JSON values.
+    """
+
+    key: dict[str, Any]
+
+    def __call__(self, picture: Any) -> Any:
+        """Return uint8 [height, width, channels] of a picture."""
+
+
 class ImageSource(NamedTuple):
     """Which images, and in which form.
 
@@ -65,10 +77,12 @@ class ImageSource(NamedTuple):
         options: Options of the data set.
         fit: Brings a decoded picture to `options.image_size`, as a pretrained model has it; None
             scales it until it covers the square, and crops what sticks out.
+        is_whole: Whether a folder without splits is tested, not divided; it may hold one class.
     """
 
     options: ImageOptions
-    fit: Callable[[Any], Any] | None = None
+    fit: Fit | None = None
+    is_whole: bool = False
 
     @property
     def name(self) -> str:

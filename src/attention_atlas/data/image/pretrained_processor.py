@@ -1,6 +1,8 @@
 """The image processor of a pretrained model."""
 
+import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,39 @@ FLIP = "do_flip_channel_order"  # to blue, green, red: an option of few processo
 NORMALISE_ONLY = {"do_resize": False, "do_center_crop": False}
 
 
+class ProcessorFit:
+    """Resizes and crops pictures as an image processor does, to uint8 [side, side, 3].
+
+    Attributes:
+        key: Everything that determines the result for a picture, as JSON values.
+    """
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+        self.key = {
+            "processor": type(processor).__qualname__,
+            "options": json.loads(processor.to_json_string()),
+            **{name: version(name) for name in ("transformers", "torch", "torchvision")},
+        }
+
+    def __call__(self, picture: Image.Image) -> np.ndarray:
+        """Return uint8 [side, side, 3] of a picture."""
+        return self.shaped([picture])[0].permute(1, 2, 0).numpy()
+
+    def shaped(self, images: list[Any]) -> Tensor:
+        """Resize and crop images to uint8 [B, 3, height, width]."""
+        unchanged = {FLIP: False} if hasattr(self._processor, FLIP) else {}
+        shaped: Tensor = self._processor(
+            images=images, return_tensors="pt", **RESIZE_ONLY, **unchanged
+        ).pixel_values
+        return shaped.round().clamp(0, 255).to(torch.uint8)
+
+
 class PretrainedProcessor:
     """The image processor of a pretrained model, by its name.
 
     Attributes:
+        fit: Resizes and crops a picture to the model's input.
         side: Height and width of the model's input, in pixels.
 
     Raises:
@@ -29,6 +60,7 @@ class PretrainedProcessor:
 
     def __init__(self, name: str) -> None:
         self._processor: Any = load(name, "image processor", AutoImageProcessor.from_pretrained)
+        self.fit = ProcessorFit(self._processor)
         wide, high = (Image.new("RGB", size) for size in ((96, 64), (64, 96)))
         sizes = {self.fit(image).shape[:2] for image in (wide, high)}
         if len(sizes) > 1 or len(set(next(iter(sizes)))) > 1:
@@ -38,29 +70,17 @@ class PretrainedProcessor:
             )
         self.side = next(iter(sizes))[0]
 
-    def fit(self, image: Image.Image) -> np.ndarray:
-        """Resize and crop an image to uint8 [side, side, 3]."""
-        return self._shaped([image])[0].permute(1, 2, 0).numpy()
-
     def __call__(self, images: Tensor) -> Tensor:
         """Return the model's input, float32, for images uint8 [B, 3, height, width].
 
         Images of the size that `fit` returns are not resized again.
         """
         if images.shape[-2:] != (self.side, self.side):
-            images = self._shaped(list(images)).to(images.device)
+            images = self.fit.shaped(list(images)).to(images.device)
         processed: Tensor = self._processor(
             images=list(images), return_tensors="pt", **NORMALISE_ONLY
         ).pixel_values
         return processed.to(images.device)
-
-    def _shaped(self, images: list[Any]) -> Tensor:
-        """Resize and crop images to uint8 [B, 3, height, width]."""
-        unchanged = {FLIP: False} if hasattr(self._processor, FLIP) else {}
-        shaped: Tensor = self._processor(
-            images=images, return_tensors="pt", **RESIZE_ONLY, **unchanged
-        ).pixel_values
-        return shaped.round().clamp(0, 255).to(torch.uint8)
 
     @property
     def normalised_by(self) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,8 @@ class TextCorpus:
     """Texts with their labels and splits.
 
     `sample_ids` are digests of the content; `groups` has values by which accuracy is reported: name
-    -> one value per sample.
+    -> one value per sample. `not_read` names files that were not read; `contents` has a key per
+    sample of a user's own file, the same for copies.
     """
 
     texts: list[str]
@@ -28,6 +29,8 @@ class TextCorpus:
     sample_ids: list[str]
     splits: Splits
     groups: dict[str, list[str]] = field(default_factory=dict)
+    not_read: list[str] = field(default_factory=list)
+    contents: list[str] | None = None
 
 
 def normalise_text(text: str) -> str:

@@ -1,63 +1,84 @@
 """Your own texts: one CSV or TSV file, or one per split."""
 
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from attention_atlas.data.groups import GROUP
+from attention_atlas.data.listing import SPLIT_NAMES, split_of, visible_files
+from attention_atlas.data.splits import FRACTIONS, divide
 from attention_atlas.data.tables import Table, is_table, read_table
-from attention_atlas.data.text.corpora import (
-    Splits,
-    TextCorpus,
-    content_ids,
-    split_texts,
-    validation_from_training,
-)
+from attention_atlas.data.text.corpora import Splits, TextCorpus, content_ids, normalise_text
 from attention_atlas.data.text.labels import check_labels
 from attention_atlas.data.text.options import TextOptions
 from attention_atlas.errors import InputError
 
-FILE_NAMES = {
-    "train": ["train"],
-    "val": ["val", "valid", "validation", "dev"],
-    "test": ["test"],
-}
+SPLITS = ("train", "val", "test")
 
 
-def load_csv(options: TextOptions) -> TextCorpus:
+def load_csv(options: TextOptions, tested_classes: list[str] | None = None) -> TextCorpus:
     """Read texts and labels from columns named by the user.
 
     One file is split 80 : 10 : 10, stratified by label. With a file per split, a missing `val` is
     10 % of `train`.
 
+    Args:
+        options: Path and columns.
+        tested_classes: Classes of a model that is tested on all rows of one file; None divides it.
+
     Raises:
-        InputError: A file, a column, a text or a label cannot be used; it names file and line.
+        InputError: A file, a column, a text, a label or a group cannot be used; it names file and
+            line.
     """
-    tables = {split: read_table(path, options.quoted) for split, path in csv_files(options).items()}
+    files, not_read = csv_files(options)
+    tables = {split: read_table(path, options.quoted) for split, path in files.items()}
     texts: list[str] = []
     names: list[str] = []
-    splits: Splits = {}
+    groups: list[str] = []
+    given: list[str | None] = []
     for split, table in tables.items():
-        splits[split] = list(range(len(texts), len(texts) + len(table.rows)))
+        given += [None if split == "all" else split] * len(table.rows)
         texts += table.column(options.text_column, "data.text_column")
         names += [name.strip() for name in table.column(options.label_column, "data.label_column")]
+        if options.group is not None:
+            groups += [name.strip() for name in table.column(options.group, "data.group")]
     first = next(iter(tables.values())).path
     check_labels(names, texts, f"{first}, column '{options.label_column}'")
-    classes = _classes(names, splits, tables)
+    is_tested = tested_classes is not None and "all" in tables
+    classes = (tested_classes or []) if is_tested else _trained_classes(names, tables)
+    _check_known(names, classes, tables)
     labels = [classes.index(name) for name in names]
     ids = _ids(options, tables) or content_ids(["csv"] * len(texts), texts, labels)
-    if "all" in splits:
-        splits = split_texts(ids, texts, [(label,) for label in labels], options.seed)
-    elif "val" not in splits:
-        splits |= validation_from_training(splits["train"], ids, texts, labels, options.seed)
-    _check_splits(splits, labels, classes, first)
-    return TextCorpus(texts, labels, classes, ids, splits)
+    contents = [normalise_text(text) for text in texts]
+    splits = {"test": list(range(len(texts)))}
+    if not is_tested:
+        strata = [(label,) for label in labels]
+        splits = divide(given, ids, strata, FRACTIONS, options.seed, contents, groups or None)
+        _check_splits(splits, labels, classes, first)
+    named_groups = {GROUP: groups} if groups else {}
+    return TextCorpus(texts, labels, classes, ids, splits, named_groups, not_read, contents)
 
 
-def csv_files(options: TextOptions) -> dict[str, Path]:
-    """Return the file of each split, or that of `all`.
+def check_csv(options: TextOptions, is_divided: bool = True) -> None:
+    """Check all rows, and that they can be divided; see `load_csv`."""
+    if is_divided:
+        load_csv(options)
+        return
+    for path in csv_files(options)[0].values():
+        table = read_table(path, options.quoted)
+        for column in (options.text_column, options.label_column, options.group):
+            if column is not None:
+                table.column(column)
+
+
+def csv_files(options: TextOptions) -> tuple[dict[str, Path], list[str]]:
+    """Return the file of each split, or that of `all`, and the names of others beside them.
 
     Raises:
         InputError: Neither `path` nor `splits` names usable files.
     """
+    not_read: list[str] = []
     if options.splits:
         files = {split: Path(path) for split, path in options.splits.items()}
         where = "data.splits"
@@ -67,68 +88,82 @@ def csv_files(options: TextOptions) -> dict[str, Path]:
             "test.csv>, or data.splits={train: ..., val: ..., test: ...}."
         )
     elif Path(options.path).is_dir():
-        files = _files_of_folder(Path(options.path))
+        files, not_read = _files_of_folder(Path(options.path))
         where = options.path
     else:
-        return {"all": Path(options.path)}
-    unknown = sorted(set(files) - set(FILE_NAMES))
+        return {"all": Path(options.path)}, []
+    unknown = sorted(set(files) - set(SPLITS))
     missing = sorted({"train", "test"} - set(files))
     if unknown or missing:
         problem = f"an unknown split '{unknown[0]}'" if unknown else f"no file for '{missing[0]}'"
         raise InputError(
             f"{where} has {problem}; expected a CSV or TSV file for train and test, and if you "
-            "like one for val."
+            "like one for val. A folder of text files per class is not read."
         )
-    return {split: files[split] for split in FILE_NAMES if split in files}
+    return {split: files[split] for split in SPLITS if split in files}, not_read
 
 
-def _files_of_folder(folder: Path) -> dict[str, Path]:
-    """Return the table of each split, by its name in any case.
+def _files_of_folder(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return the table of each split in a folder, and the names of all other files.
 
-    Raises:
-        InputError: There are two for one split.
+    Where several are named after a split, the one with its plain name is taken.
     """
+    found = visible_files(folder)
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        stem = path.name.lower().partition(".")[0]
-        split = next((name for name, stems in FILE_NAMES.items() if stem in stems), None)
-        if split is None or not is_table(path) or not path.is_file():
-            continue
-        if split in files:
+    for split in SPLITS:
+        named = [
+            path
+            for path in found
+            if path.parent == folder and is_table(path)
+            if split_of(_stem(path)) == split
+        ]
+        plain = [path for path in named if _stem(path).lower() in SPLIT_NAMES]
+        chosen = plain or named
+        if len(chosen) > 1:
             raise InputError(
-                f"{folder} holds two tables for {split}, {files[split].name} and {path.name}; "
-                "remove one, or choose by data.splits={train: ..., val: ..., test: ...}."
+                f"{chosen[0]} and {chosen[1].name} are both named after the split {split}; "
+                "leave one of them there."
             )
-        files[split] = path
-    return files
+        if chosen:
+            files[split] = chosen[0]
+    others = [path for path in found if path not in files.values()]
+    return files, [path.relative_to(folder).as_posix() for path in others]
 
 
-def _classes(names: list[str], splits: Splits, tables: Mapping[str, Table]) -> list[str]:
+def _stem(path: Path) -> str:
+    """Return the name of a table without `.csv` or `.csv.gz`."""
+    return re.sub(r"\.[ct]sv(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+
+
+def _trained_classes(names: list[str], tables: Mapping[str, Table]) -> list[str]:
     """Return the labels in training, numbers in numeric order."""
-    first = next(iter(splits))
-    classes = sorted({names[index] for index in splits[first]}, key=_numbers_first)
+    table = next(iter(tables.values()))  # that of train, or the only one
+    classes = sorted(set(names[: len(table.rows)]), key=_numbers_first)
     if len(classes) < 2:
         raise InputError(
-            f"{tables[first].path} has one class only, '{classes[0]}'; "
-            "a classifier needs at least two."
+            f"{table.path} has one class only, '{classes[0]}'; a classifier needs at least two."
         )
-    known = set(classes)
-    for split, indexes in splits.items():
-        for row, index in enumerate(indexes):
-            if names[index] not in known:
-                raise InputError(
-                    f"{tables[split].path}, line {tables[split].lines[row]}: the label "
-                    f"'{names[index]}' does not occur in training; known are "
-                    f"{', '.join(classes[:10])}."
-                )
     return classes
 
 
+def _check_known(names: list[str], classes: list[str], tables: Mapping[str, Table]) -> None:
+    known = set(classes)
+    rows = [(table.path, line) for table in tables.values() for line in table.lines]
+    for name, (path, line) in zip(names, rows, strict=True):
+        if name not in known:
+            raise InputError(
+                f"{path}, line {line}: the label '{name}' does not occur in training; known are "
+                f"{', '.join(classes[:10])}."
+            )
+
+
 def _numbers_first(name: str) -> tuple[float, str]:
+    """Return a key that sorts finite numbers by their value, and then all other names."""
     try:
-        return float(name), name
+        number = float(name)
     except ValueError:
-        return float("inf"), name
+        number = math.inf
+    return (number if math.isfinite(number) else math.inf), name
 
 
 def _ids(options: TextOptions, tables: Mapping[str, Table]) -> list[str]:

@@ -1,7 +1,6 @@
 """The data module of texts, tokenized and batched."""
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -14,11 +13,13 @@ import torch
 from tokenizers import Tokenizer
 
 from attention_atlas.data.base import AtlasDataModule, DisplayInputs
-from attention_atlas.data.cache import cached
+from attention_atlas.data.cache import cached, digest_of
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.options import read_options
+from attention_atlas.data.splits import pick
 from attention_atlas.data.text.cooccurrence import cooccurrence_vectors, frequent_pairs
 from attention_atlas.data.text.corpora import TextCorpus
+from attention_atlas.data.text.csv_files import load_csv
 from attention_atlas.data.text.dataset import (
     TextDataset,
     add_special_tokens,
@@ -93,13 +94,23 @@ class TextDataModule(AtlasDataModule):
         Raises:
             InputError: The texts or the tokenizer cannot be used.
         """
-        corpus = find_reader(self.options).load(self.options)
-        self.classes = corpus.classes
-        self.train_indexes = corpus.splits["train"]
+        if self.tested_classes is None:
+            corpus = find_reader(self.options).load(self.options)
+        else:
+            corpus = load_csv(self.options, self.tested_classes)
+        self.classes, self.not_read = corpus.classes, corpus.not_read
+        if corpus.contents is not None:
+            self.contents = pick(corpus.contents, corpus.splits)
+        self.train_indexes = corpus.splits.get("train", [])
         self.tokenizer = self._find_tokenizer([corpus.texts[index] for index in self.train_indexes])
         self.encoded = _encode(self.tokenizer, corpus.texts, self.special.unknown)
-        return {
-            "train": TextDataset(
+        datasets: dict[str, BatchDataset] = {
+            split: self._evaluation_dataset(corpus, self.encoded, corpus.splits[split])
+            for split in ("val", "test")
+            if split in corpus.splits
+        }
+        if self.train_indexes:
+            datasets["train"] = TextDataset(
                 corpus,
                 self.encoded,
                 self.train_indexes,
@@ -107,10 +118,8 @@ class TextDataModule(AtlasDataModule):
                 pooled_length=self.crop_length or self.max_length,
                 with_texts=False,
                 pad=self.special.pad,
-            ),
-            "val": self._evaluation_dataset(corpus, self.encoded, corpus.splits["val"]),
-            "test": self._evaluation_dataset(corpus, self.encoded, corpus.splits["test"]),
-        }
+            )
+        return datasets
 
     def _evaluation_dataset(
         self, corpus: TextCorpus, encoded: EncodedTexts, indexes: Sequence[int]
@@ -229,9 +238,10 @@ class TextDataModule(AtlasDataModule):
         """Return the cached result of `learn` on the tokens of the training texts."""
         encoded = _select(self.encoded, self.train_indexes)
         key = {
-            "ids": _digest([encoded.ids.tobytes(), encoded.starts.tobytes()]),
+            "ids": digest_of([encoded.ids.tobytes(), encoded.starts.tobytes()]),
             "vocab_size": self.vocab_size,
             **options,
+            "numpy": np.__version__,
             "scipy": scipy.__version__,
             "sklearn": version("scikit-learn"),
             "format": 2,
@@ -250,7 +260,7 @@ class TextDataModule(AtlasDataModule):
         if self.tokenizer_path is not None:
             return load_tokenizer(Path(self.tokenizer_path))
         key = {
-            "texts": _digest(text.encode() for text in sorted(texts)),
+            "texts": digest_of(text.encode() for text in sorted(texts)),
             "vocab_size": self.options.vocab_size,
             "tokenizers": tokenizers.__version__,
             "format": 2,
@@ -275,8 +285,8 @@ def _read_pairs(path: Path) -> np.ndarray:
 
 def _encode(tokenizer: Tokenizer, texts: Sequence[str], unknown: int) -> EncodedTexts:
     key = {
-        "tokenizer": _digest([tokenizer.to_str().encode()]),
-        "texts": _digest(text.encode() for text in texts),
+        "tokenizer": digest_of([tokenizer.to_str().encode()]),
+        "texts": digest_of(text.encode() for text in texts),
         "tokenizers": tokenizers.__version__,
         "unknown": unknown,
         "format": 2,
@@ -301,12 +311,3 @@ def _select(encoded: EncodedTexts, indexes: Sequence[int]) -> EncodedTexts:
     tokens = np.repeat(chosen, encoded.lengths)
     starts = np.concatenate([[0], np.cumsum(encoded.lengths[chosen])])
     return EncodedTexts(encoded.ids[tokens], encoded.spans[tokens], starts)
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    """Return a digest of the parts, which depends on where one ends and the next begins."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.hexdigest()

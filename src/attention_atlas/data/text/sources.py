@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from attention_atlas.data.tables import read_table
 from attention_atlas.data.text.corpora import SENTIMENTS, TextCorpus, content_ids, split_texts
-from attention_atlas.data.text.csv_files import load_csv
+from attention_atlas.data.text.csv_files import check_csv, load_csv
 from attention_atlas.data.text.hub import check_hub_texts, load_hub_texts
 from attention_atlas.data.text.options import TextOptions
 from attention_atlas.data.text_files import clean_text
@@ -62,7 +62,7 @@ READERS = {
     ),
     "sst2": Reader(load_hub_texts, check_hub_texts),
     "imdb": Reader(load_hub_texts, check_hub_texts),
-    "csv": Reader(load_csv, load_csv),  # a bad row is reported before anything slow starts
+    "csv": Reader(load_csv, check_csv),  # a bad row is reported before anything slow starts
 }
 
 

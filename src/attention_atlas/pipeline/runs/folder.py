@@ -64,14 +64,24 @@ def find_unfinished_run(folder: Path, config: DictConfig, beside: bool) -> Path 
 
 def run_record(config: DictConfig) -> dict[Any, Any]:
     """Return what identifies a run: its config as it is written, without how to start it."""
-    return {key: value for key, value in unresolved(config).items() if key not in OF_THE_COMMAND}
+    written = unresolved(config)
+    return without_null({key: written[key] for key in written if key not in OF_THE_COMMAND})
 
 
 def _recorded_run(run: Path) -> dict[Any, Any] | None:
     config = read_values(run, CONFIG)
-    return config and rename_targets(
-        {key: config[key] for key in config if key not in OF_THE_COMMAND}
+    return config and without_null(
+        rename_targets({key: config[key] for key in config if key not in OF_THE_COMMAND})
     )
+
+
+def without_null(values: dict[Any, Any]) -> dict[Any, Any]:
+    """Leave out options that are null, which a run of an earlier version may not have yet."""
+    return {
+        key: without_null(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def read_values(folder: Path, name: str) -> dict[Any, Any] | None:

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 from rich.table import Table
+from rich.text import Text
 
 from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.console import make_console
 from attention_atlas.data.base import AtlasDataModule
+from attention_atlas.data.listing import describe_not_read
 from attention_atlas.run_folder import ATLAS_FOLDER
 
 if TYPE_CHECKING:
     from attention_atlas.tasks import ClassificationTask
+
+MAX_GROUPS = 30  # that a table has a row for
 
 LIBRARIES = ("torch", "torchvision", "torchaudio", "lightning", "hydra-core", "attention-atlas")
 
@@ -23,7 +27,7 @@ def describe_run(
     config: DictConfig, task: "ClassificationTask", datamodule: AtlasDataModule
 ) -> dict[str, Any]:
     """Return choices, sizes and library versions of a finished run, as plain values."""
-    sizes = {split: len(dataset) for split, dataset in datamodule.datasets.items()}
+    sizes = {split: len(data) for split, data in datamodule.datasets.items()}
     return {
         "task": config.task.name,
         "data": config.data.name,
@@ -31,11 +35,18 @@ def describe_run(
         "encoder": config.encoder.name,
         "seed": config.seed,
         "num_parameters": task.num_parameters,
-        "num_train_samples": sizes["train"],
-        "num_val_samples": sizes["val"],
-        "num_test_samples": sizes["test"],
+        **{f"num_{split}_samples": sizes.get(split, 0) for split in ("train", "val", "test")},
+        "files_not_read": len(datamodule.not_read),
         "versions": {name: version(name) for name in LIBRARIES},
     }
+
+
+def print_notes(datamodule: AtlasDataModule) -> None:
+    """Print what a user should know about the data, a line each."""
+    if datamodule.not_read:
+        print(describe_not_read(datamodule.not_read))
+    for note in datamodule.notes:
+        print(note)
 
 
 def print_summary(result: Mapping[str, Any], folder: Path) -> None:
@@ -61,7 +72,8 @@ def print_summary(result: Mapping[str, Any], folder: Path) -> None:
 def print_evaluation(result: Mapping[str, Any], folder: Path) -> None:
     """Print the accuracy of an evaluation, its folder and the next command."""
     console = make_console(soft_wrap=True)
-    title = f"{result['task']} on {result['data']}, {result['split']} split"
+    number = result[f"num_{result['split']}_samples"]
+    title = f"{result['task']} on {result['data']}, {result['split']} split: {number:,} samples"
     console.print(accuracy_table(result, (result["split"],), title))
     console.print(f"evaluation folder: {folder}")
     if (folder / ATLAS_FOLDER).is_dir():
@@ -82,14 +94,27 @@ def accuracy_table(
         table.add_column(str(baseline["model"]), justify="right")
     for split in splits:
         prefix = f"{split}/accuracy"
-        for name in result:
-            if name == prefix or name.startswith(f"{prefix}/"):
-                label = name.removeprefix(prefix).lstrip("/") or split
-                row = [_percent(result.get(name))]
-                if baseline is not None:
-                    row.append(_percent(baseline.get(name)))
-                table.add_row(label, *row)
+        named = [name for name in result if name.startswith(f"{prefix}/")]
+        groups = {name.removeprefix(f"{prefix}/"): name for name in named}
+        rows = {split: prefix} if prefix in result else {}
+        for label, name in (rows | _some(groups, result)).items():
+            row = [_percent(result.get(name))]
+            if baseline is not None:
+                row.append(_percent(baseline.get(name)))
+            table.add_row(Text(label if label.isprintable() else ascii(label)), *row)
     return table
+
+
+def _some(groups: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the key of each group by its label; of many, of the best, median and worst."""
+    if len(groups) <= MAX_GROUPS:
+        return dict(groups)
+    order = sorted(groups, key=lambda group: (-result[groups[group]], group))
+    chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    return {
+        f"{rank} of {len(groups):,} groups, {group}": groups[group]
+        for rank, group in chosen.items()
+    }
 
 
 def _percent(rate: float | None) -> str:

@@ -29,6 +29,7 @@ from attention_atlas.pipeline.runs.folder import (
     newest_first,
     read_values,
     run_record,
+    without_null,
 )
 from attention_atlas.run_folder import SWEEP
 
@@ -145,7 +146,7 @@ def _plan_sweep(name: str, overrides: list[str], first: DictConfig, checker: Che
 
 def _unfinished_sweep(folder: Path, record: Mapping[str, Any], beside: bool) -> Path | None:
     """Return the sweep of this record: the folder itself, or else the newest one beside it."""
-    found = read_values(folder, SWEEP)
+    found = _recorded_sweep(folder)
     if found == record:
         return folder
     if found is not None:
@@ -154,7 +155,12 @@ def _unfinished_sweep(folder: Path, record: Mapping[str, Any], beside: bool) -> 
             "started it."
         )
     sweeps = newest_first(folder.parent) if beside else []
-    return next((sweep for sweep in sweeps if read_values(sweep, SWEEP) == record), None)
+    return next((sweep for sweep in sweeps if _recorded_sweep(sweep) == record), None)
+
+
+def _recorded_sweep(folder: Path) -> dict[Any, Any] | None:
+    values = read_values(folder, SWEEP)
+    return values and without_null(values)
 
 
 def _sweep_record(overrides: Sequence[str], config: DictConfig) -> dict[str, Any]:
