@@ -206,11 +206,13 @@ def test_a_label_that_the_run_does_not_know_is_named(trained_runs, tmp_path: Pat
         evaluate(trained_runs["nlp"], tmp_path / "out", f"++data.path={tmp_path / 'new.csv'}")
 
 
-def test_data_that_has_changed_is_said(run: Path, pictures: Path, tmp_path: Path, capsys) -> None:
+def test_data_that_has_changed_is_said(run: Path, tmp_path: Path, capsys) -> None:
     shutil.copytree(run, tmp_path / "run")
-    shutil.copytree(pictures, tmp_path / "pictures")
-    config = tmp_path / "run" / ".hydra" / "config.yaml"
-    config.write_text(config.read_text().replace(str(pictures), str(tmp_path / "pictures")))
+    path = tmp_path / "run" / ".hydra" / "config.yaml"
+    config = OmegaConf.load(path)
+    shutil.copytree(config.data.path, tmp_path / "pictures")
+    config.data.path = str(tmp_path / "pictures")
+    OmegaConf.save(config, path)
     evaluate(tmp_path / "run", tmp_path / "same")
     assert "has changed" not in capsys.readouterr().out
     (tmp_path / "pictures" / "left" / "0.png").unlink()

@@ -312,4 +312,4 @@ def test_an_option_that_is_null_and_one_that_is_missing_are_the_same_run(tmp_pat
     OmegaConf.save(OmegaConf.create(earlier), tmp_path / "first" / ".hydra" / "config.yaml")
     for group, found in ((None, tmp_path / "first"), ("who", None)):
         config = OmegaConf.create(earlier | {"data": earlier["data"] | {"group": group}})
-        assert find_unfinished_run(tmp_path / "second", config) == found
+        assert find_unfinished_run(tmp_path / "second", config, beside=True) == found

@@ -27,6 +27,7 @@ RIGHT: dict[str, list[Any]] = {
     "mel_frequencies": [None, [], [1]],
     "frame_seconds": [None, 5, 1e308],
     "signed": [True],
+    "multi_label": [True],
     "leading_tokens": [[]],
     "trailing_tokens": [[]],
 }

@@ -72,7 +72,7 @@ class Sample:
         """Name of the predicted class, or names of all."""
         if self._attributes.multi_label and not self.predictions:
             return "no class"
-        names = [self._attributes.classes[index] for index in self.predictions]
+        names = [_name(self._attributes.classes, index, "") for index in self.predictions]
         return ", ".join(names) or "not predicted"
 
     @property

@@ -111,7 +111,7 @@ def _discard_damaged(folder: Path) -> None:
     """Remove a damaged folder, unless another process has made it again."""
     if not folder.exists():
         return
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with FileLock(folder.with_name(f".{folder.name}-lock")):
         if not _is_whole(folder):
             removed = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
             folder.rename(removed / folder.name)
