@@ -191,6 +191,7 @@ def test_a_folder_that_was_typed_wins_over_an_unfinished_run(script, tmp_path: P
     assert content(tmp_path / here / "runs" / "a") == before
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_typed_wins_over_a_sweep(script, tmp_path: Path) -> None:
     path, here = script(RESULT_JOB), tmp_path / "here"
     for folder in ("sweeps/a", "sweeps/b"):
@@ -199,6 +200,7 @@ def test_a_folder_that_was_typed_wins_over_a_sweep(script, tmp_path: Path) -> No
     assert len(list(here.glob("sweeps/*/seed-1/result.json"))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", ["", '{"val/accuracy": ', "[]"], ids=["empty", "cut", "a list"])
 def test_a_job_whose_result_is_damaged_runs_again(left: str, script, tmp_path: Path) -> None:
     path, here = script(RESULT_JOB), tmp_path / "here"
