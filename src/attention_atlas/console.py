@@ -59,6 +59,11 @@ def print_error(message: str) -> None:
     print(f"error: {one_line(message)}", file=SafeOutput(sys.stderr))
 
 
+def print_line(text: str) -> None:
+    """Print a line on stdout, whatever names are in it."""
+    print(one_line(text), file=SafeOutput(sys.stdout))
+
+
 def print_warning(message: str) -> None:
     """Print a line on stderr, whatever names are in it."""
     print(message, file=SafeOutput(sys.stderr))

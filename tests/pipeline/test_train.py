@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from attention_atlas.errors import InputError
+from attention_atlas.pipeline.build import build_task
+from attention_atlas.pipeline.build_model import build_datamodule
 from attention_atlas.pipeline.process import cpu_seconds
 from tests.pipeline.conftest import losses
 
@@ -208,3 +210,13 @@ def test_the_best_checkpoint_on_validation_is_tested(tiny, run_training, tmp_pat
     accuracies = [float(row.split(",")[column]) for row in rows[1:] if row.split(",")[column]]
     checkpoint = next(v for k, v in best["callbacks"].items() if k.startswith("BestCheckpoint"))
     assert float(checkpoint["best_model_score"]) == pytest.approx(max(accuracies), abs=1e-6)
+
+
+def test_balanced_weights_make_all_classes_count_alike(compose_train, tiny, tmp_path: Path) -> None:
+    config = compose_train([*tiny["nlp"], "task.class_weights=balanced"], tmp_path)
+    datamodule = build_datamodule(config)
+    weights = build_task(config, datamodule).class_weights
+    labels = datamodule.datasets["train"].labels
+    totals = [labels.count(index) * float(weights[index]) for index in range(len(weights))]
+    assert totals == pytest.approx([len(labels) / len(weights)] * len(weights))
+    assert build_task(compose_train(tiny["nlp"], tmp_path), datamodule).class_weights is None

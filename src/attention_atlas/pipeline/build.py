@@ -1,6 +1,7 @@
 """Config nodes to the objects that they describe."""
 
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,18 @@ def build_task(
         schedule=instantiate(config.schedule),
         weight_decay=config.optimizer.weight_decay,
         label_smoothing=task["label_smoothing"],
+        class_weights=_class_weights(datamodule) if task.get("class_weights") else None,
     )
     return built
+
+
+def _class_weights(datamodule: AtlasDataModule) -> list[float] | None:
+    """Return the weight of each class: N / (C N_c), by which all count alike in the loss."""
+    if "train" not in datamodule.datasets:  # to be tested only
+        return None
+    labels = datamodule.datasets["train"].labels
+    counts, num_classes = Counter(labels), len(datamodule.classes)
+    return [len(labels) / (num_classes * max(counts[index], 1)) for index in range(num_classes)]
 
 
 def _build_optimizer(config: DictConfig) -> partial[Any]:

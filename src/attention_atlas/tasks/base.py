@@ -1,7 +1,7 @@
 """The task of all modalities: model, loss, metrics and optimizer."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.distributed as distributed
@@ -39,7 +39,10 @@ class ClassificationTask(LightningModule):
         weight_decay: Weight decay of all parameters but those of `decayed_names`.
         label_smoothing: Fraction of the target spread over all classes (Szegedy 2016).
         rates: Learning rates, by parameter name, that differ from that of the optimizer.
+        class_weights: Weight of each class in the training loss; None weighs all samples alike.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class ClassificationTask(LightningModule):
         weight_decay: float = 0.0,
         label_smoothing: float = 0.0,
         rates: Mapping[str, float] | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         num_classes = len(classes)
@@ -63,6 +67,8 @@ class ClassificationTask(LightningModule):
         self.decayed = decayed_names(self.model)
         self.rates = dict(rates or {})
         self.label_smoothing = label_smoothing
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
         self.lr: float | None = None  # set by the learning rate finder
         self.val_metrics = _metrics(num_classes, "val/")
         self.test_metrics = _metrics(num_classes, "test/")
@@ -78,7 +84,9 @@ class ClassificationTask(LightningModule):
         """Return the loss of a batch; mixed samples have a soft target [B, C]."""
         logits = self(batch)
         target = batch["target"] if "target" in batch else batch["label"]
-        loss = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(
+            logits, target, self.class_weights, label_smoothing=self.label_smoothing
+        )
         self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
         return loss
 

@@ -5,6 +5,7 @@ print and colour blindness. Signed weights have two hues, which part at zero. A 
 black and white, which contrasts with all of them.
 """
 
+from attention_atlas.analysis.figures.confusion import confusion_figure
 from attention_atlas.analysis.figures.sample import sample_figure
 from attention_atlas.analysis.figures.save import save_figure
 from attention_atlas.analysis.figures.side_by_side import comparison_figure, gallery_figure
@@ -12,9 +13,9 @@ from attention_atlas.analysis.figures.style import COLOURS, SIGNED_COLOURS
 
 __all__ = [
     "COLOURS",
-    "FIGURE_SUFFIXES",
     "SIGNED_COLOURS",
     "comparison_figure",
+    "confusion_figure",
     "gallery_figure",
     "sample_figure",
     "save_figure",

@@ -2,15 +2,18 @@
 
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.cli.options import AsJson, Run
-from attention_atlas.cli.runs import FEW, open_run, read_accuracy
-from attention_atlas.cli.tables import format_size, format_value, percent, print_facts
+from attention_atlas.cli.runs import FEW, must_exist, open_run, read_accuracy
+from attention_atlas.cli.tables import format_size, format_value, percent, print_facts, print_table
 from attention_atlas.console import fixed_width, one_line, print_json
+from attention_atlas.output_files import FIGURE_SUFFIXES, check_output
+from attention_atlas.run_folder import read_result
 
 if TYPE_CHECKING:
     from attention_atlas.atlas import Atlas
@@ -36,12 +39,25 @@ def info(
             help="Look at every stored chunk instead; exit code 1 where one is damaged.",
         ),
     ] = False,
+    classes: Annotated[
+        bool,
+        typer.Option(
+            "--classes", help="Show precision, recall, F1 and support of each class instead."
+        ),
+    ] = False,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Save the confusion matrix as a figure: .png, .pdf or .svg."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a run recorded, or whether it is whole.
 
     Data, mechanism, layers, samples, epochs, sizes, versions.
     """
+    if classes or save is not None:
+        _show_classes(run, save, as_json)
+        return
     atlas = open_run(run)
     if verify:
         _verify(atlas, as_json)
@@ -58,6 +74,34 @@ def info(
         print_json(facts)
     else:
         print_facts(_worded(facts))
+
+
+def _show_classes(run: str, save: Path | None, as_json: bool) -> None:
+    """Print a row for each class, and save the confusion matrix."""
+    from attention_atlas.analysis.confusion import class_scores, confusion_of
+
+    if save is not None:
+        check_output(save, FIGURE_SUFFIXES)
+    must_exist(run)
+    names, confusion = confusion_of(read_result(run))
+    scores = class_scores(names, confusion)
+    if as_json:
+        print_json({"classes": [asdict(each) for each in scores], "confusion": confusion.tolist()})
+    else:
+        headings = ["class", "precision", "recall", "F1", "support"]
+        rows = [
+            [
+                each.name,
+                *("-" if x != x else percent(x) for x in (each.precision, each.recall, each.f1)),
+                f"{each.support:,}",
+            ]
+            for each in scores
+        ]
+        print_table(headings, rows, headings[1:])
+    if save is not None:
+        from attention_atlas.analysis.figures import confusion_figure, save_figure
+
+        save_figure(confusion_figure(names, confusion), save)
 
 
 def _verify(atlas: "Atlas", as_json: bool) -> None:

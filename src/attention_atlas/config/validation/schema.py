@@ -64,6 +64,9 @@ class Task(Node):
     name: str = Field(description="Name of the task, and of its folder below outputs/.")
     modality: Literal["text", "image", "audio"] = Field(description="What the task classifies.")
     label_smoothing: Rate = Field(description="Probability spread evenly over all classes.")
+    class_weights: Literal["balanced"] | None = keyword(
+        "Weights of the classes in the training loss: balanced makes all count alike."
+    )
     recipe: Recipe = Field(description="Values that other groups take from the task.")
 
 

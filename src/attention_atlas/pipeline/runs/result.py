@@ -1,6 +1,8 @@
 """The result of a run: its description, and the closing tables of the commands."""
 
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,15 +11,19 @@ from omegaconf import DictConfig
 from rich.table import Table
 from rich.text import Text
 
+from attention_atlas.analysis.confusion import confusion_of, majority_rate
 from attention_atlas.attention_options import describe_mechanism
-from attention_atlas.console import make_console
+from attention_atlas.console import make_console, print_line
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.listing import describe_not_read
+from attention_atlas.errors import InputError
 from attention_atlas.run_folder import ATLAS_FOLDER
 
 if TYPE_CHECKING:
     from attention_atlas.tasks import ClassificationTask
 
+FEW_SAMPLES = 10  # of a class in training, below which a line says so
+MAX_NAMED = 5
 MAX_GROUPS = 30  # that a table has a row for
 
 LIBRARIES = ("torch", "torchvision", "torchaudio", "lightning", "hydra-core", "attention-atlas")
@@ -44,9 +50,27 @@ def describe_run(
 def print_notes(datamodule: AtlasDataModule) -> None:
     """Print what a user should know about the data, a line each."""
     if datamodule.not_read:
-        print(describe_not_read(datamodule.not_read))
-    for note in datamodule.notes:
-        print(note)
+        print_line(describe_not_read(datamodule.not_read))
+    for note in [*datamodule.notes, *_rare_classes(datamodule)]:
+        print_line(note)
+
+
+def _rare_classes(datamodule: AtlasDataModule) -> list[str]:
+    """Name the classes with few samples in training."""
+    dataset = datamodule.datasets.get("train")
+    if dataset is None:
+        return []
+    counts = Counter(dataset.labels)
+    rare = [
+        f"{name} ({counts[index]})"
+        for index, name in enumerate(datamodule.classes)
+        if counts[index] < FEW_SAMPLES
+    ]
+    more = f" and {len(rare) - MAX_NAMED} more" if len(rare) > MAX_NAMED else ""
+    listed = ", ".join(rare[:MAX_NAMED])
+    return (
+        [f"classes with fewer than {FEW_SAMPLES} training samples: {listed}{more}"] if rare else []
+    )
 
 
 def print_summary(result: Mapping[str, Any], folder: Path) -> None:
@@ -86,10 +110,14 @@ def accuracy_table(
     title: str,
     baseline: Mapping[str, Any] | None = None,
 ) -> Table:
-    """Return accuracy by split and group in percent, beside that of the baseline."""
+    """Return accuracy and macro-F1 by split and group in percent, beside those of the baseline.
+
+    A row has the accuracy of predicting the most frequent class of the tested split always.
+    """
     table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("accuracy", justify="right")
+    table.add_column("macro-F1", justify="right")
     if baseline is not None:
         table.add_column(str(baseline["model"]), justify="right")
     for split in splits:
@@ -98,10 +126,14 @@ def accuracy_table(
         groups = {name.removeprefix(f"{prefix}/"): name for name in named}
         rows = {split: prefix} if prefix in result else {}
         for label, name in (rows | _some(groups, result)).items():
-            row = [_percent(result.get(name))]
+            f1 = result.get(f"{split}/macro_f1") if name == prefix else None
+            row = [_percent(result.get(name)), _percent(f1)]
             if baseline is not None:
                 row.append(_percent(baseline.get(name)))
             table.add_row(Text(label if label.isprintable() else ascii(label)), *row)
+    with suppress(InputError):  # without a test
+        _, confusion = confusion_of(result)
+        table.add_row("most frequent class", _percent(majority_rate(confusion)))
     return table
 
 
