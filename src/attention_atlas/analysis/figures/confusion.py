@@ -24,7 +24,7 @@ def confusion_figure(classes: Sequence[str], confusion: npt.NDArray[np.int64]) -
     axes = figure.add_subplot()
     support = confusion.sum(axis=1, keepdims=True)
     fractions = np.divide(confusion, support, out=np.zeros(confusion.shape), where=support > 0)
-    image = axes.imshow(fractions, cmap=COLOURS, vmin=0, vmax=1)
+    image = axes.imshow(fractions, cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
     axes.set(xlabel="predicted", ylabel="label")
     if size <= MAX_NAMES:
         axes.set_xticks(range(size), classes, rotation=90, parse_math=False)
