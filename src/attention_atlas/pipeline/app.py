@@ -19,7 +19,7 @@ from attention_atlas.config.compose import (
     group_options,
     without_hydra,
 )
-from attention_atlas.config.validation import check_config
+from attention_atlas.config.validation import check_config, check_run_folder
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.distributed.cluster import check_cluster, find_cluster, is_first
 from attention_atlas.pipeline.exits import FAILED_JOBS_EXIT_CODE, exits
@@ -142,6 +142,8 @@ def _run(application: Callable[[], None], plan: Plan | None) -> None:
     is_locked = plan is not None and (is_sweep or not plan.is_multirun)
     lost_job = False
     with exits(is_sweep), locked(plan.folder) if plan and is_locked else nullcontext():
+        if plan is not None and not plan.is_multirun and not plan.resumes:
+            check_run_folder(plan.folder)  # another process may have used it since it was planned
         try:
             application()
             _shut_down_cluster()

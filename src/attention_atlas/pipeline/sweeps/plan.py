@@ -26,6 +26,7 @@ from attention_atlas.pipeline.runs.folder import (
     FolderSnapshot,
     check_no_links,
     find_unfinished_run,
+    locked,
     newest_first,
     read_values,
     run_record,
@@ -139,8 +140,11 @@ def _plan_sweep(name: str, overrides: list[str], first: DictConfig, checker: Che
     )
     _check_search(first)
     _check_jobs(name, jobs, plan, checker)
-    with draft(folder / SWEEP) as unfinished:
-        OmegaConf.save(OmegaConf.create(record), unfinished)
+    with locked(folder):
+        if resumed is None and (folder / SWEEP).is_file():
+            raise InputError(f"{folder} holds a sweep already: take another folder.")
+        with draft(folder / SWEEP) as unfinished:
+            OmegaConf.save(OmegaConf.create(record), unfinished)
     return plan
 
 
