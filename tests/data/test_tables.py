@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from attention_atlas.data import text_files
-from attention_atlas.data.tables import Table, is_table, read_table
+from attention_atlas.data.file_types import is_table
+from attention_atlas.data.tables import Table, read_table
 from attention_atlas.errors import InputError
 
 

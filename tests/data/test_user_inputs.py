@@ -1,5 +1,6 @@
 """What inputs that are given by hand are taken for."""
 
+import gzip
 import os
 from pathlib import Path
 
@@ -40,3 +41,10 @@ def test_a_file_whose_name_is_not_utf8_is_reported(tmp_path: Path) -> None:
     for argument in (str(tmp_path), os.fsdecode(name)):
         with pytest.raises(InputError, match=r"caf\\udce9.png' is not UTF-8; rename it"):
             collect_inputs("image", [argument], list)
+
+
+def test_a_compressed_table_in_a_folder_is_read(tmp_path: Path) -> None:
+    (tmp_path / "reviews.csv.gz").write_bytes(gzip.compress(b"text\ngood\nbad\n"))
+    inputs = collect_inputs("text", [str(tmp_path)], list)
+    assert [each.content for each in inputs] == ["good", "bad"]
+    assert modality_of_data(tmp_path) == "text"

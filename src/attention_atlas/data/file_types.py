@@ -27,9 +27,15 @@ SUFFIXES = {
 other files."""
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file is named as a table, compressed or not."""
+    return path.name.lower().removesuffix(".gz").endswith(tuple(TABLES))
+
+
 def has_modality(path: Path, modality: str) -> bool:
     """Whether a file that is not hidden has a suffix of the modality."""
-    return path.suffix.lower() in SUFFIXES[modality] and not path.name.startswith(".")
+    is_known = path.suffix.lower() in SUFFIXES[modality] or (modality == "text" and is_table(path))
+    return is_known and not path.name.startswith(".")
 
 
 def utf8_name(path: Path, folder: Path | None = None) -> str:

@@ -14,17 +14,11 @@ from typing import Any, NamedTuple
 from attention_atlas.data.text_files import check_length, physical_lines, read_text
 from attention_atlas.errors import InputError
 
-SUFFIXES = (".csv", ".tsv")
 DELIMITERS = ",\t;"
 DECLARED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 """First line by which Excel names the delimiter."""
 QUOTED = re.compile(r'[ \t]+".*"', re.DOTALL)
 EXAMINED = 1_000  # rows that show the delimiter
-
-
-def is_table(path: Path) -> bool:
-    """Whether a file is named as a table, compressed or not."""
-    return path.name.lower().removesuffix(".gz").endswith(SUFFIXES)
 
 
 class Dialect(NamedTuple):

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from attention_atlas.data.file_types import SUFFIXES, utf8_name
+from attention_atlas.data.file_types import SUFFIXES, is_table, utf8_name
 from attention_atlas.data.listing import list_inputs
 from attention_atlas.data.splits import number_repeats, stable_hash
-from attention_atlas.data.tables import is_table, read_table
+from attention_atlas.data.tables import read_table
 from attention_atlas.data.text_files import check_length, clean_text, physical_lines, read_text
 from attention_atlas.errors import InputError
 

@@ -60,9 +60,7 @@ def hydra_job(job: Job, plan: Plan | None, checker: Checker) -> Callable[[DictCo
 
 
 def _run(job: Job, config: DictConfig, folder: Path, checker: Checker, resumes: bool) -> Any:
-    if not resumes:
-        check_run_folder(folder)
-    # Before Hydra wrote to it, the command locked the folder of a single run.
+    # Before Hydra wrote to it, the command locked the folder of a single run, and checked it.
     is_job = HydraConfig.get().mode == RunMode.MULTIRUN
     with locked(folder) if is_job else nullcontext():
         if resumes:
@@ -70,6 +68,8 @@ def _run(job: Job, config: DictConfig, folder: Path, checker: Checker, resumes: 
                 print(f"{folder} is finished already")
                 return objective_of(config, folder)
             config.resume = "auto"
+        elif is_job:
+            check_run_folder(folder)
         (folder / FAILURE).unlink(missing_ok=True)
         checker.check(config, dict(HydraConfig.get().runtime.choices), str(folder))
         return job(config, folder)

@@ -5,10 +5,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from attention_atlas.data.file_types import is_table
 from attention_atlas.data.groups import GROUP
 from attention_atlas.data.listing import SPLIT_NAMES, split_of, visible_files
 from attention_atlas.data.splits import FRACTIONS, divide
-from attention_atlas.data.tables import Table, is_table, read_table
+from attention_atlas.data.tables import Table, read_table
 from attention_atlas.data.text.corpora import Splits, TextCorpus, content_ids, normalise_text
 from attention_atlas.data.text.labels import check_labels
 from attention_atlas.data.text.options import TextOptions
