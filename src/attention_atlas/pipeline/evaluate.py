@@ -67,21 +67,19 @@ def evaluate_checkpoint(
     }
 
 
-def has_new_files(run_folder: Path, run: DictConfig) -> bool:
+def has_new_files(run_folder: Path, run: DictConfig, checkpoint: Mapping[str, Any]) -> bool:
     """Whether an evaluation names files of the user that the run was not trained on.
 
     Files that were only moved since are not new: they are divided as they were.
 
     Args:
         run_folder: The run.
-        run: Its config with the changes of the evaluation.
+        run: Its config with the changes of the evaluation, which name other files.
+        checkpoint: Its best checkpoint.
 
     Raises:
         InputError: The run cannot be rebuilt.
     """
-    if not names_other_files(read_run_config(run_folder), run):
-        return False
-    checkpoint = read_checkpoint(best_checkpoint(run_folder))
     try:
         datamodule = build_datamodule(run, run_folder, checkpoint=checkpoint)
     except InputError:  # such as too few to be divided
@@ -109,19 +107,21 @@ def evaluate_run(
         InputError: The checkpoint or the data does not fit the run.
     """
     run_folder, split = Path(config.run), str(config.split or "test")
-    run = evaluation_config(read_run_config(run_folder), config, choices)
+    own = read_run_config(run_folder)
+    run = evaluation_config(own, config, choices)
     run.run_folder = str(folder)
-    is_new = config.split is None and has_new_files(run_folder, run)
+    checkpoint = best_checkpoint(run_folder)
+    content = read_checkpoint(checkpoint)
+    names_others = names_other_files(own, run)
+    is_new = config.split is None and names_others and has_new_files(run_folder, run, content)
     loaded = load_run(run_folder, run, with_data=True, is_new=is_new)
     datamodule = loaded.datamodule
     if is_new and set(datamodule.datasets) == {"test"}:
         datamodule.notes.append(
             f"all samples of {run.data.path} are tested: the run was trained on other files"
         )
-    checkpoint = best_checkpoint(run_folder)
-    content = read_checkpoint(checkpoint)
     if not has_samples_of(datamodule, content):
-        if not names_other_files(read_run_config(run_folder), run):
+        if not names_others:
             datamodule.notes.append(
                 "the data has changed since the run was trained: samples may have changed their "
                 "split"
