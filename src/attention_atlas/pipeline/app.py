@@ -22,7 +22,7 @@ from attention_atlas.config.compose import (
 from attention_atlas.config.validation import check_config, check_run_folder
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.distributed.cluster import check_cluster, find_cluster, is_first
-from attention_atlas.pipeline.exits import FAILED_JOBS_EXIT_CODE, exits
+from attention_atlas.pipeline.exits import FAILED_JOBS_EXIT_CODE, exits, exits_at_once
 from attention_atlas.pipeline.job import Job, hydra_job
 from attention_atlas.pipeline.runs.folder import locked
 from attention_atlas.pipeline.sweeps.jobs import end_sweep, failed_jobs, job_name, list_failures
@@ -73,7 +73,8 @@ def run_command(
                 plan = plan_command(name, arguments.overrides, arguments.multirun, checker)
             _add_overrides(arguments.overrides, plan.overrides)
     application = hydra.main(version_base="1.3", config_path=str(conf), config_name=name)
-    _run(application(hydra_job(job, plan, checker)), plan)
+    with exits_at_once() if find_cluster() is not None else nullcontext():
+        _run(application(hydra_job(job, plan, checker)), plan)
 
 
 class _Parser(argparse.ArgumentParser):

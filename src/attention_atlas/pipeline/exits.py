@@ -1,10 +1,12 @@
 """How a command ends: exit codes, and one-line errors. Never imports torch."""
 
+import atexit
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,6 +61,33 @@ def exits(is_sweep: bool = False) -> Iterator[None]:
         sys.exit(INTERRUPTED_EXIT_CODE)
     except Exception as error:
         exit_with(error)
+
+
+@contextmanager
+def exits_at_once() -> Iterator[None]:
+    """Exit after the commands in the context by `exit_at_once`, with their exit code."""
+    code: object = 0
+    try:
+        yield
+    except SystemExit as end:
+        code = 0 if end.code is None else end.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()  # such as those of loggers
+    exit_at_once(code if isinstance(code, int) else 1)
+
+
+def exit_at_once(code: int) -> NoReturn:
+    """Exit without finalizing the interpreter and without waiting for other ranks.
+
+    Threads of gloo outlive their process group, and one that takes the interpreter lock while the
+    interpreter is finalized aborts the process: SIGABRT after all work was done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed by whoever reads it
+            stream.flush()
+    os._exit(code)
 
 
 def exit_with(error: Exception) -> NoReturn:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.errors import INPUT_ERROR_EXIT_CODE, InputError
 from attention_atlas.pipeline.distributed.cluster import GRACE_SECONDS, rank
+from attention_atlas.pipeline.exits import exit_at_once
 
 
 def run_rank() -> None:
@@ -25,10 +26,11 @@ def run_rank() -> None:
     except InputError as error:
         time.sleep(GRACE_SECONDS)
         print(f"error: rank {rank()}: {error}", file=sys.stderr)
-        os._exit(INPUT_ERROR_EXIT_CODE)
+        exit_at_once(INPUT_ERROR_EXIT_CODE)
     except BaseException:
         time.sleep(GRACE_SECONDS)
         raise
+    exit_at_once(0)
 
 
 def _end_with(parent: int) -> None:

@@ -15,7 +15,7 @@ import torch.distributed as distributed
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.exits import Interrupted, user_message
+from attention_atlas.pipeline.exits import Interrupted, exit_at_once, user_message
 
 
 def init() -> None:
@@ -64,12 +64,12 @@ def worker_loop(train: Callable[[DictConfig, Path], object]) -> None:
             assert isinstance(config, DictConfig)
             train(config, Path(job["at"]))
     except Interrupted as end:
-        _exit(end.exit_code)
+        exit_at_once(end.exit_code)
     except Exception as error:
         if not means_lost_rank(error):
             print(f"error: rank {rank}: {user_message(error) or repr(error)}", file=sys.stderr)
-        _exit(1)
-    _exit(0)
+        exit_at_once(1)
+    exit_at_once(0)
 
 
 def means_lost_rank(error: BaseException) -> bool:
@@ -88,9 +88,3 @@ def _broadcast(text: str = "") -> str:
     content = own if distributed.get_rank() == 0 else torch.empty(int(size), dtype=torch.uint8)
     distributed.broadcast(content, 0)
     return bytes(content.tolist()).decode()
-
-
-def _exit(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # without waiting for the others, which may be gone
