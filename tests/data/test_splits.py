@@ -58,6 +58,20 @@ def test_another_seed_draws_another_split() -> None:
     assert first != stratified_split(ids, [0] * 100, FRACTIONS, seed=1)
 
 
+@given(st.integers(0, 2**32), st.integers(1, 9))
+def test_a_test_set_of_its_own_seed_is_the_same_for_every_seed(seed: int, size: int) -> None:
+    ids = [f"sample-{index}" for index in range(300)]
+    strata = [index % 3 for index in range(300)]
+    groups = [index // size for index in range(300)]
+    first = stratified_split(ids, strata, FRACTIONS, 0, groups)
+    fixed = stratified_split(ids, strata, FRACTIONS, seed, groups, test_seed=0)
+    assert fixed["test"] == first["test"]
+    assert sorted(index for part in fixed.values() for index in part) == list(range(300))
+    trained, validated = ({groups[index] for index in fixed[name]} for name in ("train", "val"))
+    assert not trained & validated
+    assert abs(len(fixed["val"]) - 30) <= 2 * size
+
+
 def test_fractions_that_do_not_sum_to_one_are_refused() -> None:
     with pytest.raises(InputError, match="sum to 1"):
         stratified_split(["a"], [0], {"train": 0.5, "test": 0.4}, seed=0)

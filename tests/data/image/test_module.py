@@ -285,6 +285,16 @@ def test_the_same_picture_never_stands_in_two_splits(tmp_path: Path, max_memory_
     assert (ids(earlier) == ids(module)) == (max_memory_mib > 0)
 
 
+def test_all_seeds_are_tested_on_the_same_embedded_digits() -> None:
+    modules = [ImageDataModule("mnist5k", seed=seed) for seed in (0, 1, 1)]
+    modules[2].split_version = 2
+    for module in modules:
+        module.setup()
+    first, second, earlier = (ids(module) for module in modules)
+    assert first["test"] == second["test"] != earlier["test"]
+    assert first["val"] != second["val"]
+
+
 def test_a_group_of_pictures_never_stands_in_two_splits(tmp_path: Path) -> None:
     for kind in ("cat", "dog"):
         for index in range(40):

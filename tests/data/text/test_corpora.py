@@ -8,15 +8,18 @@ from typing import Any
 import pytest
 
 from attention_atlas.data.check import check_text
+from attention_atlas.data.splits import SPLIT_VERSION
 from attention_atlas.data.text.corpora import TextCorpus, content_ids, normalise_text
 from attention_atlas.data.text.options import TextOptions
 from attention_atlas.data.text.sources import PARTS, READERS, find_reader
 from attention_atlas.errors import InputError
 
 
-def load(name: str, path: Path | None = None, **options: Any) -> TextCorpus:
+def load(
+    name: str, path: Path | None = None, version: int = SPLIT_VERSION, **options: Any
+) -> TextCorpus:
     source = TextOptions(name=name, path=None if path is None else str(path), **options)
-    return find_reader(source).load(source)
+    return find_reader(source).load(source, version)
 
 
 def write_csv(path: Path, num_rows: int = 100, columns: str = "text,label", shift: int = 0) -> Path:
@@ -50,6 +53,18 @@ def test_no_movie_review_stands_on_both_sides(movie_reviews: TextCorpus) -> None
             assert seen.setdefault(normalise_text(movie_reviews.texts[index]), split) == split
     assert len(seen) < len(movie_reviews.texts)  # some do repeat
     assert sum(map(len, movie_reviews.splits.values())) == len(movie_reviews.texts)
+
+
+def test_all_seeds_are_tested_on_the_same_reviews(movie_reviews: TextCorpus) -> None:
+    other = load("movie_reviews", seed=1)
+    assert other.splits["test"] == movie_reviews.splits["test"]
+    assert other.splits["val"] != movie_reviews.splits["val"]
+
+
+def test_an_earlier_run_has_the_test_set_of_its_seed(movie_reviews: TextCorpus) -> None:
+    """With seed 0, which draws the test set now, all splits are the ones of before."""
+    assert load("movie_reviews", version=2).splits == movie_reviews.splits
+    assert load("movie_reviews", version=2, seed=1).splits["test"] != movie_reviews.splits["test"]
 
 
 def test_the_reviews_can_be_taken_alone() -> None:

@@ -137,8 +137,8 @@ def _check_filled(splits: Mapping[str, Sequence[int]], root: Path) -> None:
             )
 
 
-def spoken_commands(clip_samples: int, seed: int) -> AudioCorpus:
-    """Speak the ten words in eSpeak NG's voices; the seed draws the voices of each split.
+def spoken_commands(clip_samples: int, seed: int, version: int = SPLIT_VERSION) -> AudioCorpus:
+    """Speak the ten words in eSpeak NG's voices; see `split_voices` for those of each split.
 
     Each clip starts at a random sample and is mixed with noise at an SNR between 5 and 30 dB, both
     fixed for each sample id. Noise is white, pink, brown, or babble of training voices; evaluation
@@ -151,7 +151,7 @@ def spoken_commands(clip_samples: int, seed: int) -> AudioCorpus:
     clips = speak(utterances)
     indexes = {
         name: [index for index, said in enumerate(utterances) if said.voice in set(voices)]
-        for name, voices in split_voices(seed).items()
+        for name, voices in split_voices(seed, version).items()
     }
     splits = {}
     for name, chosen in indexes.items():

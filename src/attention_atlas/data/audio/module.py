@@ -107,7 +107,7 @@ class AudioDataModule(AtlasDataModule):
 
     def _corpus(self) -> AudioCorpus:
         if self.name == "spoken_commands":
-            return spoken_commands(self.clip_samples, self.seed)
+            return spoken_commands(self.clip_samples, self.seed, self.split_version)
         folder = self.options.folder
         if self.name == "speech_commands":
             return speech_commands(folder, self.options.labels, self.clip_samples, self.seed)

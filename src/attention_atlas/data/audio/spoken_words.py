@@ -12,7 +12,7 @@ import numpy as np
 
 from attention_atlas.data.audio.speech_commands import WORDS
 from attention_atlas.data.cache import cached
-from attention_atlas.data.splits import stable_hash
+from attention_atlas.data.splits import SPLIT_VERSION, TEST_SEED, stable_hash
 from attention_atlas.errors import InputError
 
 ACCENTS = {
@@ -92,7 +92,16 @@ FAMILIES = (
 
 A family holds variants of one name (`steph`, `steph2`; but `f1` to `f5` and `m1` to `m8` are
 different voices) and variants whose files agree in two thirds of their formant lines (`m8` and
-`robosoft`). `fast` is omitted: it is the standard voice with another speed limit.
+`robosoft`). `fast` is omitted: it is the standard voice with another speed limit. Utterances are
+planned in this order.
+"""
+
+KLATT_TWINS = ("klatt", "edward", "Reed", "mike2")
+"""One voice each of four families that are one since version 3 of the split.
+
+They are made by eSpeak's second synthesizer (`klatt` in their files) and sound alike: the log-mel
+spectra of `edward2` and `benjamin` differ less than those of most variants of one name. Other
+voices of that synthesizer, such as `david` and `UniRobot`, sound different.
 """
 
 _FORMAT = 2
@@ -204,20 +213,40 @@ def _resample(samples: np.ndarray, taps: np.ndarray) -> np.ndarray:
     return resampled.round().clip(-32_768, 32_767).astype(np.int16)
 
 
-def split_voices(seed: int) -> dict[str, list[str]]:
+def split_voices(seed: int, version: int = SPLIT_VERSION) -> dict[str, list[str]]:
     """Draw the voices of each split, in whole families.
 
-    Families go to `test` until it has a fifth of all voices, then to `val` until it has a tenth,
-    and then to `train`.
+    A fifth of all voices are for `test`, the same for every seed since version 3; then a tenth for
+    `val`, and the rest for `train`.
     """
-    drawn = sorted(FAMILIES, key=lambda family: stable_hash(seed, *family))
-    total = sum(len(family) for family in FAMILIES)
-    voices: dict[str, list[str]] = {"test": [], "val": [], "train": []}
-    for family in drawn:
-        if len(voices["test"]) < total / 5:
-            voices["test"] += family
-        elif len(voices["val"]) < total / 10:
-            voices["val"] += family
-        else:
-            voices["train"] += family
-    return voices
+    families = voice_families(version)
+    total = sum(len(family) for family in families)
+    test = _draw_families(families, TEST_SEED if version > 2 else seed, total / 5)
+    rest = [family for family in families if family not in test]
+    val = _draw_families(rest, seed, total / 10)
+    train = [family for family in rest if family not in val]
+    return {
+        name: [voice for family in drawn for voice in family]
+        for name, drawn in (("test", test), ("val", val), ("train", train))
+    }
+
+
+def voice_families(version: int = SPLIT_VERSION) -> list[tuple[str, ...]]:
+    """Return the families of voices that a version of the split leaves together."""
+    if version < 3:
+        return list(FAMILIES)
+    twins = [family for family in FAMILIES if set(KLATT_TWINS) & set(family)]
+    joined = tuple(voice for family in twins for voice in family)
+    return [family for family in FAMILIES if family not in twins] + [joined]
+
+
+def _draw_families(
+    families: Sequence[tuple[str, ...]], seed: int, num_voices: float
+) -> list[tuple[str, ...]]:
+    """Draw families until they have so many voices."""
+    drawn: list[tuple[str, ...]] = []
+    for family in sorted(families, key=lambda family: stable_hash(seed, *family)):
+        if sum(len(each) for each in drawn) >= num_voices:
+            break
+        drawn.append(family)
+    return drawn

@@ -13,7 +13,7 @@ from attention_atlas.data.image.options import ImageSource
 from attention_atlas.data.image.reading import read_image
 from attention_atlas.data.listing import file_contents
 from attention_atlas.data.loader import Batch, BatchDataset
-from attention_atlas.data.splits import SPLIT_VERSION, divide, stable_hash
+from attention_atlas.data.splits import SPLIT_VERSION, TEST_SEED, divide, stable_hash
 from attention_atlas.errors import InputError
 
 STATISTICS_SAMPLES = 1024
@@ -66,7 +66,8 @@ def split_corpus(
     """Divide a corpus into `train`, `val` and `test`.
 
     Official splits stay; missing ones are drawn from the training samples, stratified by class,
-    with equal images, and images of a group, in one split.
+    with equal images, and images of a group, in one split. The embedded `mnist5k` has one test set
+    for all seeds.
 
     Returns:
         The indexes of each split.
@@ -78,8 +79,9 @@ def split_corpus(
     given = corpus.splits or ["train"] * len(corpus.labels)
     is_given = {"train", "val", "test"} <= set(given)
     contents = None if is_given else _equal_images(corpus, version)
+    test_seed = TEST_SEED if source.name == "mnist5k" and version > 2 else None
     splits = divide(
-        given, corpus.sample_ids, corpus.labels, fractions, seed, contents, corpus.groups
+        given, corpus.sample_ids, corpus.labels, fractions, seed, contents, corpus.groups, test_seed
     )
     for split, part in splits.items():
         if not part:

@@ -53,11 +53,11 @@ def split_texts(
     strata: Sequence[tuple[object, ...]],
     seed: int,
     fractions: Mapping[str, float] = FRACTIONS,
+    test_seed: int | None = None,
 ) -> Splits:
     """Split so that copies of a text are in one split; see `stratified_split`."""
-    return stratified_split(
-        sample_ids, strata, fractions, seed, [normalise_text(text) for text in texts]
-    )
+    copies = [normalise_text(text) for text in texts]
+    return stratified_split(sample_ids, strata, fractions, seed, copies, test_seed)
 
 
 def validation_from_training(

@@ -95,7 +95,7 @@ class TextDataModule(AtlasDataModule):
             InputError: The texts or the tokenizer cannot be used.
         """
         if self.tested_classes is None:
-            corpus = find_reader(self.options).load(self.options)
+            corpus = find_reader(self.options).load(self.options, self.split_version)
         else:
             corpus = load_csv(self.options, self.tested_classes)
         self.classes, self.not_read = corpus.classes, corpus.not_read
