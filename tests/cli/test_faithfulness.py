@@ -49,6 +49,20 @@ def test_measured_once_and_shown_again(command, own_runs, task):
     assert (run / "faithfulness.json").stat().st_mtime_ns == written
 
 
+def test_runs_that_are_not_trainings_of_one_recipe_are_refused(command, own_runs):
+    refused = command("faithfulness", own_runs["nlp"], own_runs["vision"])
+    assert refused.exit_code == 2
+    assert "not trainings of one recipe: nlp on csv" in refused.stderr
+    assert "atlas compare" in refused.stderr
+
+
+def test_a_training_counts_once(command, own_runs, tmp_path):
+    twin = shutil.copytree(own_runs["nlp"], tmp_path / "twin", symlinks=True)
+    refused = command("faithfulness", own_runs["nlp"], twin)
+    assert refused.exit_code == 2
+    assert "has the seed 0 of another run" in refused.stderr
+
+
 @pytest.mark.slow
 def test_other_options_do_not_replace_what_took_long(command, own_runs):
     run = own_runs["vision"]

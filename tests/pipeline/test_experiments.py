@@ -36,7 +36,7 @@ def write_data(name: str, folder: Path) -> None:
 
 
 def test_each_experiment_has_a_row_on_the_page_of_results() -> None:
-    studies = {"mechanisms"}  # has a page of its own
+    studies = {"mechanisms", "evidence"}  # have pages of their own
     files = {path.stem for path in CONFIGS.glob("*.yaml")}
     assert {experiment.name for experiment in EXPERIMENTS} == files - studies
 

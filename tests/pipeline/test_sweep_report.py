@@ -7,7 +7,7 @@ import pytest
 
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.sweeps.report import report_sweep
-from tests.commands import run_script
+from tests.commands import invoke_atlas, run_script
 
 
 @pytest.mark.slow
@@ -50,6 +50,35 @@ def test_the_experiment_ends_in_a_table_and_a_figure_of_all_runs(
     for group in comparison["groups"]:
         assert "faithfulness.readout.comprehensiveness" in group["intervals"]
     assert (sweep / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_the_evidence_of_three_trainings_is_one_table_and_one_sentence(
+    tiny: dict[str, list[str]], tmp_path: Path
+) -> None:
+    sweep = tmp_path / "sweep"
+    finished = run_script(
+        [
+            "train.py",
+            "experiment=evidence",
+            *tiny["nlp"],
+            f"hydra.sweep.dir={sweep}",
+            "hydra.callbacks.report.num_samples=6",
+            "hydra.callbacks.report.methods=[readout,rollout]",
+        ],
+        tmp_path,
+    )
+    assert finished.returncode == 0, finished.stderr
+    page = (sweep / "evidence.md").read_text(encoding="utf-8")
+    assert page in finished.stdout
+    assert "| method | over trainings | seed 0 | seed 1 | seed 2 |" in page
+    assert "\nOver 3 trainings: " in page
+    runs = sorted(path.parent for path in sweep.glob("*/result.json"))
+    assert len(runs) == 3
+    shown = invoke_atlas(tmp_path, "faithfulness", *map(str, runs)).stdout
+    assert "over trainings" in shown
+    (sentence,) = [line for line in page.splitlines() if line.startswith("Over 3 trainings")]
+    assert sentence in " ".join(shown.split())
 
 
 def test_a_folder_without_finished_runs_is_refused(tmp_path: Path) -> None:

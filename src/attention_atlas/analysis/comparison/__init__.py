@@ -10,10 +10,10 @@ from attention_atlas.analysis.comparison.compare_samples import (
     compare_samples,
     why_not_samples,
 )
-from attention_atlas.analysis.comparison.intervals import Interval
 from attention_atlas.analysis.comparison.markdown import comparison_markdown
 from attention_atlas.analysis.comparison.metrics import describe_quantity
 from attention_atlas.analysis.comparison.runs import read_compared_run
+from attention_atlas.analysis.intervals import Interval
 
 __all__ = [
     "Comparison",

@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from attention_atlas.analysis.comparison.intervals import (
+from attention_atlas.analysis.comparison.labels import label_groups
+from attention_atlas.analysis.comparison.metrics import FAITHFULNESS_PREFIX, describe_quantity
+from attention_atlas.analysis.comparison.runs import ComparedRun, read_compared_run
+from attention_atlas.analysis.intervals import (
     Interval,
     difference_of_intervals,
     difference_over_seeds,
     over_seeds,
 )
-from attention_atlas.analysis.comparison.labels import label_groups
-from attention_atlas.analysis.comparison.metrics import FAITHFULNESS_PREFIX, describe_quantity
-from attention_atlas.analysis.comparison.runs import ComparedRun, read_compared_run
 from attention_atlas.atlas.locations import Location, local_path
 from attention_atlas.atlas.schema import plain_json
 from attention_atlas.errors import InputError
@@ -47,14 +47,19 @@ class Group:
         return intervals
 
     @property
+    def one_per_seed(self) -> list[ComparedRun]:
+        """The runs that count: the first of each seed, and all without a known seed."""
+        return _one_per_seed(self.runs)
+
+    @property
     def repeated(self) -> list[ComparedRun]:
         """Runs with the seed of an earlier run, which do not count."""
-        return [run for run in self.runs if run not in _one_per_seed(self.runs)]
+        return [run for run in self.runs if run not in self.one_per_seed]
 
     @property
     def num_runs(self) -> int:
         """Number of runs with different seeds."""
-        return len(_one_per_seed(self.runs))
+        return len(self.one_per_seed)
 
     def values(self, quantity: str) -> list[float]:
         """Return the values of a quantity, one for each seed that has it."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from attention_atlas.analysis.comparison.compare_runs import Comparison, Group
-from attention_atlas.analysis.comparison.intervals import Interval
 from attention_atlas.analysis.comparison.metrics import (
     FAITHFULNESS_PREFIX,
     HEADS,
@@ -12,6 +11,7 @@ from attention_atlas.analysis.comparison.metrics import (
     describe_quantity,
     metric_title,
 )
+from attention_atlas.analysis.intervals import Interval
 from attention_atlas.errors import InputError
 
 DEFAULT_QUANTITIES = (
@@ -111,11 +111,21 @@ def is_faithfulness(name: str) -> bool:
 def _table(
     groups: list[Group], described: list[Quantity], heads: list[str], best: dict[str, list[str]]
 ) -> str:
-    lines = [_line(["attention", "runs", *heads]), _line(["---", *["---:"] * (1 + len(heads))])]
-    for group in groups:
-        cells = [_cell(group, quantity, best[quantity.name]) for quantity in described]
-        lines.append(_line([group.label, str(group.num_runs), *cells]))
-    return "\n".join(lines)
+    rows = [
+        [
+            group.label,
+            str(group.num_runs),
+            *(_cell(group, quantity, best[quantity.name]) for quantity in described),
+        ]
+        for group in groups
+    ]
+    return markdown_table(["attention", "runs", *heads], rows)
+
+
+def markdown_table(headings: list[str], rows: list[list[str]]) -> str:
+    """Format a table whose first column is text and whose others are numbers."""
+    ruler = ["---", *["---:"] * (len(headings) - 1)]
+    return "\n".join(_line(cells) for cells in (headings, ruler, *rows))
 
 
 def _cell(group: Group, quantity: Quantity, best: list[str]) -> str:

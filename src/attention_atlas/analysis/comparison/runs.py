@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from attention_atlas.analysis.comparison.intervals import Interval, of_accuracy
 from attention_atlas.analysis.comparison.metrics import (
     FAITHFULNESS_PREFIX,
     HEADS,
@@ -13,6 +12,7 @@ from attention_atlas.analysis.comparison.metrics import (
 )
 from attention_atlas.analysis.faithfulness import Faithfulness, read_faithfulness
 from attention_atlas.analysis.heads import head_statistics
+from attention_atlas.analysis.intervals import Interval, of_accuracy
 from attention_atlas.atlas import Atlas, find_atlas, open_atlas
 from attention_atlas.atlas.locations import Location
 from attention_atlas.atlas.schema import plain_json
@@ -108,7 +108,7 @@ def read_compared_run(run: Location) -> ComparedRun:
         num_samples=num_samples,
         values=values,
         intervals=intervals,
-        settings=None if faithfulness is None else _settings_of(faithfulness),
+        settings=None if faithfulness is None else faithfulness.settings,
         options=_options_of(run, atlas),
         notes=notes,
     )
@@ -135,14 +135,6 @@ def _faithfulness_intervals(faithfulness: Faithfulness) -> dict[str, Interval]:
             name = f"{FAITHFULNESS_PREFIX}.{method}.{metric}"
             intervals[name] = Interval(estimate.mean, estimate.low, estimate.high, 1, "bootstrap")
     return intervals
-
-
-def _settings_of(faithfulness: Faithfulness) -> str:
-    thresholds = ", ".join(f"{100 * part:g} %" for part in faithfulness.thresholds)
-    return (
-        f"removal {faithfulness.removal}, thresholds {thresholds}, {faithfulness.steps} steps, "
-        f"{len(faithfulness.sample_ids)} samples"
-    )
 
 
 def _options_of(run: Location, atlas: Atlas | None) -> dict[str, Any] | None:

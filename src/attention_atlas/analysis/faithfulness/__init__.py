@@ -5,6 +5,7 @@ Only the result is imported here, so that a saved one is read without torch:
 """
 
 from attention_atlas.analysis.faithfulness.metrics import METRICS, Metric
-from attention_atlas.analysis.faithfulness.result import Estimate, Faithfulness, read_faithfulness
+from attention_atlas.analysis.faithfulness.result import Faithfulness, read_faithfulness
+from attention_atlas.analysis.faithfulness.verdict import Estimate
 
 __all__ = ["METRICS", "Estimate", "Faithfulness", "Metric", "read_faithfulness"]

@@ -11,6 +11,12 @@ from scipy.stats import norm as normal
 from scipy.stats import t as student
 
 from attention_atlas.analysis.faithfulness.metrics import METRICS
+from attention_atlas.analysis.faithfulness.verdict import (
+    JUDGED,
+    MIN_DIFFERENCE,
+    Estimate,
+    judgement,
+)
 from attention_atlas.atlas.locations import Location, join
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import FAITHFULNESS, read_json
@@ -20,21 +26,6 @@ CONFIDENCE = 0.95
 BASELINE = "random"
 MIN_SAMPLES_TO_JUDGE = 5
 """Number of samples below which an interval is too uncertain to judge a method."""
-MIN_DIFFERENCE = 0.005
-"""Smallest difference that is printed as 0.01."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over the samples that have a value, and the ends of its bootstrap interval of 95 %."""
-
-    mean: float
-    low: float
-    high: float
-    num_samples: int
-
-    def __str__(self) -> str:
-        return f"{self.mean:z.2f} [{self.low:z.2f}, {self.high:z.2f}]"
 
 
 @dataclass(frozen=True)
@@ -78,6 +69,15 @@ class Faithfulness:
     def methods(self) -> list[str]:
         """The methods that were measured, in order."""
         return list(self.values)
+
+    @property
+    def settings(self) -> str:
+        """The options that make two measurements comparable, in words."""
+        thresholds = ", ".join(f"{100 * part:g} %" for part in self.thresholds)
+        return (
+            f"removal {self.removal}, thresholds {thresholds}, {self.steps} steps, "
+            f"{len(self.sample_ids)} samples"
+        )
 
     @cached_property
     def estimates(self) -> dict[str, dict[str, Estimate]]:
@@ -218,54 +218,16 @@ def _of_difference(difference: Estimate | None) -> dict[str, float | None]:
     return dict(zip(names, (difference.mean, difference.low, difference.high), strict=True))
 
 
-JUDGED = "comprehensiveness"
-NOT_JUDGED = ("random", "uniform", "leave_one_out")
-"""Baselines, and the method that queries the model itself for each token."""
-
-_ADVICE = "Do not take these for explanations of what the model used"
-
-
 def verdict(faithfulness: Faithfulness) -> str:
     """Say which methods beat random on comprehensiveness, by how much, and which were refused."""
-    sentences = [_judgement(faithfulness)]
+    differences = {
+        method: metrics[JUDGED]
+        for method, metrics in faithfulness.differences.items()
+        if JUDGED in metrics
+    }
+    better = [each for each in differences if faithfulness.better_than_random(each, JUDGED)]
+    sentences = [judgement(differences, faithfulness.titles, better)]
     if faithfulness.refused:
         reasons = [reason.rstrip(".") for reason in faithfulness.refused.values()]
         sentences.append(f"Not measured: {'; '.join(reasons)}")
     return " ".join(f"{sentence.rstrip('.')}." for sentence in sentences)
-
-
-def _judgement(faithfulness: Faithfulness) -> str:
-    on = METRICS[JUDGED].title
-    measured = {
-        method: metrics[JUDGED]
-        for method, metrics in faithfulness.differences.items()
-        if JUDGED in metrics and method not in NOT_JUDGED
-    }
-    if not measured:
-        return f"No method was compared with random attributions on {on}"
-    order = sorted(measured, key=lambda method: -measured[method].mean)
-    titles = {method: faithfulness.titles.get(method, method) for method in order}
-    better = [method for method in order if faithfulness.better_than_random(method, JUDGED)]
-    others = [f"{titles[m]} ({measured[m]})" for m in order if m not in better]
-    if not better:
-        return f"On {on} nothing beats random: {_enumerated(others)}. {_ADVICE}"
-    best, *rest = better
-    verb = "beat" if _is_plural(titles[best]) else "beats"
-    title = titles[best][:1].upper() + titles[best][1:]
-    sentence = f"{title} {verb} random by {measured[best]} on {on}"
-    if rest:
-        do = "do" if len(rest) > 1 or _is_plural(titles[rest[0]]) else "does"
-        sentence += f", and so {do} {_enumerated([titles[method] for method in rest])}"
-    if others:
-        last = next(method for method in order if method not in better)
-        do = "do" if len(others) > 1 or _is_plural(titles[last]) else "does"
-        sentence += f"; {_enumerated(others)} {do} not"
-    return sentence
-
-
-def _is_plural(title: str) -> bool:
-    return title.endswith("s")
-
-
-def _enumerated(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attention_atlas.cli.options import AsJson, RunFolder
+from attention_atlas.cli.options import AsJson, complete_run
 from attention_atlas.cli.runs import known_faithfulness, local_run
 from attention_atlas.console import print_json, print_prose, progress_bar
 from attention_atlas.errors import InputError
@@ -22,7 +22,15 @@ DIRECTIONS = {True: "higher is better", False: "lower is better"}
 
 
 def faithfulness(
-    run: RunFolder,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Run folder; several that differ in the seed alone, for an interval over "
+            "trainings.",
+            show_default=False,
+            autocompletion=complete_run,
+        ),
+    ],
     methods: Annotated[
         str | None,
         typer.Option(help="Attributions, such as readout,rollout,raw:0; without it all."),
@@ -52,23 +60,54 @@ def faithfulness(
     """Measure how faithful attributions are to the model.
 
     Each is compared with random ones. Writes faithfulness.json, .csv and .png into the run folder.
-    An existing measurement is shown instead, unless --again is set.
+    An existing measurement is shown instead, unless --again is set. An interval over the samples of
+    one model says nothing about the next training: give three runs or more for one over trainings.
     """
-    folder = local_run(run)
+    folders = [local_run(run) for run in runs]
+    if len(folders) > 1:
+        _check_trainings(folders)
     names = None if methods is None else [name.strip() for name in methods.split(",")]
     wanted = {"num_samples": num_samples, "removal": removal, "steps": steps, "seed": seed}
+    found = [_measured(folder, names, wanted, again) for folder in folders]
+    if as_json:
+        content = [measured.to_json() for measured, _ in found]
+        print_json(content if len(content) > 1 else content[0])
+    elif len(found) == 1:
+        ((measured, end),) = found
+        _print(measured, names)
+        print(f"\n{end}")
+    else:
+        _print_trainings([measured for measured, _ in found], folders)
+
+
+def _check_trainings(folders: list[Path]) -> None:
+    """Check that runs differ in their seeds alone."""
+    from attention_atlas.analysis.comparison import compare_runs
+
+    groups = compare_runs(folders).groups
+    if len(groups) > 1:
+        labels = "; ".join(f"{group.task} on {group.data}, {group.label}" for group in groups)
+        raise InputError(
+            f"These runs are not trainings of one recipe: {labels}. Give runs that differ in the "
+            "seed alone, or compare them by `atlas compare`."
+        )
+    if repeated := groups[0].repeated:
+        raise InputError(
+            f"{repeated[0].run} has the seed {repeated[0].seed} of another run: give each training "
+            "once."
+        )
+
+
+def _measured(
+    folder: Path, names: list[str] | None, wanted: Mapping[str, Any], again: bool
+) -> tuple["Faithfulness", str]:
+    """Return what was measured on a run, and where it is saved; measure it if it is missing."""
     measured = None if again else known_faithfulness(folder)
     if measured is None:
         end = f"Saved {folder / FAITHFULNESS}, and the same as .csv and .png"
-        measured = _measure(folder, names, wanted)
-    else:
-        end = f"Read from {folder / FAITHFULNESS}; --again measures it again"
-        _check_same(folder, measured, names, wanted)
-    if as_json:
-        print_json(measured.to_json())
-    else:
-        _print(measured, names)
-        print(f"\n{end}")
+        return _measure(folder, names, wanted), end
+    _check_same(folder, measured, names, wanted)
+    return measured, f"Read from {folder / FAITHFULNESS}; --again measures it again"
 
 
 def _measure(folder: Path, methods: list[str] | None, options: Mapping[str, Any]) -> "Faithfulness":
@@ -114,9 +153,28 @@ def _check_same(
         )
 
 
+def _print_trainings(measured: list["Faithfulness"], folders: list[Path]) -> None:
+    from attention_atlas.analysis.faithfulness.trainings import (
+        LEGEND,
+        trainings_table,
+        verdict_over_trainings,
+    )
+    from attention_atlas.cli.tables import print_table
+
+    for number, folder in enumerate(folders, start=1):
+        print_prose(f"({number}) {folder}")
+    headings, rows = trainings_table(measured, [f"({n})" for n, _ in enumerate(folders, start=1)])
+    print_table(headings, rows, in_pieces=True)
+    print()
+    print_prose(LEGEND)
+    print()
+    print_prose(verdict_over_trainings(measured))
+
+
 def _print(measured: "Faithfulness", methods: list[str] | None) -> None:
     from attention_atlas.analysis.faithfulness import METRICS
-    from attention_atlas.analysis.faithfulness.result import BASELINE, JUDGED, verdict
+    from attention_atlas.analysis.faithfulness.result import BASELINE, verdict
+    from attention_atlas.analysis.faithfulness.verdict import JUDGED
     from attention_atlas.cli.tables import print_table
 
     metrics = [
@@ -145,7 +203,8 @@ def _print(measured: "Faithfulness", methods: list[str] | None) -> None:
         if titles:
             print_prose(f"{words.capitalize()}: {', '.join(titles)}.")
     print_prose(
-        f"Means of {len(measured.sample_ids)} samples with their 95 % interval; + better, - worse "
+        f"Means of {len(measured.sample_ids)} samples of one model with their 95 % interval, which "
+        "says nothing about another training; + better, - worse "
         f"than random. Removed tokens: {measured.removal_description.rstrip('.')}."
     )
     for note in measured.notes:

@@ -21,6 +21,8 @@ class SweepReport(Callback):
             None takes the default ones.
     """
 
+    function = "report_sweep"
+
     def __init__(
         self,
         methods: Sequence[str] | None = None,
@@ -42,12 +44,49 @@ class SweepReport(Callback):
         """Report the runs in the folder of the sweep."""
         folder = Path(config.hydra.sweep.dir)
         try:
-            report_sweep(folder, self.methods, self.num_samples, self.quantities)
+            self.report(folder)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"the runs in {folder} are saved, and report_sweep(Path({str(folder)!r})) of "
+                f"the runs in {folder} are saved, and {self.function}(Path({str(folder)!r})) of "
                 "attention_atlas.pipeline.sweeps.report measures the rest"
             ) from None
+
+    def report(self, folder: Path) -> None:
+        """Report the runs in a folder."""
+        report_sweep(folder, self.methods, self.num_samples, self.quantities)
+
+
+class EvidenceReport(SweepReport):
+    """Write `evidence.md` at the end of a sweep over seeds: faithfulness over trainings.
+
+    The arguments are those of `SweepReport`.
+    """
+
+    function = "report_evidence"
+
+    def report(self, folder: Path) -> None:
+        """Report the runs in a folder."""
+        report_evidence(folder, self.methods, self.num_samples)
+
+
+def report_evidence(
+    folder: Path, methods: Sequence[str] | None = None, num_samples: int = 100
+) -> None:
+    """Measure missing faithfulness, and write that of each recipe over its trainings.
+
+    Raises:
+        InputError: No run in the folder is finished, or one cannot be read.
+    """
+    from attention_atlas.analysis.comparison import compare_runs
+    from attention_atlas.analysis.comparison.evidence import evidence_markdown
+    from attention_atlas.output_files import draft
+
+    runs = _measure_missing(folder, methods, num_samples)
+    page = evidence_markdown(compare_runs(runs).groups)
+    with draft(folder / "evidence.md") as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
+    print(page)
+    print(f"written to {folder / 'evidence.md'}")
 
 
 def report_sweep(
@@ -65,6 +104,19 @@ def report_sweep(
     from attention_atlas.analysis.comparison.figure import compare_figure
     from attention_atlas.analysis.figures import save_figure
     from attention_atlas.output_files import draft, write_json
+
+    comparison = compare_runs(_measure_missing(folder, methods, num_samples))
+    table = comparison_markdown(comparison, quantities)
+    with draft(folder / "comparison.md") as unfinished:
+        unfinished.write_text(table, encoding="utf-8")
+    write_json(folder / "comparison.json", comparison.to_json())
+    save_figure(compare_figure(comparison, quantities), folder / "comparison.png")
+    print(table)
+    print(f"written to {folder / 'comparison.md'}, comparison.json, comparison.png")
+
+
+def _measure_missing(folder: Path, methods: Sequence[str] | None, num_samples: int) -> list[Path]:
+    """Measure the faithfulness of the finished runs in a folder where it is missing."""
     from attention_atlas.pipeline.faithfulness import measure_run
     from attention_atlas.run_folder import FAITHFULNESS, finished_runs_in
 
@@ -73,11 +125,4 @@ def report_sweep(
         if not (run / FAITHFULNESS).is_file():
             print(f"faithfulness of run {number} of {len(runs)}: {run.name}", flush=True)
             measure_run(run, methods, num_samples)
-    comparison = compare_runs(runs)
-    table = comparison_markdown(comparison, quantities)
-    with draft(folder / "comparison.md") as unfinished:
-        unfinished.write_text(table, encoding="utf-8")
-    write_json(folder / "comparison.json", comparison.to_json())
-    save_figure(compare_figure(comparison, quantities), folder / "comparison.png")
-    print(table)
-    print(f"written to {folder / 'comparison.md'}, comparison.json, comparison.png")
+    return runs

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from attention_atlas.analysis.comparison.intervals import (
+from attention_atlas.analysis.intervals import (
     Interval,
     difference_of_intervals,
     difference_over_seeds,
