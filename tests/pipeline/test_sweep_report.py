@@ -64,7 +64,6 @@ def test_the_evidence_of_three_trainings_is_one_table_and_one_sentence(
             *tiny["nlp"],
             f"hydra.sweep.dir={sweep}",
             "hydra.callbacks.report.num_samples=6",
-            "hydra.callbacks.report.methods=[readout,rollout]",
         ],
         tmp_path,
     )

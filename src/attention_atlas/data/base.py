@@ -134,6 +134,14 @@ class AtlasDataModule(ABC):
     def baseline_features(self, split: str) -> list[str] | np.ndarray:
         """Return the inputs of the classical baseline: texts, or numbers [samples, features]."""
 
+    def augmented_features(self) -> np.ndarray | None:
+        """Return the same of the training split, changed by the augmentation of inputs.
+
+        Each call draws again. None without such augmentation; masked words and mixed samples, which
+        a classical model has no use for, do not count.
+        """
+        return None
+
     def setup(self, stage: str | None = None) -> None:
         """Read and split the data once."""
         if not self.datasets:

@@ -13,9 +13,9 @@ from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.cache import cache_root
 from attention_atlas.output_files import write_json
 
-FORMAT = 2  # raised when the estimators change, so that older figures are not found
+FORMAT = 3  # raised when the estimators change, so that older figures are not found
 
-NOT_SEEN = {"path", "group", "batch_size", "eval_batch_size", "num_workers", "augmentation", "seed"}
+NOT_SEEN = {"path", "group", "batch_size", "eval_batch_size", "num_workers", "seed"}
 NOT_SEEN |= {"_target_", "tokenizer_path", "vocab_size", "max_length", "max_memory_mib"}
 """Options of `data` that a baseline does not depend on beside the samples themselves."""
 
@@ -45,7 +45,8 @@ def known_baseline(config: DictConfig, datamodule: AtlasDataModule) -> dict[str,
 
 def split_digest(config: DictConfig, datamodule: AtlasDataModule) -> str:
     """Return a digest of the samples, their labels and splits, and their features."""
-    seen = {key: value for key, value in plain(config.data).items() if key not in NOT_SEEN}
+    left_out = NOT_SEEN | ({"augmentation"} if datamodule.modality == "text" else set())
+    seen = {key: value for key, value in plain(config.data).items() if key not in left_out}
     digest = hashlib.blake2b(json.dumps([FORMAT, seen], sort_keys=True).encode(), digest_size=10)
     for split in ("train", "val", "test"):
         dataset = datamodule.datasets[split]

@@ -166,8 +166,15 @@ class AudioDataModule(AtlasDataModule):
 
     def baseline_features(self, split: str) -> np.ndarray:
         """Return coarse spectrograms with the energy in the middle, [samples, features]."""
+        return self._features(split, training=False)
+
+    def augmented_features(self) -> np.ndarray | None:
+        """Return the spectrograms of the training split, changed as in training."""
+        return None if self.augmentation is None else self._features("train", training=True)
+
+    def _features(self, split: str, training: bool) -> np.ndarray:
         rows = [
-            _centred(self.prepare(batch, training=False)["inputs"])
+            _centred(self.prepare(batch, training)["inputs"])
             for batch in self.loader(split, self.eval_batch_size)
         ]
         return torch.cat(rows).numpy()

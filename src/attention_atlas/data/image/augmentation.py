@@ -28,6 +28,11 @@ class ImageAugmentation:
         if options.cutmix_alpha:
             self.mixers.append(v2.CutMix(alpha=options.cutmix_alpha, num_classes=num_classes))
 
+    @property
+    def varies(self) -> bool:
+        """Whether single images are changed."""
+        return bool(self.options.rand_augment_ops) or self._warps
+
     def vary(self, images: Tensor) -> Tensor:
         """Change each image, uint8 [B, channels, height, width] to float32 in [0, 1]."""
         if self.options.rand_augment_ops:

@@ -184,6 +184,20 @@ class ImageDataModule(AtlasDataModule):
         features: np.ndarray = (pixels.flatten(1).float() / 255).numpy()
         return features
 
+    def augmented_features(self) -> np.ndarray | None:
+        """Return the pixels of the training split, moved and bent as in training."""
+        if not self.augmentation.varies:
+            return None
+        dataset = self.datasets["train"]
+        assert isinstance(dataset, ImageDataset)
+        size, count = self.eval_batch_size, len(dataset)
+        rows = [
+            self.augmentation.vary(dataset.pixels(list(range(start, min(start + size, count)))))
+            for start in range(0, count, size)
+        ]
+        features: np.ndarray = torch.cat(rows).flatten(1).numpy()
+        return features
+
     def save(self, folder: Path) -> None:
         """Write classes, mean and deviation to a run folder."""
         super().save(folder)

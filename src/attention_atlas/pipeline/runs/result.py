@@ -81,8 +81,8 @@ def print_summary(result: Mapping[str, Any], folder: Path) -> None:
     console.print(accuracy_table(result, ("val", "test"), title, baseline))
     if baseline is None:
         console.print(
-            "baseline: not measured on this data; atlas baseline with the same task and data "
-            "measures it"
+            "baseline: not measured on this data; atlas baseline with the same task, data and "
+            "augmentation measures it"
         )
     console.print(
         f"{result['num_parameters']:,} parameters, "
