@@ -4,14 +4,18 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from attention_atlas.analysis.intervals import (
     Interval,
     difference_of_intervals,
     difference_over_seeds,
+    mcnemar_p_value,
     of_accuracy,
     over_seeds,
+    paired_accuracy,
 )
 
 
@@ -63,3 +67,22 @@ def test_an_interval_is_cut_where_there_can_be_nothing() -> None:
     assert Interval(3.6, -4.6, 11.9, 2, "t").within(0, math.inf) == Interval(3.6, 0, 11.9, 2, "t")
     assert wide.within(-math.inf, math.inf) == wide
     assert Interval(0.5).within(0, 1) == Interval(0.5)
+
+
+@given(fixed=st.integers(0, 60), broken=st.integers(0, 60), same=st.integers(1, 500))
+def test_the_paired_interval_and_mcnemars_test_agree(fixed: int, broken: int, same: int) -> None:
+    total = fixed + broken + same
+    interval = paired_accuracy(fixed, broken, total)
+    assert interval.low <= interval.mean <= interval.high
+    assert (interval.low <= 0 <= interval.high) == (mcnemar_p_value(fixed, broken) > 0.05)
+    mirrored = paired_accuracy(broken, fixed, total)
+    assert (mirrored.low, mirrored.high) == pytest.approx((-interval.high, -interval.low))
+
+
+def test_the_paired_interval_covers_the_true_difference() -> None:
+    """Of 2,000 drawn test sets, about 95 % or more: Clopper and Pearson are conservative."""
+    generator = np.random.default_rng(0)
+    drawn = generator.multinomial(200, (0.12, 0.06, 0.82), size=2000)
+    found = [paired_accuracy(int(fixed), int(broken), 200) for fixed, broken, _ in drawn]
+    covered = np.mean([each.low <= 0.06 <= each.high for each in found])
+    assert 0.94 <= covered <= 0.99

@@ -21,7 +21,10 @@ class Interval:
         high: Upper end; None without an interval.
         runs: Number of runs.
         method: `t`: over runs that differ in their seed; `Wilson`: of an accuracy, over the samples
-            of one run; `bootstrap`: over the samples of one run; None without an interval.
+            of one run; `bootstrap`: over the samples of one run. Of a difference: `paired t`: over
+            pairs of runs; `McNemar`: of two accuracies on the same samples; `paired bootstrap`:
+            over samples; `Welch` and `square-and-add`: of runs that make no pairs. None without an
+            interval.
     """
 
     mean: float
@@ -62,10 +65,42 @@ def of_accuracy(accuracy: float, num_samples: int) -> Interval:
     return Interval(accuracy, float(interval.low), float(interval.high), 1, "Wilson")
 
 
+def paired_over_seeds(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """Return mean(second - first) with the t interval of the differences of pairs of runs."""
+    differences = [other - one for one, other in zip(first, second, strict=True)]
+    return replace(over_seeds(differences), runs=2 * len(differences), method="paired t")
+
+
+def paired_accuracy(fixed: int, broken: int, num_samples: int) -> Interval:
+    """Return the difference of two accuracies on the same samples, with its exact interval.
+
+    Of the samples that only one of the two gets right, the fraction that the second gets right has
+    the interval of Clopper and Pearson 1934; so the interval includes 0 where, and only where,
+    McNemar's exact test (`mcnemar_p_value`) does not tell the two apart at the level of 5 %.
+
+    Args:
+        fixed: Number of samples that only the second gets right.
+        broken: Number of samples that only the first gets right.
+        num_samples: Number of all samples.
+    """
+    mean, different = (fixed - broken) / num_samples, fixed + broken
+    if not different:  # the most samples that could differ
+        limit = 1 - (1 - CONFIDENCE) ** (1 / num_samples)
+        return Interval(mean, -limit, limit, 2, "McNemar")
+    ends = binomtest(fixed, different).proportion_ci(CONFIDENCE, method="exact")
+    low, high = ((2 * end - 1) * different / num_samples for end in (ends.low, ends.high))
+    return Interval(mean, float(low), float(high), 2, "McNemar")
+
+
+def mcnemar_p_value(fixed: int, broken: int) -> float:
+    """Return the p-value of the exact test of fixed against broken predictions (McNemar 1947)."""
+    return float(binomtest(fixed, fixed + broken).pvalue) if fixed + broken else 1.0
+
+
 def difference_over_seeds(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Return mean(second) - mean(first) with the t interval of Welch 1947.
 
-    The variances may differ. Each side needs at least two values. Runs are not paired by seed.
+    The variances may differ. Each side needs at least two values.
     """
     mean, runs = float(np.mean(second) - np.mean(first)), len(first) + len(second)
     if np.ptp(first) == 0 and np.ptp(second) == 0:
@@ -81,7 +116,7 @@ def difference_of_intervals(first: Interval, second: Interval) -> Interval | Non
 
     The distances to the ends are added in squares (Zou and Donner 2008). For two Wilson intervals
     this is method 10 of Newcombe 1998, for the difference of two proportions. The two are taken as
-    independent; runs tested on the same samples mostly agree, so the interval is conservative.
+    independent.
     """
     ends = (first.low, first.high, second.low, second.high)
     if any(end is None for end in ends):

@@ -1,16 +1,20 @@
 """Runs side by side: what is read, how it is grouped, where the data do not decide."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pytest
+from scipy.stats import binomtest, ttest_1samp
 
 from attention_atlas.analysis.comparison import (
     Interval,
     compare_runs,
+    compare_samples,
     comparison_markdown,
     describe_quantity,
     read_compared_run,
@@ -32,10 +36,12 @@ def make_run(
     score: str = "scaled_dot",
     task: str = "nlp",
     atlas: bool = True,
+    hits: Sequence[bool] = (),
     **config: Any,
 ) -> Path:
-    """A run folder with a result and an atlas of three samples."""
+    """A run folder with a result and an atlas of three samples, or of all with these hits."""
     folder.mkdir(parents=True)
+    accuracy = sum(hits) / len(hits) if hits else accuracy
     attributes = made_atlases.attributes(task)
     result = {
         "task": task,
@@ -44,7 +50,7 @@ def make_run(
         "encoder": "tiny",
         "seed": seed,
         "num_parameters": 1000,
-        "num_test_samples": 200,
+        "num_test_samples": len(hits) or 200,
         "train_seconds": 10.0 + seed,
         "cpu_seconds": 20.0 + seed,
         "test/accuracy": accuracy,
@@ -54,8 +60,15 @@ def make_run(
     if atlas:
         attributes = replace(attributes, config=whole)
         with AtlasWriter(folder / "atlas.zarr", attributes, max_tokens=64) as writer:
-            writer.add(made_atlases.sample(task, number) for number in range(3))
+            writer.add(
+                made_atlases.sample(task, number, **_predicted(number, hits))
+                for number in range(len(hits) or 3)
+            )
     return folder
+
+
+def _predicted(number: int, hits: Sequence[bool]) -> dict[str, int]:
+    return {"label": 0, "prediction": 0 if hits[number] else 1} if hits else {}
 
 
 def add_faithfulness(run: Path, values: list[float]) -> Faithfulness:
@@ -255,6 +268,68 @@ def test_single_runs_are_compared_over_their_samples(tmp_path: Path) -> None:
         ("dot", "cosine"): False,
     }
     assert comparison.best("nlp", "movie_reviews", "cpu_seconds") == []  # without an interval
+
+
+@pytest.mark.parametrize(("fixed", "broken"), [(12, 2), (12, 5), (0, 0), (3, 12)])
+def test_runs_on_the_same_samples_have_one_verdict(fixed: int, broken: int, tmp_path: Path) -> None:
+    """Newcombe's interval, which takes them as independent, calls 12 of 149 fixed a tie."""
+    both = 149 - fixed - broken - 8
+    first = [True] * both + [False] * (8 + fixed) + [True] * broken
+    second = [True] * both + [False] * 8 + [True] * fixed + [False] * broken
+    runs = [
+        make_run(tmp_path / "a", hits=first),
+        make_run(tmp_path / "b", hits=second, score="cosine"),
+    ]
+    (difference,) = [d for d in compare_runs(runs).differences if d.quantity == "accuracy"]
+    by_sample = compare_samples(*map(open_atlas, runs))
+    assert by_sample.accuracy_difference == difference.interval
+    assert difference.interval.mean == pytest.approx((fixed - broken) / 149)
+    assert difference.is_tie == (by_sample.p_value > 0.05)
+    assert difference.is_tie == (
+        binomtest(fixed, max(fixed + broken, 1)).pvalue > 0.05 or not fixed
+    )
+
+
+def test_runs_of_the_same_seeds_on_the_same_samples_are_paired(tmp_path: Path) -> None:
+    """Seeds differ by much more than the mechanisms: Welch's interval would call it a tie."""
+    runs = [
+        make_run(tmp_path / f"{score}-{seed}", seed=seed, score=score,
+                 hits=[index < 100 + 20 * seed + more for index in range(160)])
+        for score, extra in (("dot", (0, 0, 0)), ("cosine", (3, 2, 3)))
+        for seed, more in enumerate(extra)
+    ]  # fmt: skip
+    comparison = compare_runs(runs)
+    (difference,) = [d for d in comparison.differences if d.quantity == "accuracy"]
+    found = ttest_1samp([3 / 160, 2 / 160, 3 / 160], 0).confidence_interval(0.95)
+    assert difference.interval.method == "paired t"
+    assert (difference.interval.low, difference.interval.high) == pytest.approx(tuple(found))
+    assert comparison.best("nlp", "movie_reviews", "accuracy") == ["cosine"]
+    other_seed = compare_runs(runs[:-1])
+    (difference,) = [d for d in other_seed.differences if d.quantity == "accuracy"]
+    assert (difference.interval.method, difference.is_tie) == ("Welch", True)
+
+
+def test_runs_on_other_samples_are_not_paired(tmp_path: Path) -> None:
+    runs = [
+        make_run(tmp_path / "a", hits=[True] * 30),
+        make_run(tmp_path / "b", hits=[True] * 31, score="cosine"),
+    ]
+    (difference,) = [d for d in compare_runs(runs).differences if d.quantity == "accuracy"]
+    assert difference.interval.method == "square-and-add"
+
+
+def test_faithfulness_on_the_same_samples_is_compared_sample_by_sample(tmp_path: Path) -> None:
+    """Samples differ by much more than the runs."""
+    levels = np.linspace(-0.9, 0.8, 40)
+    runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", score="cosine")]
+    add_faithfulness(runs[0], list(levels))
+    add_faithfulness(runs[1], list(levels + np.tile([0.04, 0.06], 20)))
+    name = "faithfulness.rollout.comprehensiveness"
+    comparison = compare_runs(runs)
+    (difference,) = [d for d in comparison.differences if d.quantity == name]
+    assert difference.interval.method == "paired bootstrap"
+    assert difference.interval.low == pytest.approx(0.047, abs=0.002)
+    assert comparison.best("nlp", "movie_reviews", name) == ["cosine"]
 
 
 def test_faithfulness_of_single_runs_is_compared_by_its_intervals(tmp_path: Path) -> None:

@@ -7,18 +7,25 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from attention_atlas.analysis.comparison.labels import label_groups
 from attention_atlas.analysis.comparison.metrics import FAITHFULNESS_PREFIX, describe_quantity
 from attention_atlas.analysis.comparison.runs import ComparedRun, read_compared_run
+from attention_atlas.analysis.faithfulness.result import bootstrap
 from attention_atlas.analysis.intervals import (
     Interval,
     difference_of_intervals,
     difference_over_seeds,
     over_seeds,
+    paired_accuracy,
+    paired_over_seeds,
 )
 from attention_atlas.atlas.locations import Location, local_path
 from attention_atlas.atlas.schema import plain_json
 from attention_atlas.errors import InputError
+
+NUM_RESAMPLES = 1000  # of the bootstrap
 
 
 @dataclass(frozen=True)
@@ -61,10 +68,13 @@ class Group:
         """Number of runs with different seeds."""
         return len(self.one_per_seed)
 
+    def having(self, quantity: str) -> list[ComparedRun]:
+        """Return the runs that have a quantity, one for each seed."""
+        return _one_per_seed([run for run in self.runs if quantity in run.values])
+
     def values(self, quantity: str) -> list[float]:
         """Return the values of a quantity, one for each seed that has it."""
-        having = _one_per_seed([run for run in self.runs if quantity in run.values])
-        return [run.values[quantity] for run in having]
+        return [run.values[quantity] for run in self.having(quantity)]
 
     def unclipped(self, quantity: str) -> Interval:
         """Return the interval of a quantity before it is clipped to its range."""
@@ -180,11 +190,15 @@ def compare_runs(
     Runs whose configs differ in the seed alone form a group; an option that is off equals one that
     an older config lacks, and a repeated seed counts once. In a group of two runs or more, each
     quantity has its mean and the t interval over the runs; with one run, accuracy has Wilson's
-    interval and faithfulness its bootstrap interval, both over samples. The difference of two
-    groups has Welch's interval where both have two runs or more, else one made from the intervals
-    of the two (see `intervals`). A difference whose interval includes 0 is a tie. All intervals
-    are 95 % intervals, clipped to the range of their quantity. There are no differences between
-    runs of different tasks or data.
+    interval and faithfulness its bootstrap interval, both over samples.
+
+    Runs that were tested on the same samples are compared as pairs: two groups by the t interval of
+    the differences of the runs of one seed, two single runs by the differences of their samples
+    (accuracy by the interval that agrees with McNemar's test). Where not all runs have their pair,
+    the difference has Welch's interval if both groups have two runs or more, else one made from the
+    intervals of the two (see `intervals`). A difference whose interval includes 0 is a tie. All
+    intervals are 95 % intervals, clipped to the range of their quantity. There are no differences
+    between runs of different tasks or data.
 
     Args:
         runs: Folders of the runs, paths or URLs, each once.
@@ -255,19 +269,53 @@ def _difference(first: Group, second: Group, quantity: str) -> Difference | None
     if quantity.startswith(f"{FAITHFULNESS_PREFIX}.") and len(_settings([first, second])) > 1:
         return None  # measured with different options, so that the numbers are not comparable
     one, other = first.values(quantity), second.values(quantity)
-    interval: Interval | None
-    if len(one) > 1 and len(other) > 1:
+    if not one or not other:
+        return None
+    interval = _paired(first, second, quantity)
+    if interval is None and len(one) > 1 and len(other) > 1:
         interval = difference_over_seeds(one, other)
-    elif one and other:
+    if interval is None:
         interval = difference_of_intervals(first.unclipped(quantity), second.unclipped(quantity))
-    else:
-        interval = None
     if interval is None:
         return None
     described = describe_quantity(quantity)
     extent = described.maximum - described.minimum
     interval = interval.within(-extent, extent)
     return Difference(first.task, first.data, quantity, first.label, second.label, interval)
+
+
+def _paired(first: Group, second: Group, quantity: str) -> Interval | None:
+    """Return the interval over pairs of runs; None if not all runs have their pair."""
+    one, other = first.having(quantity), second.having(quantity)
+    if len(one) == len(other) == 1:
+        return _paired_samples(one[0], other[0], quantity)
+    by_seed = {run.seed: run for run in other}
+    if None in by_seed or {run.seed for run in one} != set(by_seed):
+        return None
+    pairs = [(run, by_seed[run.seed]) for run in one]
+    if not all(_same_samples(*pair, "accuracy") for pair in pairs):
+        return None
+    return paired_over_seeds(
+        [run.values[quantity] for run, _ in pairs], [run.values[quantity] for _, run in pairs]
+    )
+
+
+def _same_samples(first: ComparedRun, second: ComparedRun, quantity: str) -> bool:
+    tested = [run.by_sample.get(quantity, {}).keys() for run in (first, second)]
+    return bool(tested[0]) and tested[0] == tested[1]
+
+
+def _paired_samples(first: ComparedRun, second: ComparedRun, quantity: str) -> Interval | None:
+    if not _same_samples(first, second, quantity):
+        return None
+    one, other = first.by_sample[quantity], second.by_sample[quantity]
+    differences = np.array([other[sample_id] - value for sample_id, value in one.items()])
+    if quantity == "accuracy":
+        fixed, broken = int((differences > 0).sum()), int((differences < 0).sum())
+        return paired_accuracy(fixed, broken, len(differences))
+    estimate = bootstrap(differences, NUM_RESAMPLES, seed=0)
+    assert estimate is not None
+    return Interval(estimate.mean, estimate.low, estimate.high, 2, "paired bootstrap")
 
 
 def _settings(groups: list[Group]) -> set[str]:
@@ -277,7 +325,7 @@ def _settings(groups: list[Group]) -> set[str]:
 
 def _run_to_json(run: ComparedRun) -> dict[str, Any]:
     values = {**asdict(run), "run": str(run.run)}
-    del values["options"]
+    del values["options"], values["by_sample"]
     return values
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import binomtest
 
 from attention_atlas.analysis.comparison.token_alignment import (
     Pieces,
@@ -17,6 +16,7 @@ from attention_atlas.analysis.comparison.token_alignment import (
     spread,
 )
 from attention_atlas.analysis.heads.similarity import MAX_ROWS, distributions, jensen_shannon
+from attention_atlas.analysis.intervals import Interval, mcnemar_p_value, paired_accuracy
 from attention_atlas.atlas import Atlas, Sample
 from attention_atlas.atlas.schema import plain_json
 from attention_atlas.errors import InputError
@@ -105,8 +105,13 @@ class SampleComparison:
     @property
     def p_value(self) -> float:
         """p-value of the exact McNemar test of fixed against broken predictions."""
-        fixed, broken = self.changes["fixed"], self.changes["broken"]
-        return float(binomtest(fixed, fixed + broken).pvalue) if fixed + broken else 1.0
+        return mcnemar_p_value(self.changes["fixed"], self.changes["broken"])
+
+    @property
+    def accuracy_difference(self) -> Interval:
+        """Accuracy of the second minus that of the first, on the samples in both."""
+        changes = self.changes
+        return paired_accuracy(changes["fixed"], changes["broken"], len(self.samples))
 
     def most_different(self, count: int = 10) -> list[SampleDifference]:
         """Return the samples with the largest divergence."""
@@ -116,7 +121,12 @@ class SampleComparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        found = {"readout": self.readout, "changes": self.changes, "p_value": self.p_value}
+        found = {
+            "readout": self.readout,
+            "changes": self.changes,
+            "accuracy_difference": asdict(self.accuracy_difference),
+            "p_value": self.p_value,
+        }
         return dict(plain_json(asdict(self) | found))
 
 

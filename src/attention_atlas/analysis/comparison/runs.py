@@ -11,6 +11,7 @@ from attention_atlas.analysis.comparison.metrics import (
     READOUT,
 )
 from attention_atlas.analysis.faithfulness import Faithfulness, read_faithfulness
+from attention_atlas.analysis.faithfulness.result import BASELINE
 from attention_atlas.analysis.heads import head_statistics
 from attention_atlas.analysis.intervals import Interval, of_accuracy
 from attention_atlas.atlas import Atlas, find_atlas, open_atlas
@@ -50,6 +51,8 @@ class ComparedRun:
         values: Quantities of the run by name (see `Quantity`).
         intervals: Intervals over samples, of the quantities that have one.
         settings: Options that faithfulness was measured with; None if it was not measured.
+        by_sample: The value of each tested sample by its id, of the quantities that are means over
+            samples: `accuracy` (1 if it is predicted right) and faithfulness.
         options: Options of the config that are on, by dotted name, without seed and folders; None
             if the run saved no config.
         notes: Sentences on what is missing, and why.
@@ -67,6 +70,7 @@ class ComparedRun:
     intervals: dict[str, Interval]
     settings: str | None
     options: dict[str, Any] | None
+    by_sample: dict[str, dict[str, float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -88,7 +92,11 @@ def read_compared_run(run: Location) -> ComparedRun:
             intervals["accuracy"] = of_accuracy(float(accuracy), num_samples)
     notes: list[str] = []
     atlas = _atlas_of(run, notes)
+    by_sample: dict[str, dict[str, float]] = {}
     if atlas is not None:
+        hits = {each.sample_id: float(each.prediction == each.label) for each in atlas}
+        if len(hits) == num_samples:
+            by_sample["accuracy"] = hits
         statistics = head_statistics(atlas)
         values |= {f"{HEADS}.{name}": value for name, value in statistics.overall().items()}
         values |= {f"{READOUT}.{n}": value for n, value in statistics.overall_readout().items()}
@@ -97,6 +105,7 @@ def read_compared_run(run: Location) -> ComparedRun:
         measured = _faithfulness_intervals(faithfulness)
         intervals |= measured
         values |= {name: interval.mean for name, interval in measured.items()}
+        by_sample |= _faithfulness_by_sample(faithfulness)
     return ComparedRun(
         run=run,
         task=str(result.get("task", "?")),
@@ -110,6 +119,7 @@ def read_compared_run(run: Location) -> ComparedRun:
         intervals=intervals,
         settings=None if faithfulness is None else faithfulness.settings,
         options=_options_of(run, atlas),
+        by_sample=by_sample,
         notes=notes,
     )
 
@@ -135,6 +145,23 @@ def _faithfulness_intervals(faithfulness: Faithfulness) -> dict[str, Interval]:
             name = f"{FAITHFULNESS_PREFIX}.{method}.{metric}"
             intervals[name] = Interval(estimate.mean, estimate.low, estimate.high, 1, "bootstrap")
     return intervals
+
+
+def _faithfulness_by_sample(faithfulness: Faithfulness) -> dict[str, dict[str, float]]:
+    """Return the values of `_faithfulness_intervals` by quantity and sample."""
+    found: dict[str, dict[str, float]] = {}
+    random = faithfulness.values.get(BASELINE, {})
+    for method, metrics in faithfulness.values.items():
+        for metric, values in metrics.items():
+            over = random.get(metric) if metric in OVER_RANDOM else [0.0] * len(values)
+            if over is None or (metric in OVER_RANDOM and method == BASELINE):
+                continue
+            found[f"{FAITHFULNESS_PREFIX}.{method}.{metric}"] = {
+                name: value - other
+                for name, value, other in zip(faithfulness.sample_ids, values, over, strict=True)
+                if value is not None and other is not None
+            }
+    return found
 
 
 def _options_of(run: Location, atlas: Atlas | None) -> dict[str, Any] | None:

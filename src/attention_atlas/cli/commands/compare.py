@@ -168,6 +168,9 @@ def _cells(comparison: "Comparison", groups: "list[Group]", quantity: "Quantity"
 
 
 def _print_samples(first: str, second: str, result: "SampleComparison") -> None:
+    from attention_atlas.analysis.comparison import describe_quantity
+    from attention_atlas.analysis.comparison.markdown import format_interval
+
     print_prose(f"Sample by sample, from {first} to {second}:")
     changes = result.changes
     facts: list[tuple[str, str | list[str]]] = [
@@ -181,6 +184,10 @@ def _print_samples(first: str, second: str, result: "SampleComparison") -> None:
                 f"{changes['broken']} now wrong",
                 f"{changes['changed']} wrong in another way",
             ],
+        ),
+        (
+            "accuracy (% points)",
+            format_interval(result.accuracy_difference, describe_quantity("accuracy")),
         ),
         ("p-value of the change", f"{format_p_value(result.p_value)} (McNemar)"),
         (
