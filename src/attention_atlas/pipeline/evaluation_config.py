@@ -13,7 +13,7 @@ from attention_atlas.config.validation.schema import EvaluationConfig
 from attention_atlas.data.check import OWN_FILES, modality_of
 from attention_atlas.errors import InputError
 from attention_atlas.option_schema import check_options
-from attention_atlas.run_folder import EVALUATIONS, best_checkpoint
+from attention_atlas.run_folder import EVALUATIONS, best_checkpoint, check_weights
 
 NODES = ("data", "capture", "trainer")
 """Config groups that an evaluation may change."""
@@ -44,6 +44,7 @@ def check_evaluation(config: DictConfig, choices: Mapping[str, str | None]) -> N
     run = read_run_config(folder)
     if (link := folder / EVALUATIONS).is_symlink():  # its target may lie outside of the run folder
         raise InputError(f"{link} is a link to {link.readlink()}: remove it, or name that one.")
+    check_weights(folder)
     check_checkpoint(best_checkpoint(folder), "The run's checkpoint")
     evaluation = evaluation_config(run, config, choices)
     evaluation.run_folder = str(folder)

@@ -18,7 +18,14 @@ from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build_model import build_datamodule, build_model
 from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.runs.checkpoints import read_checkpoint
-from attention_atlas.run_folder import RESULT, best_checkpoint, find_run, read_classes, read_json
+from attention_atlas.run_folder import (
+    RESULT,
+    best_checkpoint,
+    check_weights,
+    find_run,
+    read_classes,
+    read_json,
+)
 
 MODEL = "model."
 HEAD = f"{MODEL}head."
@@ -129,6 +136,7 @@ def load_run(
     """
     folder = Path(find_run(str(run)))
     config = read_run_config(folder) if config is None else config
+    check_weights(folder)
     prepare_process(config)
     content = read_checkpoint(best_checkpoint(folder))
     classes = read_classes(folder) if is_new else None
