@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attention_atlas.atlas.locations import is_url
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, counted
 from attention_atlas.run_folder import (
     ATLAS_FOLDER,
     RESULT,
@@ -94,7 +94,8 @@ def choose_sample(atlas: "Atlas", name: str | None, epoch: int | None = None) ->
     number = int(name)
     if not -len(samples) <= number < len(samples):
         raise InputError(
-            f"There is no sample {number}: the run has {len(samples)}, counted from 0."
+            f"There is no sample {number}: the run has {counted(len(samples), 'sample')}, counted "
+            "from 0."
         )
     return samples[number]
 

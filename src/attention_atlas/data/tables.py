@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from attention_atlas.data.text_files import check_length, physical_lines, read_text
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, counted
 
 DELIMITERS = ",\t;"
 DECLARED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
@@ -98,7 +98,8 @@ def read_table(path: Path, quoted: bool = True, cleaned: bool = True) -> Table:
     for start, row in records:
         if len(row) != len(columns):
             raise InputError(
-                f"{path}, line {start}: {len(row)} fields where the header has {len(columns)}. "
+                f"{path}, line {start}: {counted(len(row), 'field')} where the header has "
+                f"{len(columns)}. "
                 + (
                     "A field that holds the delimiter must stand in quotation marks."
                     if quoted

@@ -41,6 +41,7 @@ Test a finished run again, and record what its model attends to.
   atlas evaluate run=last                    the newest finished run; last:nlp: of the task
   atlas evaluate run=outputs/nlp/<time> split=val capture=full
   atlas evaluate run=outputs/nlp/<time> data=csv data.path=reviews.csv
+  atlas evaluate run=outputs/nlp/<time> data.batch_size=16 trainer.devices=1
 
 The run is rebuilt from its folder, so nothing that it was trained with is typed again. The outcome
 goes to <run>/evaluations/<time>/; the run's own files stay as they are. In a checkout,

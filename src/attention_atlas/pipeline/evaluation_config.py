@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from attention_atlas.config.plain import unresolved
+from attention_atlas.config.plain import absolute_paths, unresolved
 from attention_atlas.config.untrusted import read_run_config
 from attention_atlas.config.validation import check_checkpoint, check_config
 from attention_atlas.config.validation.schema import EvaluationConfig
@@ -66,7 +66,9 @@ def check_evaluation(config: DictConfig, choices: Mapping[str, str | None]) -> N
 def names_other_files(run: DictConfig, evaluation: DictConfig) -> bool:
     """Whether an evaluation takes files of the user from elsewhere than its run."""
     keys = ("name", "path", "splits")
-    of_run, changed = ({key: data.get(key) for key in keys} for data in (run.data, evaluation.data))
+    of_run, changed = (
+        absolute_paths({key: data.get(key) for key in keys}) for data in (run.data, evaluation.data)
+    )
     return changed["name"] in OWN_FILES and changed != of_run
 
 

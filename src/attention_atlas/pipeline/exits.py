@@ -85,7 +85,7 @@ def exit_at_once(code: int) -> NoReturn:
     interpreter is finalized aborts the process: SIGABRT after all work was done.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # closed by whoever reads it
+        with suppress(OSError, ValueError):  # closed by its reader
             stream.flush()
     os._exit(code)
 
