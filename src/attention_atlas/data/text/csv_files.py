@@ -110,6 +110,8 @@ def _files_of_folder(folder: Path) -> tuple[dict[str, Path], list[str]]:
     Where several are named after a split, the one with its plain name is taken.
     """
     found = visible_files(folder)
+    if {path.parent for path in found} == {inner := folder / folder.absolute().name}:
+        folder = inner  # of an unpacked archive
     files: dict[str, Path] = {}
     for split in SPLITS:
         named = [
