@@ -138,7 +138,7 @@ _STYLE = rf"(?:{_SHADE}|[0-4]|7|9|2[1-79]|[34][0-79]|9[0-7]|10[0-7])"
 # among them.
 _COMMANDS = re.compile(
     rf"\x1b(?!\[(?:{_STYLE}(?:;{_STYLE})*)?m)"
-    r"|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+    r"|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 

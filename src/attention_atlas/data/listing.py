@@ -162,10 +162,9 @@ def file_contents(paths: Sequence[Path]) -> list[str]:
 
 def describe_not_read(names: Sequence[str]) -> str:
     """Say how many files were not read, with one of them as an example."""
-    example = names[0] if names[0].isprintable() else ascii(names[0])
     if len(names) == 1:
-        return f"1 file was not read: {example}"
-    return f"{len(names):,} files were not read, such as {example}"
+        return f"1 file was not read: {names[0]}"
+    return f"{len(names):,} files were not read, such as {names[0]}"
 
 
 class _Tree:

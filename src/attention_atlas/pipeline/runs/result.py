@@ -13,7 +13,7 @@ from rich.text import Text
 
 from attention_atlas.analysis.confusion import confusion_of, majority_rate
 from attention_atlas.attention_options import describe_mechanism
-from attention_atlas.console import make_console, print_line
+from attention_atlas.console import make_console, one_line, print_line
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.listing import describe_not_read
 from attention_atlas.errors import InputError
@@ -138,7 +138,7 @@ def accuracy_table(
             row = [_percent(result.get(name)), _percent(f1)]
             if baseline is not None:
                 row.append(_percent(baseline.get(name)))
-            table.add_row(Text(label if label.isprintable() else ascii(label)), *row)
+            table.add_row(Text(one_line(label)), *row)
     with suppress(InputError):  # without a test
         _, confusion = confusion_of(result)
         table.add_row("most frequent class", _percent(majority_rate(confusion)))
