@@ -65,6 +65,7 @@ def test_a_long_field_is_read(tmp_path: Path) -> None:
         ("", "empty: expected a header and at least one row"),
         ("text,label\n\n", "a header alone: expected a header and at least one row"),
         ("text,label\na,1\nb, c,0\n", "line 3: 3 fields where the header has 2"),
+        ("text,label\na,1\nb\n", "line 3: 1 field where the header has 2"),
         (b"text,label\nfine,1\n\r\nca\xe9,0\n", "line 4: not UTF-8 text .byte 0xe9."),
         (b'text,label\n"fine\nca\xe9",0\n', "line 3: not UTF-8 text"),
     ],
