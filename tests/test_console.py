@@ -1,6 +1,7 @@
 """What data can do to a terminal: nothing, at any width and with any kind of output."""
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,7 @@ COMMANDS = {
     "right to left": "\u202eexe.txt",
     "isolate": "\u2066x\u2069",
     "line separator": "a\u2028b",
+    "not UTF-8": os.fsdecode(b"a\xff.txt"),
 }
 STYLES = ["\x1b[m", "\x1b[0m", "\x1b[1m", "\x1b[38;5;8m", "\x1b[38;2;8;8;8m", "\x1b[1;31m\x1b[0m"]
 

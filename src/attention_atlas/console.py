@@ -56,17 +56,12 @@ def one_line(text: str) -> str:
 
 def print_error(message: str) -> None:
     """Print an error on stderr as one line, whatever names are in it."""
-    print(f"error: {one_line(message)}", file=SafeOutput(sys.stderr))
+    print_line(f"error: {message}", on_stderr=True)
 
 
-def print_line(text: str) -> None:
-    """Print a line on stdout, whatever names are in it."""
-    print(one_line(text), file=SafeOutput(sys.stdout))
-
-
-def print_warning(message: str) -> None:
-    """Print a line on stderr, whatever names are in it."""
-    print(message, file=SafeOutput(sys.stderr))
+def print_line(text: str, on_stderr: bool = False) -> None:
+    """Print a line on stdout, or on stderr, whatever names are in it."""
+    print(one_line(text), file=SafeOutput(sys.stderr if on_stderr else sys.stdout))
 
 
 def print_parts(console: "Console", *parts: "RenderableType") -> None:
@@ -143,7 +138,7 @@ _STYLE = rf"(?:{_SHADE}|[0-4]|7|9|2[1-79]|[34][0-79]|9[0-7]|10[0-7])"
 # among them.
 _COMMANDS = re.compile(
     rf"\x1b(?!\[(?:{_STYLE}(?:;{_STYLE})*)?m)"
-    r"|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+    r"|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 

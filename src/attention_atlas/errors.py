@@ -1,4 +1,4 @@
-"""Exception for errors of the user, shown as a message without a traceback."""
+"""Exception for errors of the user, shown as a message without a traceback, and its wording."""
 
 INPUT_ERROR_EXIT_CODE = 2
 
@@ -13,3 +13,8 @@ class InputError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """Return what a notebook shows instead of a traceback (a hook of IPython)."""
         return [str(self)]
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 layer`, `2,000 layers`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -42,6 +42,8 @@ MULTIRUN = "multirun.yaml"  # written by Hydra into the folder of a sweep
 OUTPUTS = (CHECKPOINTS, ATLAS_FOLDER, RESULT, BASELINE)
 """Outputs of a run, an evaluation or a baseline in its folder."""
 
+RESUME_HINT = "the same command with resume=auto resumes it"
+
 MAX_BYTES = 2**26
 MAX_YAML_BYTES = 2**20  # which takes seconds to parse
 
@@ -57,6 +59,14 @@ def is_finished(run: Path) -> bool:
         return read_json(run, RESULT) is not None
     except InputError:
         return False
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder is one of a training without a result, which `resume=auto` resumes."""
+    with suppress(InputError):
+        config = read_yaml(folder, CONFIG) or {}  # that of an evaluation or a baseline has no key
+        return "resume" in config and not is_finished(folder)
+    return False
 
 
 def is_job(folder: Path) -> bool:
@@ -128,6 +138,20 @@ def best_checkpoint(run: Path) -> Path:
     return run / CHECKPOINTS / BEST
 
 
+def check_weights(run: Path) -> None:
+    """Check that a run has weights to test.
+
+    Raises:
+        InputError: It has none; the message says how to get them.
+    """
+    if best_checkpoint(run).is_file():
+        return
+    remedy = RESUME_HINT if is_unfinished(run) else "give the folder of a training run"
+    raise InputError(
+        f"The run {str(run)!r} has no {CHECKPOINTS}/{BEST}, so there is no model to run: {remedy}."
+    )
+
+
 def read_json(run: Location, name: str) -> dict[str, Any] | None:
     """Return the object in a JSON file of a run folder; None if there is no such file.
 
@@ -182,6 +206,8 @@ def read_result(run: Location) -> dict[str, Any]:
         return result
     if not exists(run):
         raise InputError(f"There is no run {str(run)!r}: give a run folder.")
+    if is_unfinished(Path(run)):
+        raise InputError(f"The run {str(run)!r} is unfinished, without {RESULT}: {RESUME_HINT}.")
     raise InputError(
         f"{run} has no {RESULT}, so it is not a finished run: give the folder of one, not of its "
         "atlas."

@@ -106,3 +106,27 @@ def test_figure_at_a_path_that_cannot_be_written(refused, tmp_path):
     said = refused("show", MADE, "--save", tmp_path / "file" / "a.png")
     assert "cannot be written" in said
     assert "is not a folder" in said
+
+
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+@pytest.mark.parametrize("name", ["info", "show", "stats", "export"])
+def test_an_unfinished_run_says_how_to_resume_it(refused, tmp_path, name, has_checkpoint):
+    run = tmp_path / "run"
+    (run / ".hydra").mkdir(parents=True)
+    (run / ".hydra" / "config.yaml").write_text("resume: null\n")
+    if has_checkpoint:
+        (run / "checkpoints").mkdir()
+        (run / "checkpoints" / "best.ckpt").touch()
+    said = refused(name, run, *(["--out", tmp_path / "a.csv"] if name == "export" else []))
+    assert "is unfinished, without an atlas: the same command with resume=auto resumes it" in said
+    assert (f"`atlas evaluate run={run}` tests its checkpoint" in said) == has_checkpoint
+    for arguments in (["info", run, "--classes"], ["compare", run, MADE]):
+        assert "is unfinished, without result.json: the same command" in refused(*arguments)
+    said = refused("faithfulness", run)
+    assert ("no checkpoints/best.ckpt" in said) != has_checkpoint
+
+
+@pytest.mark.parametrize("name", ["info", "show", "stats", "faithfulness"])
+def test_a_file_is_not_a_run(refused, tmp_path, name):
+    (tmp_path / "reviews.csv").touch()
+    assert "reviews.csv' is a file: give a run folder" in refused(name, tmp_path / "reviews.csv")

@@ -1,11 +1,14 @@
 """The cache: made once per key, whole or not at all."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from attention_atlas.data.cache import _discard_damaged, cache_root, cached
+from attention_atlas.data import cache
+from attention_atlas.data.cache import _discard_damaged, cache_root, cached, digest_of_file
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +103,24 @@ def test_a_folder_that_was_mended_meanwhile_stays(root: Path) -> None:
     folder = cached("numbers", {"size": 3}, write("abc", calls))
     _discard_damaged(folder)
     assert (folder / "content.txt").read_text() == "abc"
+
+
+@pytest.mark.parametrize("is_settled", [True, False])
+def test_a_file_that_has_not_changed_is_read_once(
+    is_settled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "SETTLED_SECONDS", -1 if is_settled else 2)
+    reads: list[Path] = []
+    digest = cache._digest
+    monkeypatch.setattr(cache, "_digest", lambda path: reads.append(path) or digest(path))
+    path = tmp_path / "a.png"
+    path.write_text("a")
+    first = digest_of_file(path)
+    assert digest_of_file(path) == first
+    assert len(reads) == (1 if is_settled else 2)
+    status = path.stat()
+    if is_settled:
+        time.sleep(0.05)  # more than the resolution of a file system
+    path.write_text("b")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert digest_of_file(path) != first

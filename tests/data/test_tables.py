@@ -65,6 +65,7 @@ def test_a_long_field_is_read(tmp_path: Path) -> None:
         ("", "empty: expected a header and at least one row"),
         ("text,label\n\n", "a header alone: expected a header and at least one row"),
         ("text,label\na,1\nb, c,0\n", "line 3: 3 fields where the header has 2"),
+        ("text,label\na,1\nb\n", "line 3: 1 field where the header has 2"),
         (b"text,label\nfine,1\n\r\nca\xe9,0\n", "line 4: not UTF-8 text .byte 0xe9."),
         (b'text,label\n"fine\nca\xe9",0\n', "line 3: not UTF-8 text"),
     ],
@@ -160,13 +161,19 @@ def test_a_sure_encoding_is_read_and_named(
     assert capsys.readouterr().err.count("a.csv' is not UTF-8: read as ") == 1
 
 
-@pytest.mark.parametrize(
-    "text", ["El niño comió una paella muy rica en España", "it’s good – really", "naïve"]
-)
+@pytest.mark.parametrize("text", ["El niño comió una paella", "it’s good", "naïve"])
 def test_an_encoding_that_could_be_another_is_refused(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "a.csv", f'text\n"{text}"\n'.encode("cp1252") * 20)
-    with pytest.raises(InputError, match=r"a\.csv, line 2: not UTF-8 text"):
+    with pytest.raises(InputError, match=r"a\.csv, line 2: not UTF-8 text.* data\.encoding=cp1252"):
         read_table(path)
+    assert read_table(path, encoding="cp1252").rows[0] == [text]
+
+
+@pytest.mark.parametrize("encoding", ["cp1525", "rot13", ""])
+def test_an_encoding_that_is_not_one_is_refused(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path / "a.csv", "text\nit’s good\n".encode("cp1252"))
+    with pytest.raises(InputError, match=f"data.encoding={encoding} is not an encoding of text"):
+        read_table(path, encoding=encoding)
 
 
 @pytest.mark.parametrize(

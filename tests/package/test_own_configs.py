@@ -44,6 +44,9 @@ def test_a_config_of_ones_own_is_taken_and_checked(
     assert done.stderr.startswith("error: data.num_workers=-1")
     unknown = run_script([*command[:-1], "data=mien"], tmp_path / "here", torch=False)
     assert "data=mien does not exist. Did you mean mine?" in unknown.stderr
+    if way == 0:
+        listed = run_script([*command[:3], "--help"], tmp_path / "here", torch=False).stdout
+        assert "imdb_reviews, mine, mnist" in listed
     assert list((tmp_path / "here").iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from attention_atlas.pipeline.app import parse_arguments
-from tests.commands import REPOSITORY, content, run_script, start_training
+from tests.commands import REPOSITORY, content, invoke_script, run_script, start_training
 
 JOB = """
 import sys, time
@@ -60,17 +62,41 @@ def test_the_options_of_hydra_are_known() -> None:
     assert set(vars(parse_arguments([]))) - theirs == {"version", "shows_only"}
 
 
-@pytest.mark.parametrize("name", ["train.py", "evaluate.py", "baseline.py"])
+GROUPS = {
+    "train.py": "attention augmentation callbacks capture data debug embedding encoder experiment "
+    "logger optimizer schedule task trainer",
+    "evaluate.py": "capture data",
+    "baseline.py": "augmentation data embedding encoder task",
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
 def test_help_tells_commands_groups_and_values_without_torch(name: str, tmp_path: Path) -> None:
     done = run_script([name, "--help"], tmp_path, torch=False)
     assert done.returncode == 0, done.stderr
     assert f"atlas {Path(name).stem} " in done.stdout
     assert f"python {name}" in done.stdout
-    assert (
-        "attention: additive, cosine, dot, gated, multiplicative, null_key, scaled_dot"
-        in done.stdout
-    )
+    listed = dict(re.findall(r"^  (\w+): (.+)$", done.stdout.partition("Values (")[0], re.M))
+    assert set(listed) - {"local"} == set(GROUPS[name].split())
+    assert "audio_folder, cifar10, cifar100, csv, fashion_mnist" in listed["data"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate.py", "run=x", "task=nlp"], "task cannot be chosen in `atlas evaluate`; its "),
+        (["evaluate.py", "run=x", "attention=dot"], "attention belongs to the trained model"),
+        (["baseline.py", "task=nlp", "capture=off"], "capture cannot be chosen in `atlas baseline"),
+    ],
+)
+def test_a_group_of_another_command_is_refused(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    done = invoke_script(arguments, tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_job_gets_its_config_and_folder(script, tmp_path: Path) -> None:
@@ -333,3 +359,51 @@ def test_half_of_the_variables_of_a_launcher_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: RANK or LOCAL_RANK is set, and RANK is not")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [
+        ("data.path=reviews.csv", "{here}/reviews.csv"),
+        ("data.path=./reviews.csv", "{here}/reviews.csv"),
+        ("data.path={here}/reviews.csv", "{here}/reviews.csv"),
+        ("data.path=${{oc.env:DATA}}/reviews.csv", "${{oc.env:DATA}}/reviews.csv"),
+        (
+            "data.splits={{train:reviews.csv,test:reviews.csv}}",
+            {"train": "{here}/reviews.csv", "test": "{here}/reviews.csv"},
+        ),
+    ],
+)
+def test_a_run_names_its_data_by_a_path_that_holds_anywhere(
+    typed: str, stored: str | dict[str, str], script, reviews: Path, tmp_path: Path
+) -> None:
+    path, here = script('raise RuntimeError("a bug")'), tmp_path / "here"
+    shutil.copy(reviews, here / "reviews.csv")
+    key, _, _ = typed.partition("=")
+    command = [path, "task=nlp", "data=csv", typed.format(here=here), "hydra.run.dir=run"]
+    run_script(command, here, torch=False, DATA=str(here))
+    config = here / "run" / ".hydra" / "config.yaml"
+    found = OmegaConf.to_container(OmegaConf.load(config))["data"][key.removeprefix("data.")]
+    wanted = stored if isinstance(stored, dict) else {"": stored}
+    assert (found if isinstance(found, dict) else {"": found}) == {
+        split: each.format(here=here) for split, each in wanted.items()
+    }
+
+
+@pytest.mark.parametrize("of_earlier_version", [False, True])
+@pytest.mark.parametrize("typed", ["reviews.csv", "{here}/reviews.csv"])
+def test_a_run_is_resumed_by_any_spelling_of_its_data(
+    typed: str, of_earlier_version: bool, script, reviews: Path, tmp_path: Path
+) -> None:
+    path, here = script('raise RuntimeError("a bug")'), tmp_path / "here"
+    shutil.copy(reviews, here / "reviews.csv")
+    command = [path, "task=nlp", "data=csv", "resume=auto"]
+    run_script([*command, "data.path=reviews.csv"], here, torch=False)
+    (config,) = here.glob("outputs/nlp/*/.hydra/config.yaml")
+    if of_earlier_version:  # which stored the path as it was typed
+        config.write_text(config.read_text().replace(f"{here}/reviews.csv", "reviews.csv"))
+    run_script([*command, f"data.path={typed.format(here=here)}"], here, torch=False)
+    assert list(here.glob("outputs/nlp/*/.hydra/config.yaml")) == [config]
+    shutil.copy(reviews, here / "other.csv")
+    run_script([*command, "data.path=other.csv"], here, torch=False)
+    assert len(list(here.glob("outputs/nlp/*/.hydra/config.yaml"))) == 2

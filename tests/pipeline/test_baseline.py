@@ -48,3 +48,34 @@ def test_the_baselines_that_come_with_the_package_are_found(compose_train, tmp_p
     known = known_baseline(config, build_datamodule(config))
     assert known is not None
     assert known["model"] == "RBF SVM on principal components, 3 augmented copies"
+
+
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize(
+    ("limit", "compared"),
+    [
+        ("+trainer.limit_val_batches=10", {"val", "test"}),  # there is one
+        ("+trainer.limit_val_batches=1", {"test"}),
+        ("+trainer.limit_test_batches=1", {"val"}),
+        ("debug=fast", set()),
+    ],
+)
+def test_a_split_that_a_limit_cuts_is_not_compared(
+    limit: str,
+    compared: set[str],
+    tiny,
+    compose_train,
+    run_training,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    run_baseline(compose_train(tiny["vision"], tmp_path), tmp_path)
+    overrides = [*tiny["vision"], "+data.eval_batch_size=3", "capture=off", limit]
+    result = run_training(overrides, tmp_path / "run")
+    keys = {name for name in result["baseline"] or {} if "/" in name}
+    assert {name.split("/")[0] for name in keys} == compared
+    number = result["num_test_samples"]
+    said = capsys.readouterr().out
+    tested = 3 if "test" in limit else 9
+    assert (f"tested on {tested} of {number} samples" in said) == ("test" not in compared)
+    assert "not measured" not in said

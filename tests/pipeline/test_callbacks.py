@@ -2,16 +2,18 @@
 
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
 from torch import nn
 from torch.utils.data import DataLoader
 
 from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build_model import build_datamodule
-from attention_atlas.pipeline.callbacks import AveragedWeights
+from attention_atlas.pipeline.callbacks import AveragedWeights, EpochBar
 from attention_atlas.pipeline.callbacks.stopping import SIGNALS
 from tests.pipeline.conftest import losses
 
@@ -152,3 +154,12 @@ def test_of_equal_epochs_the_one_with_the_lower_loss_is_kept(
     scores = [(-float(acc), float(loss), int(epoch)) for epoch, acc, loss in epochs if acc]
     best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
     assert best["epoch"] == min(scores)[2]
+
+
+@pytest.mark.parametrize("max_epochs", [1, 12])
+def test_a_progress_bar_counts_epochs_from_one(max_epochs: int) -> None:
+    assert hasattr(RichProgressBar, "_get_train_description")  # what Lightning's bar calls
+    bar = EpochBar()
+    bar._trainer = SimpleNamespace(max_epochs=max_epochs, state=SimpleNamespace(fn="fit"))
+    assert bar._get_train_description(0).rstrip() == f"Epoch 1/{max_epochs}"
+    assert bar._get_train_description(max_epochs - 1).rstrip() == f"Epoch {max_epochs}/{max_epochs}"

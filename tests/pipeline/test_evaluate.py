@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
+from attention_atlas import load_run
 from attention_atlas.atlas import open_atlas
 from attention_atlas.errors import InputError
 from tests.commands import content, evaluate
@@ -93,7 +95,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(run: Path, tmp_path: Path) ->
         evaluate(folder, tmp_path / "out")
 
 
-@pytest.mark.parametrize("damage", ["cut", "spoiled", "gone"])
+@pytest.mark.parametrize("damage", ["cut", "spoiled"])
 def test_a_broken_checkpoint_is_refused(run: Path, damage: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
@@ -101,15 +103,51 @@ def test_a_broken_checkpoint_is_refused(run: Path, damage: str, tmp_path: Path) 
     data = path.read_bytes()
     if damage == "cut":
         path.write_bytes(data[: len(data) // 2])
-    elif damage == "spoiled":
+    else:
         start = data.index(b"data.pkl") + 100
         path.write_bytes(data[:start] + b"\0" * 500 + data[start + 500 :])
-    else:
-        path.unlink()
-    with pytest.raises(
-        InputError, match=r"best\.ckpt (does not exist|is not a checkpoint|cannot be read)"
-    ):
+    with pytest.raises(InputError, match=r"best\.ckpt (is not a checkpoint|cannot be read)"):
         evaluate(folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("is_finished", "remedy"),
+    [(True, "give the folder of a training run"), (False, "with resume=auto resumes it")],
+)
+def test_a_run_without_a_checkpoint_is_refused(
+    run: Path, is_finished: bool, remedy: str, tmp_path: Path
+) -> None:
+    shutil.copytree(run, folder := tmp_path / "run")
+    (folder / "checkpoints" / "best.ckpt").unlink()
+    if not is_finished:
+        (folder / "result.json").unlink()
+    for use in (lambda: evaluate(folder, tmp_path / "out"), lambda: load_run(folder)):
+        with pytest.raises(InputError, match=rf"no checkpoints/best\.ckpt, .*{remedy}\.$"):
+            use()
+
+
+def test_an_unfinished_run_is_tested_by_its_checkpoint(
+    run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    evaluate(run, tmp_path / "of finished")
+    assert "is unfinished" not in capsys.readouterr().out
+    shutil.copytree(run, folder := tmp_path / "run")
+    (folder / "result.json").unlink()
+    path = folder / "checkpoints" / "best.ckpt"
+    torch.save(torch.load(path, weights_only=True) | {"epoch": 6}, path)
+    evaluate(folder, tmp_path / "out")
+    said = capsys.readouterr().out
+    assert f"{folder} is unfinished: its checkpoint of epoch 7 is tested; the same command" in said
+
+
+def test_samples_that_a_limit_leaves_out_are_not_counted_as_tested(
+    run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    number = read_result(run)["num_test_samples"]
+    evaluate(run, tmp_path / "all")
+    assert f"test split: {number} samples\n" in capsys.readouterr().out
+    evaluate(run, tmp_path, "++trainer.limit_test_batches=1", "++data.eval_batch_size=5")
+    assert f"test split: 5 of {number} samples\n" in capsys.readouterr().out
 
 
 def test_resuming_from_a_checkpoint_that_does_not_fit_is_refused(

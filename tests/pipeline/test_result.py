@@ -1,25 +1,27 @@
 """The closing tables of the commands."""
 
 import io
+from typing import TextIO, cast
 
 import pytest
 from rich.console import Console
 
+from attention_atlas.console import SafeOutput
 from attention_atlas.pipeline.runs.result import MAX_GROUPS, accuracy_table
 
 
 def lines_of(result: dict[str, float]) -> list[str]:
-    console = Console(file=io.StringIO(), width=200)
+    printed = io.StringIO()
+    console = Console(file=cast("TextIO", SafeOutput(printed)), width=200)
     console.print(accuracy_table(result, ("test",), "title"))
-    assert isinstance(console.file, io.StringIO)
-    return [line.strip("│ \n") for line in console.file.getvalue().splitlines() if "%" in line]
+    return [line.strip("│ \n") for line in printed.getvalue().splitlines() if "%" in line]
 
 
 def test_a_group_has_a_row_whatever_its_name() -> None:
-    names = ["anna", "[/x]", "[red]b", "a\x1b[2Jb"]
+    names = ["anna", "[/x]", "[red]b", "a\x1b[2Jb", "c\nd"]
     lines = lines_of({"test/accuracy": 0.5} | {f"test/accuracy/{name}": 0.25 for name in names})
     assert [line.partition("│")[0].strip() for line in lines] == [
-        *("test", "anna", "[/x]", "[red]b", "'a\\x1b[2Jb'"),
+        *("test", "anna", "[/x]", "[red]b", "a\ufffd[2Jb", "c d"),
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attention_atlas.atlas import AtlasAttributes, Sample
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, counted
 
 ATTENTION = "attention weight"
 OUTSIDE = "outside the input"
@@ -104,7 +104,7 @@ def pick(
         head %= len(rows)
         heads, which = slice(head, head + 1), f"head {head}"
     else:
-        raise InputError(f"There is no head {head}: {_choices(len(rows), 'heads')}.")
+        raise InputError(f"There is no head {head}: {_choices(len(rows), 'head')}.")
     weights = rows[heads].astype(np.float32).mean(axis=0)
     if not np.isfinite(weights).all():
         raise InputError(f"Sample {sample.sample_id!r} has weights that are not numbers: {source}.")
@@ -125,7 +125,7 @@ def _rows_of_layer(
         raise InputError("This run has no map of a layer to show: its encoder has no layers.")
     maps = sample.maps
     if not -len(maps) <= layer < len(maps):
-        raise InputError(f"There is no layer {layer}: {_choices(len(maps), 'layers')}.")
+        raise InputError(f"There is no layer {layer}: {_choices(len(maps), 'layer')}.")
     layer %= len(maps)
     if query is None:
         rows = maps[layer].astype(np.float32).mean(axis=1)
@@ -138,8 +138,8 @@ def _rows_of_layer(
     return rows, null_share, f"layer {layer}, query {query % sample.length}"
 
 
-def _choices(count: int, what: str) -> str:
-    return f"this sample has {count} {what}, counted from 0"
+def _choices(count: int, noun: str) -> str:
+    return f"this sample has {counted(count, noun)}, counted from 0"
 
 
 def over_image(sample: Sample, weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

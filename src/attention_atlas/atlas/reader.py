@@ -25,7 +25,7 @@ from attention_atlas.atlas.schema import METADATA, parse_root
 from attention_atlas.atlas.storage.files import Files, open_files
 from attention_atlas.atlas.storage.group_reader import GroupReader
 from attention_atlas.atlas.storage.verify import Verification, verify
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, counted
 
 if TYPE_CHECKING:
     import xarray
@@ -185,7 +185,7 @@ class Atlas:
             )
         if not -len(self) <= index < len(self):
             raise IndexError(
-                f"The atlas {self.location} has {len(self)} samples: no number {index}."
+                f"The atlas {self.location} has {counted(len(self), 'sample')}: no number {index}."
             )
         rank, row = self._last[index]
         return Sample(self.attributes, rank, row)

@@ -27,7 +27,7 @@ from attention_atlas.atlas.storage.codecs import DIGESTS, group_json
 from attention_atlas.atlas.storage.files import open_files
 from attention_atlas.atlas.storage.group_writer import BackgroundWriter, GroupWriter
 from attention_atlas.atlas.storage.row_buffer import RowBuffer
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, counted
 
 ROWS_PER_FLUSH = 128
 TOKEN_STEP = 128  # the token axes grow by this much if the maximum length is not known
@@ -248,7 +248,7 @@ class AtlasWriter:
                 what = error.strerror or type(error).__name__
                 reason = f"{self.location} cannot be written: {what}."
             if self.committed:
-                reason += f" The {self.committed} samples committed so far stay readable."
+                reason += f" Committed so far, and readable: {counted(self.committed, 'sample')}."
             raise InputError(reason) from error
 
     def _create_arrays(self, batch: CapturedBatch) -> None:

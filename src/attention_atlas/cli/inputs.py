@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attention_atlas.config.untrusted import read_run_config
-from attention_atlas.console import print_warning
+from attention_atlas.console import print_line
 from attention_atlas.data.listing import describe_not_read
 from attention_atlas.data.text_files import decode, physical_lines
 from attention_atlas.data.user_inputs import UserInput, collect_inputs, skipped_files
@@ -47,7 +47,7 @@ def inputs_of(
     )
     for argument in arguments:
         if others := skipped_files(argument, modality):
-            print_warning(f"{argument}: {describe_not_read(others)}")
+            print_line(f"{argument}: {describe_not_read(others)}", on_stderr=True)
     return inputs
 
 

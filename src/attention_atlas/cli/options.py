@@ -55,7 +55,7 @@ SampleName = Annotated[
         autocompletion=complete_sample,
     ),
 ]
-Epoch = Annotated[int | None, typer.Option(help="Epoch; without it the last.")]
+Epoch = Annotated[int | None, typer.Option(help="Epoch, counted from 0; without it the last.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 TextColumn = Annotated[
     str | None,

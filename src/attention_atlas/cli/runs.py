@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attention_atlas.atlas.locations import is_url
-from attention_atlas.errors import InputError
-from attention_atlas.run_folder import ATLAS_FOLDER, CHECKPOINTS, RESULT, read_json
+from attention_atlas.errors import InputError, counted
+from attention_atlas.run_folder import (
+    ATLAS_FOLDER,
+    RESULT,
+    RESUME_HINT,
+    best_checkpoint,
+    check_weights,
+    is_unfinished,
+    read_json,
+)
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.faithfulness import Faithfulness
@@ -38,6 +46,12 @@ def open_run(run: str) -> "Atlas":
     from attention_atlas.atlas import open_atlas
 
     must_exist(run)
+    if is_unfinished(Path(run)) and not (Path(run) / ATLAS_FOLDER).exists():
+        evaluates = f"; `atlas evaluate run={run}` tests its checkpoint, and records one"
+        raise InputError(
+            f"The run {run!r} is unfinished, without an atlas: {RESUME_HINT}"
+            f"{evaluates if best_checkpoint(Path(run)).is_file() else ''}."
+        )
     return open_atlas(run)
 
 
@@ -53,18 +67,16 @@ def local_run(run: str) -> Path:
     folder = Path(run)
     if folder.name == ATLAS_FOLDER:
         folder = folder.parent
-    if not (folder / CHECKPOINTS).is_dir():
-        raise InputError(
-            f"The run {str(folder)!r} has no checkpoint, so its model cannot be run: "
-            "give the folder of a training run."
-        )
+    check_weights(folder)
     return folder
 
 
 def must_exist(run: str) -> None:
     """Say which run is the closest where this one is not there; a URL is not looked up."""
-    if is_url(run) or Path(run).exists():
+    if is_url(run) or Path(run).is_dir():
         return
+    if Path(run).exists():
+        raise InputError(f"{run!r} is a file: give a run folder (`atlas list` shows all).")
     known = [str(folder) for folder in find_runs(OUTPUTS)]
     close = difflib.get_close_matches(run, known, n=1)
     hint = f"the closest is {close[0]!r}" if close else "`atlas list` shows all"
@@ -82,7 +94,8 @@ def choose_sample(atlas: "Atlas", name: str | None, epoch: int | None = None) ->
     number = int(name)
     if not -len(samples) <= number < len(samples):
         raise InputError(
-            f"There is no sample {number}: the run has {len(samples)}, counted from 0."
+            f"There is no sample {number}: the run has {counted(len(samples), 'sample')}, counted "
+            "from 0."
         )
     return samples[number]
 

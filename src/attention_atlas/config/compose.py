@@ -69,13 +69,10 @@ def without_hydra(config: DictConfig) -> DictConfig:
     return job_config
 
 
-def group_options(conf: Path) -> dict[str, list[str]]:
-    """List the options of each config group from the folder, for which Hydra takes seconds."""
-    return {
-        folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
-        for folder in sorted(conf.iterdir())
-        if folder.is_dir() and any(folder.glob("*.yaml"))
-    }
+def group_options(config: DictConfig) -> dict[str, list[str]]:
+    """List the options of each config group of a composed config, without those of Hydra."""
+    groups = sorted(set(group_choices(config)) & group_names())
+    return {group: options for group in groups if (options := options_of(group))}
 
 
 def _check_group_values(overrides: list[Override]) -> None:

@@ -50,18 +50,28 @@ def composition_error(error: Exception, name: str, overrides: list[str]) -> str:
             f"{sweep[1]} holds several values: add -m to run each of them, write "
             "key=[a,b] for a list, or put text with commas into quotes twice: key='\"a,b\"'."
         )
-    unknown = re.search(r"Could not override '([^'@]*)'\.\nTo append", message)
+    unknown = re.search(r"Could not override '([^'@]*)'\.(\nTo append| No match in the)", message)
     if unknown and name == "evaluate" and unknown[1].split(".")[0] in MODEL_GROUPS:
         return f"{unknown[1]} belongs to the trained model of the run: train another to change it."
+    if unknown and unknown[1] in group_names():
+        accepted = ", ".join(sorted(_accepted_groups(name)))
+        return f"{unknown[1]} cannot be chosen in `atlas {name}`; its groups are {accepted}."
     if unknown:
         config = _config_of_groups(name, overrides)
         if name == "train" and unknown[1] in described_options(schema_of(TrainConfig, config)):
             return f"{unknown[1]} is not in the config yet: add it by +{unknown[1]}=VALUE."
-        return unknown_key(unknown[1], [*flat(config), *sorted(group_names() - config.keys())])
+        groups = _accepted_groups(name)
+        return unknown_key(unknown[1], [*flat(config), *sorted(groups - config.keys())])
     reasons = [message, *([str(error.__cause__)] if error.__cause__ else [])]
     return (
         ". ".join(reason.strip().splitlines()[0].rstrip(".") for reason in reasons if reason) + "."
     )
+
+
+def _accepted_groups(name: str) -> set[str]:
+    """Return the groups in the defaults list of a command."""
+    config = compose(name, return_hydra_config=True)
+    return group_names() & {str(group) for group in config.hydra.runtime.choices}
 
 
 def _config_of_groups(name: str, overrides: list[str]) -> dict[str, Any]:

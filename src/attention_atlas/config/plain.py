@@ -1,11 +1,13 @@
 """Configs as plain Python values, to read and to save."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from attention_atlas.atlas.locations import is_url
 from attention_atlas.errors import InputError
 from attention_atlas.run_config import RESOLVER, reading_environment
 
@@ -42,6 +44,23 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"{error.full_key or 'A key'} cannot be resolved: {reason}.") from error
+
+
+PATHS = ("path", "splits", "tokenizer_path")
+"""Options of `data` that name files of the user."""
+
+
+def absolute_paths(data: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return an unresolved `data` node whose paths do not depend on the working directory."""
+    return {key: _absolute(value) if key in PATHS else value for key, value in data.items()}
+
+
+def _absolute(path: Any) -> Any:
+    if isinstance(path, Mapping):
+        return {name: _absolute(each) for name, each in path.items()}
+    if not isinstance(path, str) or is_url(path) or path.startswith("~") or "${" in path:
+        return path
+    return str(Path(path).absolute())
 
 
 def saved_config(config: DictConfig) -> dict[str, Any]:

@@ -10,8 +10,10 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from filelock import FileLock
 from attention_atlas.errors import InputError
 
 KEY, DIGESTS = "key.json", "digests.json"
+SETTLED_SECONDS = 2
+"""Time after which any change of a file shows in its status, on any file system."""
 
 
 def cache_root() -> Path:
@@ -69,14 +73,28 @@ def digest_of(parts: Iterable[bytes]) -> str:
 def digest_of_file(path: Path) -> str:
     """Return a digest of the content of a file.
 
+    The check of a config and the training need it: a file that has not changed is read once.
+
     Raises:
         InputError: It cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        status = path.stat()
+        if time.time() - status.st_ctime < SETTLED_SECONDS:  # its time may stay with a new content
+            return _digest(path)
+        return _known_digest(path, status.st_ino, status.st_size, status.st_ctime_ns)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+@lru_cache(maxsize=2**17)
+def _known_digest(path: Path, *version: int) -> str:
+    return _digest(path)
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -76,12 +76,8 @@ def describe_likely_groups(
         if len(sides) > 1:
             example = files[members[name][0]].path.name
             return (
-                f"names such as {_shown(example)} look like {len(members)} groups, and "
-                f"{_shown(name)} stands in {' and '.join(sides)}: if so, "
+                f"names such as {example} look like {len(members)} groups, and "
+                f"{name} stands in {' and '.join(sides)}: if so, "
                 f"data.group=%{example[len(name)]}* holds whole groups out"
             )
     return None
-
-
-def _shown(name: str) -> str:
-    return name if name.isprintable() else ascii(name)

@@ -1,8 +1,9 @@
 """One listing of your own files, for training, evaluation, prediction and recording.
 
-The class of a file is the first folder below the root, or below the folder of its split. Hidden
-files, and what operating systems and tools leave about, are left out; what is not of the modality
-is counted. Needs no torch.
+The class of a file is the first folder below the root, or below the folder of its split. A folder
+that holds only another one of its name, as unpacked archives do, counts as that one. Hidden files,
+and what operating systems and tools leave about, are left out; what is not of the modality is
+counted. Needs no torch.
 """
 
 import os
@@ -161,10 +162,9 @@ def file_contents(paths: Sequence[Path]) -> list[str]:
 
 def describe_not_read(names: Sequence[str]) -> str:
     """Say how many files were not read, with one of them as an example."""
-    example = names[0] if names[0].isprintable() else ascii(names[0])
     if len(names) == 1:
-        return f"1 file was not read: {example}"
-    return f"{len(names):,} files were not read, such as {example}"
+        return f"1 file was not read: {names[0]}"
+    return f"{len(names):,} files were not read, such as {names[0]}"
 
 
 class _Tree:
@@ -173,18 +173,24 @@ class _Tree:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.files: list[tuple[tuple[str, ...], Path]] = []
-        self.folders: list[tuple[str, ...]] = []
+        self.folders: dict[tuple[str, ...], Path] = {}
         self.has_links = False
         self._seen: set[tuple[Identity, tuple[str, ...]]] = set()
         self._walk(root, (), (), root)
         self.files.sort(key=lambda file: "/".join(file[0]))
-        self.folders.sort()
+        self.folders = dict(sorted(self.folders.items()))
+        self.root = self.folders.pop(())
 
     def _walk(
         self, folder: Path, parts: tuple[str, ...], above: tuple[Identity, ...], link: Path
     ) -> None:
         """Walk through a folder, reached by the last `link`, in the folders `above`."""
-        for entry in _scan(folder):
+        entries = _scan(folder)
+        if _is_doubled(folder, entries):
+            self._walk(folder / entries[0].name, parts, (*above, _identity(folder)), link)
+            return
+        self.folders[parts] = folder
+        for entry in entries:
             path, names = folder / entry.name, (*parts, entry.name)
             if entry.is_symlink() and not path.exists():
                 raise InputError(f"{path} is a link that leads nowhere; mend or remove it.")
@@ -197,7 +203,6 @@ class _Tree:
             self.has_links |= entry.is_symlink()
             if (_identity(path), names[:2]) not in self._seen:  # a net of links ends
                 self._seen.add((_identity(path), names[:2]))
-                self.folders.append(names)
                 self._walk(path, names, inside, followed)
 
     def split_folders(self) -> dict[str, str]:
@@ -253,6 +258,14 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(found, key=lambda entry: (entry.is_symlink(), entry.name))
 
 
+def _is_doubled(folder: Path, entries: Sequence[os.DirEntry[str]]) -> bool:
+    """Whether a folder of folders, of the same name, is all that a folder holds."""
+    if [each.name for each in entries] != [folder.absolute().name]:
+        return False
+    is_folder = entries[0].is_dir(follow_symlinks=False)
+    return is_folder and any(each.is_dir() for each in _scan(folder / entries[0].name))
+
+
 def _is_left_out(name: str) -> bool:
     return name.startswith(".") or name.lower() in LEFT_BY_TOOLS
 
@@ -288,7 +301,7 @@ def _check_classes(
     for parts in folders:
         if parts not in held:
             raise InputError(
-                f"The class folder {tree.root.joinpath(*parts)} holds no {modality} file; "
+                f"The class folder {tree.folders[parts]} holds no {modality} file; "
                 "add some or remove it."
             )
     split = "train" if splits else None

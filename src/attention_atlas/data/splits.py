@@ -261,29 +261,13 @@ def grouped_split(
         members[name].append(index)
     counts = {name: Counter(strata[index] for index in found) for name, found in members.items()}
     totals = Counter(strata)
-    classes = sorted(totals, key=lambda each: (totals[each], str(each)))
     left = sorted(members, key=lambda name: (stable_hash(seed, name), name))
-    of_class = Counter(each for found in counts.values() for each in found)  # groups not drawn yet
-    chosen: dict[str, list[str]] = {}
     others = [name for name in fractions if name != "train"]
-    for later, split in enumerate(reversed(others), start=1):  # `test` first
-        chosen[split] = []
-        had: Counter[Hashable] = Counter()
-        for each in [*classes, None]:
-            for name in list(left):
-                if 2 * len(members[name]) > len(groups):
-                    continue
-                if each is None:
-                    is_wanted = not chosen[split]  # no class has a group to spare
-                else:
-                    is_wanted = each in counts[name] and of_class[each] > len(others) - later + 1
-                    size = had[each] and had[each] + counts[name][each] / 2
-                    is_wanted = is_wanted and size <= fractions[split] * totals[each]
-                if is_wanted:
-                    left.remove(name)
-                    chosen[split].append(name)
-                    had += counts[name]
-                    of_class.subtract(counts[name].keys())
+    chosen: dict[str, Sequence[str]] = {}
+    for number, split in enumerate(reversed(others)):  # `test` first
+        drawn = _draw_groups(left, counts, totals, fractions[split], len(others) - number)
+        left = [name for name in left if name not in drawn]
+        chosen[split] = sorted(drawn)
     chosen["train"] = left
     trained = {each for name in left for each in counts[name]}
     if not all(chosen.values()) or trained != set(totals):
@@ -296,6 +280,38 @@ def grouped_split(
         split: sorted(index for name in chosen[split] for index in members[name])
         for split in fractions
     }
+
+
+def _draw_groups(
+    names: Sequence[str],
+    counts: Mapping[str, Counter[Hashable]],
+    totals: Counter[Hashable],
+    fraction: float,
+    num_reserved: int,
+) -> set[str]:
+    """Draw groups for one split, class by class, the rarest first.
+
+    Args:
+        names: The groups that are left, in the order of the draw.
+        counts: Samples of each class in each group.
+        totals: Samples of each class.
+        fraction: Fraction of each class that the split is to have.
+        num_reserved: Groups of each class that stay for other splits.
+    """
+    left_of_class = Counter(each for name in names for each in counts[name])
+    small = [name for name in names if 2 * counts[name].total() <= totals.total()]
+    drawn: set[str] = set()
+    had: Counter[Hashable] = Counter()
+    for each in sorted(totals, key=lambda each: (totals[each], str(each))):
+        for name in small:
+            size = had[each] and had[each] + counts[name][each] / 2
+            if name in drawn or each not in counts[name] or size > fraction * totals[each]:
+                continue
+            if left_of_class[each] > num_reserved:
+                drawn.add(name)
+                had += counts[name]
+                left_of_class.subtract(counts[name].keys())
+    return drawn or set(small[:1])  # no class has a group to spare
 
 
 def _deal(

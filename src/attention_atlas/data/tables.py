@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from attention_atlas.data.text_files import check_length, physical_lines, read_text
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, counted
 
 DELIMITERS = ",\t;"
 DECLARED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
@@ -68,7 +68,9 @@ class Table:
         return cells
 
 
-def read_table(path: Path, quoted: bool = True, cleaned: bool = True) -> Table:
+def read_table(
+    path: Path, quoted: bool = True, cleaned: bool = True, encoding: str | None = None
+) -> Table:
     """Read a CSV or TSV file with a header, which may be compressed by gzip.
 
     Args:
@@ -77,12 +79,13 @@ def read_table(path: Path, quoted: bool = True, cleaned: bool = True) -> Table:
         quoted: Whether a field that begins with a quotation mark runs to the closing one, as
             spreadsheets write it. GLUE's files are not quoted.
         cleaned: Whether control characters are replaced (see `clean_text`).
+        encoding: None finds it (see `read_text`).
 
     Raises:
         InputError: The file is missing, unreadable, empty, of an unknown encoding, repeats a
             column, or a row does not fit.
     """
-    lines = physical_lines(read_text(path, cleaned))
+    lines = physical_lines(read_text(path, cleaned, encoding))
     declared = DECLARED.fullmatch(lines[0]) if lines else None
     first = 1 if declared else 0
     if declared:
@@ -98,7 +101,8 @@ def read_table(path: Path, quoted: bool = True, cleaned: bool = True) -> Table:
     for start, row in records:
         if len(row) != len(columns):
             raise InputError(
-                f"{path}, line {start}: {len(row)} fields where the header has {len(columns)}. "
+                f"{path}, line {start}: {counted(len(row), 'field')} where the header has "
+                f"{len(columns)}. "
                 + (
                     "A field that holds the delimiter must stand in quotation marks."
                     if quoted

@@ -9,6 +9,7 @@ import zlib
 from functools import cache
 from pathlib import Path
 
+from attention_atlas.data.encodings import sure_encoding
 from attention_atlas.errors import InputError
 from attention_atlas.input_files import read_regular
 
@@ -29,19 +30,12 @@ CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufffe\uffff]")
 """Characters that neither XML nor netCDF can hold, with DEL."""
 PAGES = re.compile("[\x0b\x0c]")
 
-SINGLE_BYTE = [*(f"cp{number}" for number in range(1250, 1259)), "koi8_r", "cp866", "cp850"]
-SINGLE_BYTE += ["mac_roman", "mac_cyrillic", "iso8859_2", "iso8859_5", "iso8859_7", "iso8859_15"]
-MAX_CHAOS, MARGIN = 0.01, 0.015
-"""How odd the text of a sure guess may look, and how much odder that of any other."""
-EVIDENCE = 20  # bytes beyond ASCII
-SAMPLE = 2**16  # bytes that an encoding is guessed from
 
-
-def read_text(path: Path, cleaned: bool = True) -> str:
+def read_text(path: Path, cleaned: bool = True, encoding: str | None = None) -> str:
     """Read a text file, which may be compressed by gzip; `cleaned` by `clean_text`.
 
-    The encoding is that of its mark, else UTF-8, else a single-byte one that is certain by the
-    content and is printed.
+    Without an `encoding`, it is that of its mark, else UTF-8, else a single-byte one that is
+    certain by the content and is printed.
 
     Raises:
         InputError: The file is missing, not a regular one, unreadable, too large, or its encoding
@@ -54,7 +48,7 @@ def read_text(path: Path, cleaned: bool = True) -> str:
         raise InputError(
             f"{path} is a ZIP archive or a workbook; save its content as CSV in UTF-8."
         )
-    text = decode(content, str(path))
+    text = decode(content, str(path)) if encoding is None else _decode(content, encoding, str(path))
     return clean_text(text) if cleaned else text
 
 
@@ -74,12 +68,13 @@ def decode(content: bytes, name: str) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        sure = _sure_encoding(content)
+        sure = sure_encoding(content)
         if sure is None:
             line = len(physical_lines(content[: error.start].decode("utf-8") + "."))
             raise InputError(
                 f"{name}, line {line}: not UTF-8 text (byte 0x{content[error.start]:02x}). "
-                "Save the file with the encoding UTF-8."
+                "Save the file with the encoding UTF-8, or for data=csv name its own, such as "
+                "data.encoding=cp1252."
             ) from None
     text = _decode(content, sure, name)
     _say(f"{name!r} is not UTF-8: read as {sure}")
@@ -131,25 +126,11 @@ def _decode(content: bytes, encoding: str, name: str) -> str:
             f"{name} is not {encoding} text (at byte {error.start}). "
             "Save the file with the encoding UTF-8."
         ) from None
-
-
-def _sure_encoding(content: bytes) -> str | None:
-    """Return the encoding if there is only one in which the text looks like a language."""
-    from charset_normalizer import from_bytes  # slow to import
-
-    lines = b"\n".join(line for line in content.splitlines() if not line.isascii())[:SAMPLE]
-    if sum(byte > 127 for byte in lines) < EVIDENCE:
-        return None
-    found = from_bytes(
-        lines, cp_isolation=SINGLE_BYTE, enable_fallback=False, preemptive_behaviour=False
-    )
-    best = found.best()
-    if best is None or best.chaos > MAX_CHAOS or not best.coherence:
-        return None
-    others = [each for each in found if str(each) != str(best)]
-    if any(each.chaos < best.chaos + MARGIN for each in others):
-        return None
-    return str(best.encoding)
+    except LookupError:
+        raise InputError(
+            f"data.encoding={encoding} is not an encoding of text files: take one such as cp1252, "
+            "latin-1 or utf-16."
+        ) from None
 
 
 @cache

@@ -12,7 +12,7 @@ from attention_atlas.encoder.model_inputs import ModelInputs
 from attention_atlas.encoder.readout import Readout
 from attention_atlas.encoder.tokens import Batch, TokenLayout, Tokens
 from attention_atlas.encoder.transformer import Encoder
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, counted
 from attention_atlas.pretrained.adapters import add_adapters
 from attention_atlas.pretrained.backbone import Backbone
 
@@ -47,8 +47,8 @@ class PretrainedEncoder(Encoder):
         depth = len(backbone.blocks)
         if isinstance(freeze, int) and freeze > depth:
             raise InputError(
-                f"encoder.freeze={freeze} is not possible: the encoder has {depth} layers. Take "
-                f"0 to {depth}, or all."
+                f"encoder.freeze={freeze} is not possible: the encoder has "
+                f"{counted(depth, 'layer')}. Take 0 to {depth}, or all."
             )
         if lora is not None:
             add_adapters(backbone.model, lora)

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from attention_atlas.encoder.audio_token_boxes import audio_token_boxes
 from attention_atlas.encoder.model_inputs import BoxInputs, ModelInputs, TextInputs
 from attention_atlas.encoder.tokens import Batch, LayoutKind, grid_boxes
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, counted
 from attention_atlas.pretrained.backbone import Backbone
 
 DISTILLED = ("deit", "audio-spectrogram-transformer")
@@ -43,7 +43,7 @@ def build_inputs(
     special = backbone.num_tokens - len(boxes)
     if special < 0:
         raise InputError(
-            f"{type(model).__name__} gives {backbone.num_tokens} tokens, fewer than the "
+            f"{type(model).__name__} gives {counted(backbone.num_tokens, 'token')}, fewer than the "
             f"{len(boxes)} boxes of its input; where they lie is not known."
         )
     if modality == "image":

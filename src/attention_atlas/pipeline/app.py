@@ -122,12 +122,13 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 def _help(usage: str, name: str, conf: Path, overrides: list[str]) -> str:
     """Describe the command, the options of each group, and all values."""
     with config_folder(conf):
-        config = without_hydra(compose_config(name, overrides))
-    groups = group_options(conf).items()
-    listed = "\n".join(f"  {group}: {', '.join(options)}" for group, options in groups)
+        composed = compose_config(name, overrides)
+        groups = group_options(composed)
+    config = without_hydra(composed)
+    listed = "\n".join(f"  {group}: {', '.join(options)}" for group, options in groups.items())
     return (
         f"{usage.strip()}\n\nGroups (group=option):\n{listed}\n\n"
-        f"Values (key=value, as in encoder.depth=2):\n{OmegaConf.to_yaml(config)}"
+        f"Values (key=value):\n{OmegaConf.to_yaml(config)}"
     )
 
 

@@ -16,7 +16,7 @@ from attention_atlas.output_files import write_json
 FORMAT = 3  # raised when the estimators change, so that older figures are not found
 
 NOT_SEEN = {"path", "group", "batch_size", "eval_batch_size", "num_workers", "seed"}
-NOT_SEEN |= {"_target_", "tokenizer_path", "vocab_size", "max_length", "max_memory_mib"}
+NOT_SEEN |= {"_target_", "encoding", "tokenizer_path", "vocab_size", "max_length", "max_memory_mib"}
 """Options of `data` that a baseline does not depend on beside the samples themselves."""
 
 

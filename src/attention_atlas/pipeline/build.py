@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig
 
@@ -22,6 +21,7 @@ from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build_model import build_model
 from attention_atlas.pipeline.callbacks import (
     BestCheckpoint,
+    EpochBar,
     EpochLogger,
     KeepEarlyStop,
     NonFiniteLoss,
@@ -137,7 +137,7 @@ def build_trainer(
         **ranks,
         strategy=strategy,
         precision=precision_of(config),
-        callbacks=[*callbacks, RichProgressBar()] if terminal else callbacks,
+        callbacks=[*callbacks, EpochBar()] if terminal else callbacks,
         enable_progress_bar=terminal,
         logger=loggers,
         default_root_dir=str(folder),

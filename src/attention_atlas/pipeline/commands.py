@@ -11,6 +11,7 @@ from attention_atlas.config.compose import Check
 from attention_atlas.config.overrides import quoted
 from attention_atlas.config.validation import check_config, check_data
 from attention_atlas.console import checked_output
+from attention_atlas.errors import InputError
 from attention_atlas.pipeline.app import run_command
 from attention_atlas.pipeline.evaluation_config import check_evaluation
 from attention_atlas.pipeline.exits import exits
@@ -40,6 +41,7 @@ Test a finished run again, and record what its model attends to.
   atlas evaluate run=last                    the newest finished run; last:nlp: of the task
   atlas evaluate run=outputs/nlp/<time> split=val capture=full
   atlas evaluate run=outputs/nlp/<time> data=csv data.path=reviews.csv
+  atlas evaluate run=outputs/nlp/<time> data.batch_size=16 trainer.devices=1
 
 The run is rebuilt from its folder, so nothing that it was trained with is typed again. The outcome
 goes to <run>/evaluations/<time>/; the run's own files stay as they are. In a checkout,
@@ -105,6 +107,8 @@ def _with_run_found(argument: str) -> str:
     if key not in RUN_KEYS:
         return argument
     found = find_run(run)
+    if Path(found).is_file():
+        raise InputError(f"{argument} is a file; give the folder of a run: outputs/<task>/<time>.")
     return argument if found == run else f"{key}={quoted(found)}"
 
 

@@ -20,7 +20,14 @@ from attention_atlas.pipeline.process import cpu_seconds
 from attention_atlas.pipeline.recording.capture import build_capture
 from attention_atlas.pipeline.runs.checkpoints import read_checkpoint
 from attention_atlas.pipeline.runs.result import describe_run, print_evaluation, print_notes
-from attention_atlas.run_folder import ATLAS_FOLDER, CHECKPOINTS, RESULT, best_checkpoint
+from attention_atlas.run_folder import (
+    ATLAS_FOLDER,
+    CHECKPOINTS,
+    RESULT,
+    RESUME_HINT,
+    best_checkpoint,
+    is_unfinished,
+)
 from attention_atlas.tasks import ClassificationTask
 
 
@@ -116,6 +123,12 @@ def evaluate_run(
     is_new = config.split is None and names_others and has_new_files(run_folder, run, content)
     loaded = load_run(run_folder, run, with_data=True, is_new=is_new)
     datamodule = loaded.datamodule
+    if is_unfinished(run_folder):
+        epoch = content.get("epoch")
+        of_epoch = f" of epoch {epoch + 1}" if isinstance(epoch, int) else ""
+        datamodule.notes.append(
+            f"{run_folder} is unfinished: its checkpoint{of_epoch} is tested; {RESUME_HINT}"
+        )
     if is_new and set(datamodule.datasets) == {"test"}:
         datamodule.notes.append(
             f"all samples of {run.data.path} are tested: the run was trained on other files"

@@ -6,14 +6,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from attention_atlas.config.plain import unresolved
+from attention_atlas.config.plain import absolute_paths, unresolved
 from attention_atlas.config.untrusted import read_run_config
 from attention_atlas.config.validation import check_checkpoint, check_config
 from attention_atlas.config.validation.schema import EvaluationConfig
 from attention_atlas.data.check import OWN_FILES, modality_of
 from attention_atlas.errors import InputError
 from attention_atlas.option_schema import check_options
-from attention_atlas.run_folder import EVALUATIONS, best_checkpoint
+from attention_atlas.run_folder import EVALUATIONS, best_checkpoint, check_weights
 
 NODES = ("data", "capture", "trainer")
 """Config groups that an evaluation may change."""
@@ -44,6 +44,7 @@ def check_evaluation(config: DictConfig, choices: Mapping[str, str | None]) -> N
     run = read_run_config(folder)
     if (link := folder / EVALUATIONS).is_symlink():  # its target may lie outside of the run folder
         raise InputError(f"{link} is a link to {link.readlink()}: remove it, or name that one.")
+    check_weights(folder)
     check_checkpoint(best_checkpoint(folder), "The run's checkpoint")
     evaluation = evaluation_config(run, config, choices)
     evaluation.run_folder = str(folder)
@@ -65,7 +66,9 @@ def check_evaluation(config: DictConfig, choices: Mapping[str, str | None]) -> N
 def names_other_files(run: DictConfig, evaluation: DictConfig) -> bool:
     """Whether an evaluation takes files of the user from elsewhere than its run."""
     keys = ("name", "path", "splits")
-    of_run, changed = ({key: data.get(key) for key in keys} for data in (run.data, evaluation.data))
+    of_run, changed = (
+        absolute_paths({key: data.get(key) for key in keys}) for data in (run.data, evaluation.data)
+    )
     return changed["name"] in OWN_FILES and changed != of_run
 
 

@@ -14,11 +14,11 @@ from hydra.errors import InstantiationException
 
 from attention_atlas.console import discard_output, print_error
 from attention_atlas.errors import INPUT_ERROR_EXIT_CODE, InputError
+from attention_atlas.run_folder import RESUME_HINT
 
 FAILED_JOBS_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130  # as shells have it: 128 + SIGINT
 
-RESUME_HINT = "the same command with resume=auto resumes it"
 SWEEP_RESUME_HINT = "the same command resumes the sweep"
 
 
@@ -85,7 +85,7 @@ def exit_at_once(code: int) -> NoReturn:
     interpreter is finalized aborts the process: SIGABRT after all work was done.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # closed by whoever reads it
+        with suppress(OSError, ValueError):  # closed by its reader
             stream.flush()
     os._exit(code)
 

@@ -9,16 +9,18 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.config.compose import Checker
+from attention_atlas.config.plain import absolute_paths, unresolved
 from attention_atlas.config.validation import check_run_folder
 from attention_atlas.console import discard_output
+from attention_atlas.output_files import draft
 from attention_atlas.pipeline.exits import exit_with, user_message
 from attention_atlas.pipeline.runs.folder import locked
 from attention_atlas.pipeline.sweeps.jobs import objective_of, record_failure
 from attention_atlas.pipeline.sweeps.plan import Plan
-from attention_atlas.run_folder import FAILURE, is_finished
+from attention_atlas.run_folder import CONFIG, FAILURE, is_finished
 
 Job = Callable[[DictConfig, Path], Any]
 
@@ -72,4 +74,14 @@ def _run(job: Job, config: DictConfig, folder: Path, checker: Checker, resumes: 
             check_run_folder(folder)
         (folder / FAILURE).unlink(missing_ok=True)
         checker.check(config, dict(HydraConfig.get().runtime.choices), str(folder))
+        _store_absolute_paths(config, folder)
         return job(config, folder)
+
+
+def _store_absolute_paths(config: DictConfig, folder: Path) -> None:
+    """Name the data by absolute paths, also in the file of Hydra: a run is used from anywhere."""
+    if config.get("data") is None or not (folder / CONFIG).is_file():
+        return
+    config.data = absolute_paths(unresolved(config.data))
+    with draft(folder / CONFIG) as unfinished:
+        OmegaConf.save(config, unfinished)

@@ -1,8 +1,9 @@
 """A finished run, rebuilt from its folder: its config, its data and its best weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -18,7 +19,14 @@ from attention_atlas.errors import InputError
 from attention_atlas.pipeline.build_model import build_datamodule, build_model
 from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.runs.checkpoints import read_checkpoint
-from attention_atlas.run_folder import RESULT, best_checkpoint, find_run, read_classes, read_json
+from attention_atlas.run_folder import (
+    RESULT,
+    best_checkpoint,
+    check_weights,
+    find_run,
+    read_classes,
+    read_json,
+)
 
 MODEL = "model."
 HEAD = f"{MODEL}head."
@@ -129,6 +137,7 @@ def load_run(
     """
     folder = Path(find_run(str(run)))
     config = read_run_config(folder) if config is None else config
+    check_weights(folder)
     prepare_process(config)
     content = read_checkpoint(best_checkpoint(folder))
     classes = read_classes(folder) if is_new else None
@@ -144,17 +153,28 @@ def load_run(
     # Normalisation belongs to the model, also with other data.
     datamodule.load_state_dict(content.get(type(datamodule).__qualname__, {}))
     model, _ = build_model(config, datamodule, with_weights=False)
-    load_weights(model, best_checkpoint(folder))
+    load_weights(model, best_checkpoint(folder), content=content)
     return LoadedRun(folder, config, datamodule, model.eval())
 
 
-def load_weights(model: Classifier, checkpoint: Path, with_head: bool = True) -> None:
+def load_weights(
+    model: Classifier,
+    checkpoint: Path,
+    with_head: bool = True,
+    content: Mapping[str, Any] | None = None,
+) -> None:
     """Load the weights of a checkpoint into a model, optionally without those of its head.
+
+    Args:
+        model: As the config of the checkpoint builds it.
+        checkpoint: The file.
+        with_head: Whether to load the head, too.
+        content: Its content, where it was read before.
 
     Raises:
         InputError: The file is not a checkpoint, or its weights do not fit the model.
     """
-    weights = read_checkpoint(checkpoint)["state_dict"]
+    weights = dict((content or read_checkpoint(checkpoint))["state_dict"])
     own = {f"{MODEL}{name}": value for name, value in model.state_dict().items()}
     if not with_head:
         weights |= {name: value for name, value in own.items() if name.startswith(HEAD)}
@@ -181,8 +201,9 @@ def _check_classes(datamodule: AtlasDataModule, run_folder: Path) -> None:
 
 
 def _first_names(names: list[str], limit: int = 12) -> str:
-    listed = ", ".join(name if name.isprintable() else repr(name) for name in names[:limit])
-    return listed + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    return ", ".join(names[:limit]) + (
+        f" and {len(names) - limit} more" if len(names) > limit else ""
+    )
 
 
 def _shape(tensor: torch.Tensor | None) -> str:

@@ -27,14 +27,24 @@ from attention_atlas.pipeline.callbacks import MedianPruning, Timing
 from attention_atlas.pipeline.distributed.cluster import is_first, rank
 from attention_atlas.pipeline.distributed.launcher import other_ranks
 from attention_atlas.pipeline.evaluate import evaluate_checkpoint
-from attention_atlas.pipeline.exits import RESUME_HINT
 from attention_atlas.pipeline.process import prepare_process, reset_cpu_seconds, seed
 from attention_atlas.pipeline.recording.capture import build_epoch_capture
 from attention_atlas.pipeline.runs.checkpoints import latest_checkpoint, read_checkpoint
-from attention_atlas.pipeline.runs.result import describe_run, print_notes, print_summary
+from attention_atlas.pipeline.runs.result import (
+    describe_run,
+    num_tested,
+    print_notes,
+    print_summary,
+)
 from attention_atlas.pipeline.runs.training_files import continue_metrics
 from attention_atlas.pipeline.weights import find_weights
-from attention_atlas.run_folder import ATLAS_FOLDER, FAITHFULNESS, RESULT, best_checkpoint
+from attention_atlas.run_folder import (
+    ATLAS_FOLDER,
+    FAITHFULNESS,
+    RESULT,
+    RESUME_HINT,
+    best_checkpoint,
+)
 from attention_atlas.tasks import ClassificationTask
 
 
@@ -78,7 +88,9 @@ def _train(config: DictConfig, folder: Path) -> dict[str, Any]:
     is_pruned = any(isinstance(each, MedianPruning) and each.pruned for each in callbacks)
     tested = {"pruned": True} if is_pruned else _test(trainer, config, datamodule, folder)
     result = describe_run(config, task, datamodule) | _trained(trainer, callbacks) | tested
-    return _report(result, config, folder, datamodule, loggers)
+    if not is_pruned:
+        result["baseline"] = _comparable_baseline(config, datamodule, trainer, result)
+    return _report(result, folder, loggers)
 
 
 def _find_learning_rate(
@@ -146,21 +158,27 @@ def _test(
     )
 
 
-def _report(
-    result: dict[str, Any],
-    config: DictConfig,
-    folder: Path,
-    datamodule: AtlasDataModule,
-    loggers: list[Logger],
-) -> dict[str, Any]:
-    """Write and print the result; a pruned trial has no test to compare with a baseline."""
+def _comparable_baseline(
+    config: DictConfig, datamodule: AtlasDataModule, trainer: Trainer, result: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return the known baseline of the splits of which this run saw all samples; None without."""
+    is_whole = {
+        "val": sum(trainer.num_val_batches) == len(trainer.val_dataloaders or ()),
+        "test": num_tested(result) >= result["num_test_samples"],
+    }
+    known = known_baseline(config, datamodule) or {}
+    comparable = {
+        name: value for name, value in known.items() if is_whole.get(name.split("/")[0], True)
+    }
+    return comparable if any("/" in name for name in comparable) else None
+
+
+def _report(result: dict[str, Any], folder: Path, loggers: list[Logger]) -> dict[str, Any]:
+    """Write and print the result; a pruned trial has no test."""
     close_loggers(loggers)
-    pruned = result.get("pruned", False)
-    if not pruned:
-        result["baseline"] = known_baseline(config, datamodule)
     if is_first():
         write_json(folder / RESULT, result)
-        if pruned:
+        if result.get("pruned"):
             print(f"{folder} was ended early: earlier trials did better at the same epoch")
         else:
             print_summary(result, folder)

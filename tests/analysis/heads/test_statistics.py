@@ -162,12 +162,13 @@ def test_a_token_alone_has_no_relative_entropy(tmp_path: Path) -> None:
     alone = replace(one, sample_id="alone", boxes=boxes, readout=row, maps=maps)
     with AtlasWriter(tmp_path / "atlas.zarr", made_atlases.attributes("nlp"), max_tokens=64) as w:
         w.add([alone, made_atlases.sample("nlp", 1)])
+        w.add([replace(alone, sample_id="without maps", maps=None)])
     statistics = head_statistics(open_atlas(tmp_path))
     other = open_atlas(tmp_path).sample("nlp-0001")
     assert statistics.num_samples["relative_entropy"] == 1
     expected = other.entropy / np.log(other.length)
     np.testing.assert_allclose(statistics.mean["relative_entropy"], expected, rtol=1e-6)
-    assert "1 of 2 samples" in statistics.notes[0]
+    assert "3 tokens or fewer, 1 of 2 with full maps," in statistics.notes[0]
 
 
 def test_what_is_not_known_is_left_out_of_the_overall_means(tmp_path: Path) -> None:

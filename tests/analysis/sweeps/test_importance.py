@@ -56,16 +56,16 @@ def test_nothing_is_said_where_nothing_matters(tmp_path):
 def test_too_few_trials(tmp_path):
     write_known(tmp_path, 7)
     write_job(tmp_path, "z", ["seed=1"], {"val/loss": 9.0, "pruned": True})
-    expected = "takes 10 finished trials, 3 more than there are."
+    expected = "can be told from 10 finished trials on, 3 more than there are."
     assert expected in read_sweep(tmp_path, "val/loss").importance
 
 
-@pytest.mark.parametrize(("overrides", "there"), [("x={0}", "is one"), ("x=0", "is none")])
-def test_too_few_parameters(tmp_path, overrides, there):
+@pytest.mark.parametrize(("overrides", "here"), [("x={0}", "only one does"), ("x=0", "none does")])
+def test_too_few_parameters(tmp_path, overrides, here):
     for number in range(12):
         result = {"val/accuracy": number / 12}
         write_job(tmp_path, f"{number}", [overrides.format(number)], result)
-    assert f"and there {there}." in read_sweep(tmp_path).importance
+    assert f"here {here}." in read_sweep(tmp_path).importance
 
 
 def test_values_that_are_all_the_same(tmp_path):

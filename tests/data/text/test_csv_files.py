@@ -137,6 +137,15 @@ def test_other_files_of_the_folder_are_counted(tmp_path: Path) -> None:
     assert corpus.not_read == others
 
 
+def test_a_doubled_folder_of_an_unpacked_archive_counts_as_one(tmp_path: Path) -> None:
+    for start, name in enumerate(("train.csv", "test.csv", "README.md")):
+        write(tmp_path / "set" / "set" / name, rows_of(20, 20 * start))
+    (tmp_path / "set" / ".DS_Store").touch()
+    corpus = load_csv(options(tmp_path / "set"))
+    assert len(corpus.splits["test"]) == 20
+    assert corpus.not_read == ["README.md"]
+
+
 def test_two_files_of_a_split_are_named(tmp_path: Path) -> None:
     for name in ("train_1.csv", "train_2.csv", "test.csv"):
         write(tmp_path / name, rows_of(20))

@@ -31,7 +31,7 @@ from attention_atlas.analysis.attributions.weights import (
     value_norms,
 )
 from attention_atlas.encoder import Classifier
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, counted
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,7 @@ def _refuse_position(layer: int, head: int | None, model: Classifier) -> str | N
     """Return why there is no such layer or head; None if there is."""
     heads = model.layer_heads
     if layer >= len(heads):
-        layers = "1 layer" if len(heads) == 1 else f"{len(heads)} layers"
-        return f"the encoder has {layers}, counted from 0"
+        return f"the encoder has {counted(len(heads), 'layer')}, counted from 0"
     if head is not None and head >= heads[layer]:
-        return f"layer {layer} has {heads[layer]} heads, counted from 0"
+        return f"layer {layer} has {counted(heads[layer], 'head')}, counted from 0"
     return None

@@ -13,7 +13,7 @@ from torch import Tensor
 from attention_atlas.analysis.attributions.recorded_pass import Recorded
 from attention_atlas.analysis.attributions.weights import pool_rows
 from attention_atlas.encoder import AttentionReadout
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, counted
 
 # The solver takes integers of 32 bits; capacities are at most 1.
 UNITS = 2**30
@@ -168,6 +168,6 @@ def _check_size(num_layers: int, num_tokens: int) -> None:
     if num_tokens > max_tokens:
         raise InputError(
             f"flow solves a problem for each token, which takes too long for {num_tokens} tokens "
-            f"through {num_layers} layers: give inputs of at most {max_tokens} tokens, or take "
-            "rollout."
+            f"through {counted(num_layers, 'layer')}: give inputs of at most {max_tokens} tokens, "
+            "or take rollout."
         )

@@ -10,6 +10,7 @@ from attention_atlas.analysis.colours import lightness
 from attention_atlas.analysis.figures.style import FRAME, scale_of_view
 from attention_atlas.analysis.token_weights import View, shown_text
 from attention_atlas.atlas import Sample
+from attention_atlas.errors import counted
 
 TEXT_SIZE = 10.0  # points
 LINE_HEIGHT = 0.025  # inches for each point of the letters
@@ -86,7 +87,8 @@ def pieces_of(sample: Sample) -> Pieces:
     pieces = shown_text(sample)
     end = int(sample.boxes[:, 1].max(initial=0))
     if pieces and sample.text[end:].strip():
-        pieces.append((f" … (the text continues; the model read {_tokens(pieces)} tokens)", None))
+        read = counted(_tokens(pieces), "token")
+        pieces.append((f" … (the text continues; the model read {read})", None))
     return pieces
 
 

@@ -264,11 +264,12 @@ def _notes(atlas: Atlas, samples: list[Sample], heads: dict[str, Moments]) -> li
             f"No sample has full maps, so {entropy}maximum, distance and sink score are not "
             "known: record them with capture=full."
         )
-    short = sum(sample.length < 1 / SINK_THRESHOLD for sample in samples)
-    if short and "sink_rate" in heads and not has_null_key:
+    mapped = [sample for sample in samples if sample.has_maps]
+    short = sum(sample.length < 1 / SINK_THRESHOLD for sample in mapped)
+    if short and not has_null_key:
         notes.append(
-            f"{short} of {len(samples)} samples have 3 tokens or fewer, whose sink score is above "
-            f"{SINK_THRESHOLD} whatever a head does."
+            f"Samples of 3 tokens or fewer, {short} of {len(mapped)} with full maps, have a sink "
+            f"score above {SINK_THRESHOLD} whatever a head does."
         )
     if atlas.attributes.mechanism.get("window"):
         notes.append(

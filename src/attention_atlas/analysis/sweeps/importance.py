@@ -64,15 +64,14 @@ def parameter_importance(trials: Sequence[Trial], parameters: Sequence[str]) -> 
 def _why_not(values: Numbers, num_parameters: int) -> str | None:
     missing = MIN_TRIALS - len(values)
     if num_parameters < MIN_PARAMETERS:
-        there = ("there is none", "there is one")[num_parameters]
         return (
-            "How much each parameter matters takes two that differ between finished trials, and "
-            f"{there}."
+            "How much each parameter matters can be told where two parameters or more differ "
+            f"between finished trials: here {('none does', 'only one does')[num_parameters]}."
         )
     if missing > 0:
         return (
-            f"How much each parameter matters takes {MIN_TRIALS} finished trials, {missing} more "
-            "than there are."
+            f"How much each parameter matters can be told from {MIN_TRIALS} finished trials on, "
+            f"{missing} more than there are."
         )
     if np.ptp(values) == 0:
         return "All finished trials have the same value: none of their parameters mattered."

@@ -9,6 +9,7 @@ import typer
 from attention_atlas.cli.options import AsJson, Epoch, Run, complete_sample
 from attention_atlas.cli.runs import choose_sample, must_have_maps, open_run
 from attention_atlas.console import print_json, progress_bar
+from attention_atlas.errors import counted
 
 
 def _complete_from(names: str) -> Callable[[str], list[str]]:
@@ -79,7 +80,6 @@ def export(
         ids = [each.sample_id for each in written]
         print_json({"saved": str(out), "format": format_name, "sample_ids": ids})
     else:
-        count = "1 sample" if len(written) == 1 else f"{len(written)} samples"
         left_out = len(samples) - len(written)
-        others = f"; the other {left_out} have no maps" if left_out else ""
-        print(f"Saved {count} to {out}{others}")
+        others = f"; {left_out} without maps left out" if left_out else ""
+        print(f"Saved {counted(len(written), 'sample')} to {out}{others}")

@@ -9,7 +9,7 @@ import typer
 from attention_atlas.cli.options import AsJson, complete_run
 from attention_atlas.cli.runs import known_faithfulness, local_run
 from attention_atlas.console import print_json, print_prose, progress_bar
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, counted
 from attention_atlas.run_folder import FAITHFULNESS, read_json
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _print(measured: "Faithfulness", methods: list[str] | None) -> None:
         ]
         count = estimates[JUDGED].num_samples if JUDGED in estimates else 0
         is_part = 0 < count < len(measured.sample_ids)
-        rows.append([f"{method} ({count} samples)" if is_part else method, *cells])
+        rows.append([f"{method} ({counted(count, 'sample')})" if is_part else method, *cells])
     print_table(["method", *headings], rows, in_pieces=True)
     print()
     for higher, words in DIRECTIONS.items():
@@ -203,9 +203,9 @@ def _print(measured: "Faithfulness", methods: list[str] | None) -> None:
         if titles:
             print_prose(f"{words.capitalize()}: {', '.join(titles)}.")
     print_prose(
-        f"Means of {len(measured.sample_ids)} samples of one model with their 95 % interval, which "
-        "says nothing about another training; + better, - worse "
-        f"than random. Removed tokens: {measured.removal_description.rstrip('.')}."
+        f"Means of {counted(len(measured.sample_ids), 'sample')} of one model with their 95 % "
+        "interval, which says nothing about another training; + better, - worse than random. "
+        f"Removed tokens: {measured.removal_description.rstrip('.')}."
     )
     for note in measured.notes:
         print_prose(note)

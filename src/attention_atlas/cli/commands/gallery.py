@@ -8,7 +8,7 @@ import typer
 from attention_atlas.cli.options import AsJson, complete_run
 from attention_atlas.cli.runs import choose_sample, must_have_maps, open_run, presentable_sample
 from attention_atlas.console import print_json
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, counted
 
 
 def gallery(
@@ -30,7 +30,8 @@ def gallery(
 
     if sample and len(sample) != len(runs):
         raise InputError(
-            f"There are {len(runs)} runs and {len(sample)} samples: give --sample once for each."
+            f"There are {counted(len(runs), 'run')} and {counted(len(sample), 'sample')}: give "
+            "--sample once for each run."
         )
     atlases = [open_run(run) for run in runs]
     if sample:

@@ -14,7 +14,7 @@ from attention_atlas.data.image.reading import read_image
 from attention_atlas.data.listing import file_contents
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.splits import SPLIT_VERSION, TEST_SEED, divide, stable_hash
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, counted
 
 STATISTICS_SAMPLES = 1024
 """Number of files that are decoded to estimate mean and standard deviation."""
@@ -86,8 +86,8 @@ def split_corpus(
     for split, part in splits.items():
         if not part:
             raise InputError(
-                f"data={source.name} has {len(given)} images, too few for a {split} split; "
-                "add images or folders named train, val and test."
+                f"data={source.name} has {counted(len(given), 'image')}, too few for a "
+                f"{split} split; add images or folders named train, val and test."
             )
     return splits
 

@@ -33,7 +33,10 @@ def load_csv(options: TextOptions, tested_classes: list[str] | None = None) -> T
             line.
     """
     files, not_read = csv_files(options)
-    tables = {split: read_table(path, options.quoted) for split, path in files.items()}
+    tables = {
+        split: read_table(path, options.quoted, encoding=options.encoding)
+        for split, path in files.items()
+    }
     texts: list[str] = []
     names: list[str] = []
     groups: list[str] = []
@@ -67,7 +70,7 @@ def check_csv(options: TextOptions, is_divided: bool = True) -> None:
         load_csv(options)
         return
     for path in csv_files(options)[0].values():
-        table = read_table(path, options.quoted)
+        table = read_table(path, options.quoted, encoding=options.encoding)
         for column in (options.text_column, options.label_column, options.group):
             if column is not None:
                 table.column(column)
@@ -110,6 +113,8 @@ def _files_of_folder(folder: Path) -> tuple[dict[str, Path], list[str]]:
     Where several are named after a split, the one with its plain name is taken.
     """
     found = visible_files(folder)
+    if {path.parent for path in found} == {inner := folder / folder.absolute().name}:
+        folder = inner  # of an unpacked archive
     files: dict[str, Path] = {}
     for split in SPLITS:
         named = [

@@ -21,6 +21,9 @@ class TextOptions(DataOptions):
     )
     splits: dict[str, str] | None = keyword("One CSV file for each of train, val and test.")
     quoted: bool = keyword("Whether quotation marks in a CSV file enclose fields.", True)
+    encoding: str | None = keyword(
+        "Encoding of a CSV file, such as cp1252; null: by its mark or content, else UTF-8."
+    )
 
 
 class TextAugmentationOptions(Keywords):

@@ -1,7 +1,7 @@
 """Callbacks of a training."""
 
 from attention_atlas.pipeline.callbacks.best_checkpoint import BestCheckpoint
-from attention_atlas.pipeline.callbacks.progress import EpochLogger, Timing
+from attention_atlas.pipeline.callbacks.progress import EpochBar, EpochLogger, Timing
 from attention_atlas.pipeline.callbacks.state import AveragedWeights, RngState
 from attention_atlas.pipeline.callbacks.stopping import (
     KeepEarlyStop,
@@ -13,6 +13,7 @@ from attention_atlas.pipeline.callbacks.stopping import (
 __all__ = [
     "AveragedWeights",
     "BestCheckpoint",
+    "EpochBar",
     "EpochLogger",
     "KeepEarlyStop",
     "MedianPruning",

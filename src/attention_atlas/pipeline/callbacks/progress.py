@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import RichProgressBar, Timer
 
 from attention_atlas.pipeline.process import cpu_seconds
 
@@ -81,3 +81,11 @@ class EpochLogger(Callback):
                 print(line, flush=True)
             except OSError:  # nobody reads it any more, and the training is worth more
                 self.show = False
+
+
+class EpochBar(RichProgressBar):
+    """A progress bar that counts epochs from 1, as the lines of `EpochLogger` do."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        width = len(self.validation_description)  # the bars of training and validation line up
+        return f"{f'Epoch {current_epoch + 1}/{self.trainer.max_epochs}':{width}}"

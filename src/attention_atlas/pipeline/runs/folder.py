@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from attention_atlas.config.allowlist import rename_targets
-from attention_atlas.config.plain import unresolved
+from attention_atlas.config.plain import absolute_paths, unresolved
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import (
     CONFIG,
@@ -44,7 +44,7 @@ def find_unfinished_run(folder: Path, config: DictConfig, beside: bool) -> Path 
     Raises:
         InputError: The folder exists and holds another run.
     """
-    wanted = run_record(config)
+    wanted = _with_absolute_paths(run_record(config))
     if is_run(folder):
         if _recorded_run(folder) == wanted:
             return folder
@@ -70,9 +70,17 @@ def run_record(config: DictConfig) -> dict[Any, Any]:
 
 def _recorded_run(run: Path) -> dict[Any, Any] | None:
     config = read_values(run, CONFIG)
-    return config and without_null(
-        rename_targets({key: config[key] for key in config if key not in OF_THE_COMMAND})
+    return config and _with_absolute_paths(
+        without_null(
+            rename_targets({key: config[key] for key in config if key not in OF_THE_COMMAND})
+        )
     )
+
+
+def _with_absolute_paths(record: dict[Any, Any]) -> dict[Any, Any]:
+    """Name the data as runs do; a run of an earlier version may have a relative path."""
+    data = record.get("data")
+    return record | {"data": absolute_paths(data)} if isinstance(data, dict) else record
 
 
 def without_null(values: dict[Any, Any]) -> dict[Any, Any]:

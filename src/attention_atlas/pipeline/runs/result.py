@@ -13,7 +13,7 @@ from rich.text import Text
 
 from attention_atlas.analysis.confusion import confusion_of, majority_rate
 from attention_atlas.attention_options import describe_mechanism
-from attention_atlas.console import make_console, print_line
+from attention_atlas.console import make_console, one_line, print_line
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.listing import describe_not_read
 from attention_atlas.errors import InputError
@@ -79,7 +79,9 @@ def print_summary(result: Mapping[str, Any], folder: Path) -> None:
     baseline = result["baseline"]
     title = f"{result['task']} on {result['data']}"
     console.print(accuracy_table(result, ("val", "test"), title, baseline))
-    if baseline is None:
+    if (tested := num_tested(result)) < result["num_test_samples"]:
+        console.print(f"tested on {tested:,} of {result['num_test_samples']:,} samples")
+    elif baseline is None:
         console.print(
             "baseline: not measured on this data; atlas baseline with the same task, data and "
             "augmentation measures it"
@@ -89,19 +91,25 @@ def print_summary(result: Mapping[str, Any], folder: Path) -> None:
         f"{result['train_seconds']:.0f} s of training, {result['cpu_seconds']:.0f} CPU s in all"
     )
     console.print(f"run folder: {folder}")
-    show = f"atlas show {folder}    " if (folder / ATLAS_FOLDER).is_dir() else ""
-    console.print(f"next: {show}atlas evaluate run={folder}")
+    shows = [f"atlas show {folder}"] if (folder / ATLAS_FOLDER).is_dir() else []
+    console.print("next: " + "\n      ".join([*shows, f"atlas evaluate run={folder}"]))
 
 
 def print_evaluation(result: Mapping[str, Any], folder: Path) -> None:
     """Print the accuracy of an evaluation, its folder and the next command."""
     console = make_console(soft_wrap=True)
-    number = result[f"num_{result['split']}_samples"]
-    title = f"{result['task']} on {result['data']}, {result['split']} split: {number:,} samples"
+    tested, number = num_tested(result), result[f"num_{result['split']}_samples"]
+    samples = f"{number:,} samples" if tested == number else f"{tested:,} of {number:,} samples"
+    title = f"{result['task']} on {result['data']}, {result['split']} split: {samples}"
     console.print(accuracy_table(result, (result["split"],), title))
     console.print(f"evaluation folder: {folder}")
     if (folder / ATLAS_FOLDER).is_dir():
         console.print(f"next: atlas show {folder}")
+
+
+def num_tested(result: Mapping[str, Any]) -> int:
+    """Return how many samples were tested, which limits of the trainer may make fewer than all."""
+    return int(confusion_of(result)[1].sum())
 
 
 def accuracy_table(
@@ -130,7 +138,7 @@ def accuracy_table(
             row = [_percent(result.get(name)), _percent(f1)]
             if baseline is not None:
                 row.append(_percent(baseline.get(name)))
-            table.add_row(Text(label if label.isprintable() else ascii(label)), *row)
+            table.add_row(Text(one_line(label)), *row)
     with suppress(InputError):  # without a test
         _, confusion = confusion_of(result)
         table.add_row("most frequent class", _percent(majority_rate(confusion)))

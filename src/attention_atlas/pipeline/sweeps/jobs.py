@@ -9,8 +9,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from attention_atlas.console import one_line, print_error, print_warning
-from attention_atlas.errors import InputError
+from attention_atlas.console import print_error, print_line
+from attention_atlas.errors import InputError, counted
 from attention_atlas.output_files import write_json
 from attention_atlas.run_folder import (
     FAILURE,
@@ -85,15 +85,15 @@ def end_sweep(sweep: Path) -> bool:
 
     if finished_runs_in(sweep):
         print_sweep(write_sweep(sweep))
-        print(f"sweep folder: {sweep}    next: atlas sweep {sweep}")
+        print(f"sweep folder: {sweep}\nnext: atlas sweep {sweep}")
     return list_failures(unfinished_jobs(sweep))
 
 
 def list_failures(failed: Mapping[Path, str]) -> bool:
     """Print failed jobs; return whether there are none."""
     if failed:
-        jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
-        print_warning(f"{jobs} gave no result; the same command tries again:")
+        jobs = counted(len(failed), "job")
+        print_line(f"{jobs} gave no result; the same command tries again:", on_stderr=True)
         for job, reason in failed.items():
-            print_warning(f"  {job}: {one_line(reason)}")
+            print_line(f"  {job}: {reason}", on_stderr=True)
     return not failed

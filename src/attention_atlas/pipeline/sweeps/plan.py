@@ -119,8 +119,6 @@ def _plan_sweep(name: str, overrides: list[str], first: DictConfig, checker: Che
     resumed = None
     if first.sweep.resume:
         resumed = _unfinished_sweep(folder, record, beside=not is_typed)
-    if resumed is None and (folder / SWEEP).is_file():
-        raise InputError(f"{folder} holds a sweep already: take another folder.")
     if resumed is not None:
         check_no_links(resumed)
     folder = resumed or folder
