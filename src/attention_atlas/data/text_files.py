@@ -77,7 +77,7 @@ def decode(content: bytes, name: str) -> str:
                 "data.encoding=cp1252."
             ) from None
     text = _decode(content, sure, name)
-    _say(f"{name!r} is not UTF-8: read as {sure}")
+    _say(f"{Path(name).name!r} is not UTF-8: read as {sure}")  # a path may be spelled in two ways
     return text
 
 
