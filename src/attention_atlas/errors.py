@@ -1,5 +1,7 @@
 """Exception for errors of the user, shown as a message without a traceback."""
 
+from collections.abc import Sequence
+
 INPUT_ERROR_EXIT_CODE = 2
 
 
@@ -13,3 +15,9 @@ class InputError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """Return what a notebook shows instead of a traceback (a hook of IPython)."""
         return [str(self)]
+
+
+def first_names(names: Sequence[str], limit: int = 12) -> str:
+    """List names for a message, of many the first ones and how many more there are."""
+    listed = ", ".join(name if name.isprintable() else repr(name) for name in names[:limit])
+    return listed + (f" and {len(names) - limit:,} more" if len(names) > limit else "")

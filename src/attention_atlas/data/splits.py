@@ -225,7 +225,11 @@ def grouped_split(
     counts = {name: Counter(strata[index] for index in found) for name, found in members.items()}
     totals = Counter(strata)
     classes = sorted(totals, key=lambda each: (totals[each], str(each)))
-    left = sorted(members, key=lambda name: (stable_hash(seed, name), name))
+    left = dict.fromkeys(sorted(members, key=lambda name: (stable_hash(seed, name), name)))
+    names_of = defaultdict(list)  # of each class
+    for name in left:
+        for each in counts[name]:
+            names_of[each].append(name)
     of_class = Counter(each for found in counts.values() for each in found)  # groups not drawn yet
     chosen: dict[str, list[str]] = {}
     others = [name for name in fractions if name != "train"]
@@ -233,21 +237,21 @@ def grouped_split(
         chosen[split] = []
         had: Counter[Hashable] = Counter()
         for each in [*classes, None]:
-            for name in list(left):
-                if 2 * len(members[name]) > len(groups):
+            for name in list(left) if each is None else names_of[each]:
+                if name not in left or 2 * len(members[name]) > len(groups):
                     continue
                 if each is None:
                     is_wanted = not chosen[split]  # no class has a group to spare
                 else:
-                    is_wanted = each in counts[name] and of_class[each] > len(others) - later + 1
+                    is_wanted = of_class[each] > len(others) - later + 1
                     size = had[each] and had[each] + counts[name][each] / 2
                     is_wanted = is_wanted and size <= fractions[split] * totals[each]
                 if is_wanted:
-                    left.remove(name)
+                    del left[name]
                     chosen[split].append(name)
-                    had += counts[name]
+                    had.update(counts[name])
                     of_class.subtract(counts[name].keys())
-    chosen["train"] = left
+    chosen["train"] = list(left)
     trained = {each for name in left for each in counts[name]}
     if not all(chosen.values()) or trained != set(totals):
         raise InputError(

@@ -132,8 +132,7 @@ def accuracy_table(
                 row.append(_percent(baseline.get(name)))
             table.add_row(Text(label if label.isprintable() else ascii(label)), *row)
     with suppress(InputError):  # without a test
-        _, confusion = confusion_of(result)
-        table.add_row("most frequent class", _percent(majority_rate(confusion)))
+        table.add_row("most frequent class", _percent(majority_rate(confusion_of(result))))
     return table
 
 
