@@ -96,7 +96,7 @@ NUM_CLASSES = 3_000
 
 @pytest.fixture(scope="module")
 def many_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with 3,000 classes, ten test samples of each, and 40 of the last one that are all wrong."""
+    """A run with 3,000 classes, ten test samples of each, and 40 of the last one that are wrong."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(NUM_CLASSES), 10)
     predicted = np.where(rng.random(len(labels)) < 0.5, labels, rng.permutation(labels))
