@@ -26,6 +26,7 @@ GROUPS = (
     "variants",
     "pipeline",
     "atlas",
+    "scale",
 )
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attention_atlas import console
 from attention_atlas.console import SafeOutput, fixed_width, make_console, print_error
 from tests import made_atlases
 from tests.commands import invoke_atlas
@@ -101,3 +103,21 @@ def test_a_full_output_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == "error: The output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize(("seconds", "is_shown"), [(0.0, True), (60.0, False)])
+def test_a_bar_is_shown_for_what_takes_long(
+    seconds: float, is_shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    master, slave = pty.openpty()
+    monkeypatch.setattr(console, "SECONDS_WITHOUT_BAR", seconds)
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with console.progress_bar("checked jobs") as progress:
+            assert progress is not None
+            progress(1, 2)
+        print("end", file=terminal, flush=True)
+        shown = os.read(master, 10_000).decode()
+    os.close(master)
+    assert ("checked jobs" in shown and "1/2" in shown) is is_shown
+    assert is_shown or shown == "end\r\n"

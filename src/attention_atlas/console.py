@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 100  # columns of pictures if the output is not a terminal
 MAX_WIDTH = 10_000  # rich pads lines to the width
+SECONDS_WITHOUT_BAR = 1.0
 
 Progress = Callable[[int, int], None]
 """Called with the steps done, and all steps."""
@@ -113,7 +115,7 @@ def checked_output() -> Iterator[None]:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress | None]:
-    """Show a bar on stderr while the block works; None if stderr is not a terminal."""
+    """Show a bar on stderr once the block has worked for a second; None if it is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -122,13 +124,20 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
+    bar = Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    task = bar.add_task(what, total=None)
+    started = time.monotonic()
 
-        def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+    def show(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+        if time.monotonic() - started > SECONDS_WITHOUT_BAR:
+            bar.start()
 
+    try:
         yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 # Colours and weights of text, by which nothing is hidden: not 8, conceal.

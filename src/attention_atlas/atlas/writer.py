@@ -26,7 +26,7 @@ from attention_atlas.atlas.storage.append import StoredGroup, check_same, read_g
 from attention_atlas.atlas.storage.codecs import DIGESTS, group_json
 from attention_atlas.atlas.storage.files import open_files
 from attention_atlas.atlas.storage.group_writer import BackgroundWriter, GroupWriter
-from attention_atlas.atlas.storage.row_buffer import RowBuffer
+from attention_atlas.atlas.storage.row_buffer import RowBuffer, max_rows
 from attention_atlas.errors import InputError, counted
 
 ROWS_PER_FLUSH = 128
@@ -63,7 +63,8 @@ class AtlasWriter:
             well, at the cost of rewriting the metadata of all arrays.
         maps_dtype: `float16` or `float32`, for the full maps alone: readout rows and statistics
             are always float32.
-        rows_per_flush: Number of samples that are committed together.
+        rows_per_flush: Largest number of samples that are committed together; fewer if they are
+            large.
         digests: Whether a SHA-256 of each array is stored, by which damage is found later.
         append: Whether to append to the samples of an existing group. The attributes that define
             how the atlas is read must be the same; the chunk sizes stay, and config and checkpoint
@@ -185,12 +186,12 @@ class AtlasWriter:
             if not self._sizes:
                 self._create_arrays(batch)
             columns = {name: batch.column(name) for name in self._specs if name != "maps"}
-            first = 0
+            first, step = 0, max_rows(self._specs, batch.sizes(self.attributes), len(batch))
             while first < len(batch):
                 if self._flush is None:
                     self._flush = RowBuffer(self._specs, self._sizes, self._steps, self._next_row)
                 flush = self._flush
-                last = min(len(batch), first + flush.num_free)
+                last = min(len(batch), first + min(step, flush.num_free))
                 self._buffer(flush, batch, columns, slice(first, last))
                 first = last
 
@@ -256,7 +257,6 @@ class AtlasWriter:
         self._specs = array_specs(self.attributes, self.maps_dtype, dtype)
         self._sizes = batch.sizes(self.attributes) | {"sample": self._num_samples or 0}
         self._steps = {name: size for name, size in self._sizes.items() if size}
-        self._steps["sample"] = self.rows_per_flush
         if self._max_tokens:
             tokens = self._max_tokens
         elif self.attributes.token_layout == "patch_box":
@@ -265,6 +265,12 @@ class AtlasWriter:
             tokens = _round_up(self._sizes["key"], TOKEN_STEP)
         for name in ("query", "key"):
             self._steps[name] = self._sizes[name] = max(tokens, 1)
+        rows = max_rows(self._specs, self._sizes, self.rows_per_flush)
+        if rows < self.rows_per_flush:
+            self.rows_per_flush = rows
+            state = self._state(finished=False)
+            self._background.put(partial(self._group.write_attributes, state))
+        self._steps["sample"] = rows
         self._background.put(
             partial(self._group.create, self._specs, dict(self._sizes), dict(self._steps))
         )
@@ -286,7 +292,7 @@ class AtlasWriter:
             # the commit mark is written.
             num_bytes = sum(array.nbytes for array in maps.values())
             self._background.put(partial(self._group.write_maps, maps), num_bytes)
-        if not flush.num_free:
+        if flush.is_full:
             self._submit()
 
     def _submit(self) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from attention_atlas.config.messages import composition_error
 from attention_atlas.config.overrides import Override, group_names, options_of, parse
+from attention_atlas.config.plain import unresolved
 from attention_atlas.config.validation import check_fixed
 from attention_atlas.errors import InputError
 
@@ -106,22 +106,17 @@ class Checker:
 
         Hydra knows the folder of a job only when it runs, so `run_folder` is put into the config.
         """
-        key = OmegaConf.to_yaml(config, resolve=False)
+        values = unresolved(config)
+        key = repr(values)
         if key in self._checked:
             return
         self._checked.add(key)
-        check_fixed(config)
-        config = config.copy()
-        if "run_folder" in config:
+        check_fixed(values)
+        if "run_folder" in values:
             config.run_folder = run_folder
-        for check in self._checks:
-            check(config, choices)
-
-
-def compose_job(name: str, overrides: list[str], number: int | None = None) -> DictConfig:
-    """Compose the config of a job as Hydra will; `number` is its index in a multirun."""
-    config = compose_config(name, overrides)
-    if number is not None:
-        config.hydra.job.num, config.hydra.job.id = number, f"job_id_for_{number}"
-    HydraConfig.instance().set_config(config)
-    return config
+        try:
+            for check in self._checks:
+                check(config, choices)
+        finally:
+            if "run_folder" in values:
+                config.run_folder = values["run_folder"]

@@ -300,16 +300,20 @@ def _draw_groups(
     """
     left_of_class = Counter(each for name in names for each in counts[name])
     small = [name for name in names if 2 * counts[name].total() <= totals.total()]
+    small_of_class: dict[Hashable, list[str]] = defaultdict(list)
+    for name in small:
+        for each in counts[name]:
+            small_of_class[each].append(name)
     drawn: set[str] = set()
     had: Counter[Hashable] = Counter()
     for each in sorted(totals, key=lambda each: (totals[each], str(each))):
-        for name in small:
+        for name in small_of_class[each]:
             size = had[each] and had[each] + counts[name][each] / 2
-            if name in drawn or each not in counts[name] or size > fraction * totals[each]:
+            if name in drawn or size > fraction * totals[each]:
                 continue
             if left_of_class[each] > num_reserved:
                 drawn.add(name)
-                had += counts[name]
+                had.update(counts[name])
                 left_of_class.subtract(counts[name].keys())
     return drawn or set(small[:1])  # no class has a group to spare
 

@@ -1,6 +1,7 @@
 """The Hydra applications `train`, `evaluate` and `baseline`; torch is imported once one runs."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def conf_folder() -> Path:
 
 def train() -> None:
     """Run `atlas train` with the arguments in `sys.argv`."""
-    _run(_train, "train", TRAIN)
+    _run(_train, "train", TRAIN, partial(check_config, checked_data=set()))
 
 
 def evaluate() -> None:
@@ -91,7 +92,7 @@ def baseline() -> None:
     _run(_baseline, "baseline", BASELINE, check_data)
 
 
-def _run(job: Job, name: str, usage: str, check: Check = check_config) -> None:
+def _run(job: Job, name: str, usage: str, check: Check) -> None:
     if len(sys.argv) == 1:
         print(usage.strip())
         return

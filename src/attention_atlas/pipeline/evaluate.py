@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig
 
+from attention_atlas.analysis.confusion import Confusion
 from attention_atlas.config.untrusted import read_run_config
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.errors import InputError
@@ -69,7 +70,7 @@ def evaluate_checkpoint(
     logged = {name: float(value) for name, value in sorted(trainer.logged_metrics.items())}
     return {
         **logged,
-        "test/confusion_matrix": task.confusion.compute().tolist(),
+        "test/confusion_matrix": Confusion.of(task.classes, task.confusion).to_json(),
         "classes": task.classes,
     }
 

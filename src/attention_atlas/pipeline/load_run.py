@@ -15,7 +15,7 @@ from attention_atlas.data.loader import Batch
 from attention_atlas.data.splits import stable_hash
 from attention_atlas.data.user_inputs import collect_inputs
 from attention_atlas.encoder import Classifier, TextEmbedding
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, first_names
 from attention_atlas.pipeline.build_model import build_datamodule, build_model
 from attention_atlas.pipeline.process import prepare_process
 from attention_atlas.pipeline.runs.checkpoints import read_checkpoint
@@ -195,15 +195,9 @@ def _check_classes(datamodule: AtlasDataModule, run_folder: Path) -> None:
     classes = read_classes(run_folder)
     if datamodule.classes != classes:
         raise InputError(
-            f"data={datamodule.name} has the classes {_first_names(datamodule.classes)}, and "
-            f"{run_folder} was trained on {_first_names(classes)}. They must be the same."
+            f"data={datamodule.name} has the classes {first_names(datamodule.classes)}, and "
+            f"{run_folder} was trained on {first_names(classes)}. They must be the same."
         )
-
-
-def _first_names(names: list[str], limit: int = 12) -> str:
-    return ", ".join(names[:limit]) + (
-        f" and {len(names) - limit} more" if len(names) > limit else ""
-    )
 
 
 def _shape(tensor: torch.Tensor | None) -> str:

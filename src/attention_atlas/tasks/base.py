@@ -1,7 +1,9 @@
 """The task of all modalities: model, loss, metrics and optimizer."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from typing import TypeVar
 
 import torch
 import torch.distributed as distributed
@@ -13,16 +15,14 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassCalibrationError,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
-)
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from attention_atlas.data.loader import Batch
 from attention_atlas.encoder import Classifier
+from attention_atlas.tasks.macro_f1 import MacroF1
 from attention_atlas.tasks.optimization import decayed_names, parameter_groups
+
+Key = TypeVar("Key")
 
 
 class ClassificationTask(LightningModule):
@@ -72,8 +72,7 @@ class ClassificationTask(LightningModule):
         self.lr: float | None = None  # set by the learning rate finder
         self.val_metrics = _metrics(num_classes, "val/")
         self.test_metrics = _metrics(num_classes, "test/")
-        self.confusion = MulticlassConfusionMatrix(num_classes)
-        self.group_counts: dict[str, list[int]] = {}
+        self._reset_counts()
 
     def forward(self, batch: Batch) -> Tensor:
         """Return logits [B, C] of a prepared batch."""
@@ -106,31 +105,36 @@ class ClassificationTask(LightningModule):
 
     def on_test_start(self) -> None:
         """Reset the counts."""
-        self.group_counts = defaultdict(lambda: [0, 0])
-        self.confusion.reset()
+        self._reset_counts()
+
+    def _reset_counts(self) -> None:
+        self.confusion: Counter[tuple[int, int]] = Counter()  # by label and prediction
+        self.group_totals: Counter[str] = Counter()
+        self.group_hits: Counter[str] = Counter()
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Collect the metrics of the test split, also per group; return logits [B, C]."""
         logits: Tensor = self(batch)
         label = batch["label"]
         self.test_metrics.update(logits.softmax(-1), label)
-        self.confusion.update(logits, label)
         loss = F.cross_entropy(logits, label)
         self.log("test/loss", loss, batch_size=len(label), on_epoch=True, sync_dist=True)
-        correct = (logits.argmax(-1) == label).tolist()
+        prediction = logits.argmax(-1)
+        self.confusion.update(zip(label.tolist(), prediction.tolist(), strict=True))
+        correct = (prediction == label).tolist()
         for values in batch.get("groups", {}).values():
-            for value, hit in zip(values, correct, strict=True):
-                counts = self.group_counts[value]
-                counts[0] += hit
-                counts[1] += 1
+            self.group_totals.update(values)
+            self.group_hits.update(compress(values, correct))
         return logits
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics of the whole test split, and its accuracy per group."""
         self.log_dict(self.test_metrics.compute())
         self.test_metrics.reset()
-        for value, (hits, total) in sorted(_sum_over_ranks(self.group_counts).items()):
-            self.log(f"test/accuracy/{value}", torch.tensor(hits / total))
+        self.confusion = _sum_over_ranks(self.confusion)
+        hits = _sum_over_ranks(self.group_hits)
+        for value, total in sorted(_sum_over_ranks(self.group_totals).items()):
+            self.log(f"test/accuracy/{value}", torch.tensor(hits[value] / total))
 
     def configure_gradient_clipping(
         self,
@@ -163,24 +167,20 @@ class ClassificationTask(LightningModule):
         }
 
 
-def _sum_over_ranks(counts: dict[str, list[int]]) -> dict[str, list[int]]:
-    """Return hits and totals by group, summed over all ranks."""
+def _sum_over_ranks(counts: Counter[Key]) -> Counter[Key]:
+    """Return the sum over all ranks."""
     if not distributed.is_available() or not distributed.is_initialized():
         return counts
-    gathered: list[dict[str, list[int]]] = [{} for _ in range(distributed.get_world_size())]
-    distributed.all_gather_object(gathered, dict(counts))
-    names = {name for of_rank in gathered for name in of_rank}
-    return {
-        name: [sum(pair) for pair in zip(*(c[name] for c in gathered if name in c), strict=True)]
-        for name in names
-    }
+    gathered = [counts] * distributed.get_world_size()
+    distributed.all_gather_object(gathered, counts)
+    return sum(gathered, Counter())
 
 
 def _metrics(num_classes: int, prefix: str) -> MetricCollection:
     return MetricCollection(
         {
             "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-            "macro_f1": MulticlassF1Score(num_classes, average="macro"),
+            "macro_f1": MacroF1(num_classes),
             "calibration_error": MulticlassCalibrationError(num_classes, n_bins=15),
         },
         prefix=prefix,

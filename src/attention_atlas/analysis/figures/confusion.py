@@ -1,38 +1,46 @@
 """The confusion matrix as a figure."""
 
-from collections.abc import Sequence
-
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from attention_atlas.analysis.confusion import Confusion
 from attention_atlas.analysis.figures.style import COLOURS, new_figure
 
 MAX_NUMBERS = 20  # classes whose cells hold their counts
-MAX_NAMES = 60
+MAX_CLASSES = 60
 INCHES = 0.42  # of a cell
 
 
-def confusion_figure(classes: Sequence[str], confusion: npt.NDArray[np.int64]) -> Figure:
-    """Draw counts [C, C] shaded by the fraction of each label, rows by label.
+def confusion_figure(confusion: Confusion) -> Figure:
+    """Draw counts shaded by the fraction of each label, rows by label.
 
-    Cells hold their counts up to 20 classes, and axes the names of classes up to 60.
+    Cells hold their counts up to 20 classes; of more than 60 those with the most errors are drawn.
     """
-    size = len(classes)
-    side = 2.5 + INCHES * min(size, MAX_NAMES)
+    chosen = _most_confused(confusion)
+    counts, support = confusion.matrix(chosen), confusion.support[chosen][:, None]
+    names = [confusion.classes[index] for index in chosen]
+    size = len(names)
+    side = 2.5 + INCHES * size
     figure = new_figure(side + 1, side)
     axes = figure.add_subplot()
-    support = confusion.sum(axis=1, keepdims=True)
-    fractions = np.divide(confusion, support, out=np.zeros(confusion.shape), where=support > 0)
+    fractions = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
     image = axes.imshow(fractions, cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
     axes.set(xlabel="predicted", ylabel="label")
-    if size <= MAX_NAMES:
-        axes.set_xticks(range(size), classes, rotation=90, parse_math=False)
-        axes.set_yticks(range(size), classes, parse_math=False)
+    if size < len(confusion.classes):
+        axes.set_title(f"{size} of {len(confusion.classes):,} classes, those with the most errors")
+    axes.set_xticks(range(size), names, rotation=90, parse_math=False)
+    axes.set_yticks(range(size), names, parse_math=False)
     if size <= MAX_NUMBERS:
         for row, column in np.ndindex(size, size):
             colour = "white" if fractions[row, column] > 0.5 else "black"
-            count = f"{confusion[row, column]:,}"
+            count = f"{counts[row, column]:,}"
             axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
     figure.colorbar(image, ax=axes, label="fraction of the label", shrink=0.8)
     return figure
+
+
+def _most_confused(confusion: Confusion) -> list[int]:
+    """Return the indices of the classes to draw, in their order."""
+    errors = confusion.support + confusion.predicted - 2 * confusion.right
+    order = np.argsort(-errors, kind="stable")
+    return sorted(order[:MAX_CLASSES].tolist())

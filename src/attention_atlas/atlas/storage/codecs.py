@@ -43,8 +43,8 @@ def _compression(level: int) -> dict[str, Any]:
 def cut(
     block: npt.NDArray[Any], chunks: tuple[int, ...]
 ) -> Iterator[tuple[tuple[int, ...], npt.NDArray[Any]]]:
-    """Yield the chunks of a block of whole ones, each with its number along every axis."""
-    counts = [length // size for length, size in zip(block.shape, chunks, strict=True)]
+    """Yield the chunks of a block, each with its number along every axis; the last may be cut."""
+    counts = [-(-length // size) for length, size in zip(block.shape, chunks, strict=True)]
     for numbers in itertools.product(*map(range, counts)):
         region = tuple(
             slice(number * size, (number + 1) * size)

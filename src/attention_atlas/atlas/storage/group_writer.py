@@ -126,10 +126,9 @@ class GroupWriter:
 
     def commit(self, flush: RowBuffer) -> None:
         """Write the rows of a flush, the commit mark last."""
-        flush.finish()
         names = [name for name in flush.blocks if name not in COMMIT_ARRAYS]
         for name in (*names, *COMMIT_ARRAYS):
-            self._write_block(name, flush.first_row, flush.blocks[name])
+            self._write_block(name, flush.first_row, flush.blocks[name][: flush.num_rows])
         self.committed += flush.num_rows
 
     def digests(self) -> dict[str, str] | None:
@@ -144,10 +143,14 @@ class GroupWriter:
         self._files.write(f"{self.name}/{name}/{METADATA}", content)
 
     def _write_block(self, name: str, first_row: int, block: npt.NDArray[Any]) -> None:
+        """Write the chunks of a block, with fill values in the rows that it lacks."""
         array = self._arrays[name]
         first = first_row // array.chunks[0]
         for numbers, chunk in cut(block, array.chunks):
             key = SEPARATOR.join(("c", str(first + numbers[0]), *map(str, numbers[1:])))
+            if len(chunk) < array.chunks[0]:
+                rows, chunk = chunk, np.full(array.chunks, array.spec.fill_value, chunk.dtype)
+                chunk[: len(rows)] = rows
             content = encode(chunk)
             self._files.write(f"{self.name}/{name}/{key}", content)
             self._add_digest(name, key, content)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict
+from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,11 @@ from attention_atlas.output_files import FIGURE_SUFFIXES, check_output
 from attention_atlas.run_folder import read_result
 
 if TYPE_CHECKING:
+    from attention_atlas.analysis.confusion import ClassScores
     from attention_atlas.atlas import Atlas
 
 DAMAGED = 1  # exit code
+MAX_CLASSES = 40  # that are listed for people
 LETTERS = 16  # of a digest, in a terminal
 TOKEN_LAYOUT_NAMES = {
     "character_span": "character spans",
@@ -83,25 +86,42 @@ def _show_classes(run: str, save: Path | None, as_json: bool) -> None:
     if save is not None:
         check_output(save, FIGURE_SUFFIXES)
     must_exist(run)
-    names, confusion = confusion_of(read_result(run))
-    scores = class_scores(names, confusion)
+    confusion = confusion_of(read_result(run))
+    scores = class_scores(confusion)
     if as_json:
-        print_json({"classes": [asdict(each) for each in scores], "confusion": confusion.tolist()})
+        of_classes = [asdict(each) for each in scores]
+        print_json({"classes": of_classes, "confusion": confusion.to_json()})
     else:
-        headings = ["class", "precision", "recall", "F1", "support"]
-        rows = [
-            [
-                each.name,
-                *("-" if x != x else percent(x) for x in (each.precision, each.recall, each.f1)),
-                f"{each.support:,}",
-            ]
-            for each in scores
-        ]
-        print_table(headings, rows, headings[1:])
+        _print_scores(scores)
     if save is not None:
         from attention_atlas.analysis.figures import confusion_figure, save_figure
 
-        save_figure(confusion_figure(names, confusion), save)
+        save_figure(confusion_figure(confusion), save)
+
+
+def _print_scores(scores: "list[ClassScores]") -> None:
+    """Print a row for each class; of many, on a terminal, for those of the lowest F1."""
+    shown = scores
+    if fixed_width() is not None and len(scores) > MAX_CLASSES:
+        order = sorted(range(len(scores)), key=lambda index: _or_infinity(scores[index].f1))
+        shown = [scores[index] for index in sorted(order[:MAX_CLASSES])]
+    headings = ["class", "precision", "recall", "F1", "support"]
+    rows = [
+        [
+            each.name,
+            *("-" if isnan(x) else percent(x) for x in (each.precision, each.recall, each.f1)),
+            f"{each.support:,}",
+        ]
+        for each in shown
+    ]
+    print_table(headings, rows, headings[1:])
+    if len(shown) < len(scores):
+        print(f"the {len(shown)} of {len(scores):,} classes with the lowest F1; --json has all")
+
+
+def _or_infinity(f1: float) -> float:
+    """Return F1, or infinity where there is none, to sort by."""
+    return inf if isnan(f1) else f1
 
 
 def _verify(atlas: "Atlas", as_json: bool) -> None:
@@ -163,10 +183,12 @@ def _worded(facts: dict[str, Any]) -> list[tuple[str, str | list[str]]]:
     """Return the facts in words, with units, and examples of long lists."""
     ids = facts["mapped_sample_ids"]
     more = [f"… (--mapped lists all {len(ids)})"] if len(ids) > FEW else []
-    options = facts["mechanism"]
+    classes, options = facts["classes"], facts["mechanism"]
+    more_classes = [f"… (--json lists all {len(classes):,})"] if len(classes) > MAX_CLASSES else []
     changes: dict[str, str | list[str]] = {
         "token_layout": TOKEN_LAYOUT_NAMES[facts["token_layout"]],
         "mechanism": describe_mechanism(options),
+        "classes": [*classes[:MAX_CLASSES], *more_classes],
         "mapped_sample_ids": [*ids[:FEW], *more] or "none",
         "bytes": format_size(facts["bytes"]),
     }

@@ -1,6 +1,7 @@
 """The schema of the config: each key with its type, its range and what it does."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -388,10 +389,16 @@ VARIANTS: dict[str, dict[str, type[Node]]] = {
 
 def schema_of(root: type[Node], values: Mapping[str, Any]) -> type[Node]:
     """Return the schema of a command for a resolved config, whose `task` was checked before."""
-    variants = dict(VARIANTS[values["task"]["modality"]])
     is_pretrained = "freeze" in (values.get("encoder") or {})
+    is_recorded = "dtype" in (values.get("capture") or {})
+    return _schema(root, values["task"]["modality"], is_pretrained, is_recorded)
+
+
+@cache  # pydantic takes milliseconds for a model
+def _schema(root: type[Node], modality: str, is_pretrained: bool, is_recorded: bool) -> type[Node]:
+    variants = dict(VARIANTS[modality])
     variants["encoder"] = PretrainedEncoder if is_pretrained else Encoder
-    variants["capture"] = Capture if "dtype" in (values.get("capture") or {}) else CaptureOff
+    variants["capture"] = Capture if is_recorded else CaptureOff
     fields: dict[str, Any] = {
         name: (model | None if name == "augmentation" else model, Field())
         for name, model in variants.items()

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from attention_atlas.config.allowlist import check_targets
-from attention_atlas.config.plain import flat, resolved, unresolved
+from attention_atlas.config.plain import flat, resolved
 from attention_atlas.config.validation.devices import check_compiler, check_devices, check_processes
 from attention_atlas.config.validation.files import check_checkpoint, check_init
 from attention_atlas.config.validation.model import check_attention, check_modality, check_patches
@@ -41,16 +41,16 @@ FIXED = {
 """Values that other parts rely on, as conf/ has them, and why they stay."""
 
 
-def check_fixed(config: DictConfig) -> None:
+def check_fixed(config: Mapping[str, Any]) -> None:
     """Check that the values which other parts rely on were not changed.
 
     Args:
-        config: As composed, with its interpolations.
+        config: Plain values as composed, with interpolations as they are written.
 
     Raises:
         InputError: One of them was changed.
     """
-    values = flat(unresolved(config))
+    values = flat(config)
     for key, (value, reason) in FIXED.items():
         if values.get(key, value) != value:
             shown = "null" if values[key] is None else values[key]
@@ -62,6 +62,7 @@ def check_config(
     choices: Mapping[str, str | None],
     complete: bool = True,
     is_divided: bool = True,
+    checked_data: set[str] | None = None,
 ) -> None:
     """Check the config of a training: names, types, ranges, sizes, devices and files.
 
@@ -70,6 +71,7 @@ def check_config(
         choices: The option of each group.
         complete: Whether all keys must be there; a run of an earlier version may lack some.
         is_divided: Whether the data must be enough for a training.
+        checked_data: The data of earlier calls, whose files are not read again; it is extended.
 
     Raises:
         InputError: Something cannot be used; the message names the key or the file.
@@ -88,7 +90,11 @@ def check_config(
     if config.ckpt_path is not None:
         check_checkpoint(Path(config.ckpt_path), "ckpt_path")
     check_init(config)
-    check_source(values["data"], is_divided)  # the last, as it may read all files
+    data = repr(values["data"])
+    if checked_data is None or data not in checked_data:
+        check_source(values["data"], is_divided)  # the last, as it may read all files
+    if checked_data is not None:
+        checked_data.add(data)
 
 
 def check_data(config: DictConfig, choices: Mapping[str, str | None]) -> None:

@@ -30,7 +30,7 @@ from attention_atlas.data.splits import (
     stable_hash,
     stable_uniform,
 )
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, first_names
 
 UNKNOWN, SILENCE = "_unknown_", "_silence_"
 EXTRA_FRACTION = 0.1
@@ -105,10 +105,11 @@ def audio_folder(
         same = None if version == 1 else contents
         indexes = divide(given, names, labels, FRACTIONS, seed, same, groups)
         _check_filled(indexes, root)
+    positions = {label: index for index, label in enumerate(classes)}
     splits = {
         name: ClipDataset(
             [clips[index] for index in part],
-            [classes.index(files[index].label) for index in part],
+            [positions[files[index].label] for index in part],
             [f"audio_folder/{files[index].sample_id}" for index in part],
             clip_samples,
             None if groups is None else {GROUP: [groups[index] for index in part]},
@@ -120,11 +121,12 @@ def audio_folder(
 
 
 def _check_known(files: Sequence[LabelledFile], classes: Sequence[str]) -> None:
+    known = set(classes)
     for file in files:
-        if file.label not in classes:
+        if file.label not in known:
             raise InputError(
                 f"{file.path} is of class {file.label!r}, which the model never saw; it knows "
-                f"{', '.join(classes)}."
+                f"{first_names(classes)}."
             )
 
 

@@ -115,11 +115,12 @@ def image_folder(source: ImageSource) -> ImageCorpus:
     listing, group = list_images(source), source.options.group
     listed = listing.files
     classes = sorted({image.label for image in listed})
+    positions = {name: index for index, name in enumerate(classes)}
     in_memory = fits_memory(listed, source)
     official = [image.split for image in listed if image.split is not None]
     return ImageCorpus(
         decode_folder(listed, source) if in_memory else [image.path for image in listed],
-        labels=[classes.index(image.label) for image in listed],
+        labels=[positions[image.label] for image in listed],
         sample_ids=[image.sample_id for image in listed],
         classes=classes,
         splits=official or None,

@@ -14,7 +14,7 @@ from attention_atlas.data.image.reading import read_image
 from attention_atlas.data.listing import file_contents
 from attention_atlas.data.loader import Batch, BatchDataset
 from attention_atlas.data.splits import SPLIT_VERSION, TEST_SEED, divide, stable_hash
-from attention_atlas.errors import InputError, counted
+from attention_atlas.errors import InputError, counted, first_names
 
 STATISTICS_SAMPLES = 1024
 """Number of files that are decoded to estimate mean and standard deviation."""
@@ -94,13 +94,14 @@ def split_corpus(
 
 def with_classes(corpus: ImageCorpus, classes: list[str], source: ImageSource) -> ImageCorpus:
     """Return the corpus with its labels as indexes into other classes."""
+    positions = {name: index for index, name in enumerate(classes)}
     for name in corpus.classes:
-        if name not in classes:
+        if name not in positions:
             raise InputError(
                 f"data={source.name} has the class {name!r}, which the model never saw; "
-                f"it knows {', '.join(classes)}."
+                f"it knows {first_names(classes)}."
             )
-    labels = [classes.index(corpus.classes[label]) for label in corpus.labels]
+    labels = [positions[corpus.classes[label]] for label in corpus.labels]
     return replace(corpus, labels=labels, classes=classes)
 
 

@@ -1,5 +1,6 @@
 """Decoding of image files of any format to arrays of one shape."""
 
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,6 +11,9 @@ from attention_atlas.data.image.options import ImageSource
 from attention_atlas.data.image.sample_values import eight_bits, sample_format
 from attention_atlas.errors import InputError
 from attention_atlas.input_files import open_regular
+
+# Pillow warns of pictures half as large as those that it refuses.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def read_image(path: Path, source: ImageSource) -> np.ndarray:
@@ -31,6 +35,8 @@ def read_image(path: Path, source: ImageSource) -> np.ndarray:
             picture = _decode(file).convert("L" if options.channels == 1 else "RGB")
         except InputError as error:
             raise InputError(f"{path} {error}") from None
+        except Image.DecompressionBombError as error:
+            raise InputError(_too_large(path)) from error
         except Exception as error:  # decoders raise any kind of exception for a broken file
             raise InputError(_unreadable(path)) from error
     if source.fit is not None:
@@ -52,6 +58,8 @@ def check_header(path: Path) -> None:
     with open_regular(path) as file:
         try:
             Image.open(file).close()
+        except Image.DecompressionBombError as error:
+            raise InputError(_too_large(path)) from error
         except Exception as error:
             raise InputError(_unreadable(path)) from error
 
@@ -61,6 +69,10 @@ def _decode(file: BinaryIO) -> Image.Image:
         declares = sample_format(image)
         image.load()
         return _opaque(eight_bits(ImageOps.exif_transpose(image), declares))
+
+
+def _too_large(path: Path) -> str:
+    return f"{path} has more than 178 million pixels; make it smaller."
 
 
 def _unreadable(path: Path) -> str:

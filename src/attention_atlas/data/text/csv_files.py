@@ -13,7 +13,7 @@ from attention_atlas.data.tables import Table, read_table
 from attention_atlas.data.text.corpora import Splits, TextCorpus, content_ids, normalise_text
 from attention_atlas.data.text.labels import check_labels
 from attention_atlas.data.text.options import TextOptions
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, first_names
 
 SPLITS = ("train", "val", "test")
 
@@ -52,7 +52,8 @@ def load_csv(options: TextOptions, tested_classes: list[str] | None = None) -> T
     is_tested = tested_classes is not None and "all" in tables
     classes = (tested_classes or []) if is_tested else _trained_classes(names, tables)
     _check_known(names, classes, tables)
-    labels = [classes.index(name) for name in names]
+    positions = {name: index for index, name in enumerate(classes)}
+    labels = [positions[name] for name in names]
     ids = _ids(options, tables) or content_ids(["csv"] * len(texts), texts, labels)
     contents = [normalise_text(text) for text in texts]
     splits = {"test": list(range(len(texts)))}
@@ -159,7 +160,7 @@ def _check_known(names: list[str], classes: list[str], tables: Mapping[str, Tabl
         if name not in known:
             raise InputError(
                 f"{path}, line {line}: the label '{name}' does not occur in training; known are "
-                f"{', '.join(classes[:10])}."
+                f"{first_names(classes)}."
             )
 
 

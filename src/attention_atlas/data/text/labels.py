@@ -1,11 +1,9 @@
 """Labels that are not classes: lists, numbers of a regression, and labels of tokens."""
 
-import re
 from collections.abc import Sequence
 
 from attention_atlas.errors import InputError
 
-LIST = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)", re.DOTALL)
 SEPARATORS = "|;,"
 MANY_CLASSES = 20
 ROWS_PER_CLASS = 10  # about as many as a class needs to be divided into three splits
@@ -51,7 +49,8 @@ def _is_per_word(name: str, text: str) -> bool:
 
 def _is_several(name: str, classes: set[str]) -> bool:
     """Whether a label is a list, or is made of other labels with a separator between them."""
-    if LIST.fullmatch(name):
+    enclosed = len(name) > 1 and name[0] + name[-1]
+    if enclosed in ("[]", "{}") or (enclosed == "()" and "," in name):
         return True
     for separator in SEPARATORS:
         parts = [part.strip() for part in name.split(separator)]

@@ -109,7 +109,7 @@ def print_evaluation(result: Mapping[str, Any], folder: Path) -> None:
 
 def num_tested(result: Mapping[str, Any]) -> int:
     """Return how many samples were tested, which limits of the trainer may make fewer than all."""
-    return int(confusion_of(result)[1].sum())
+    return int(confusion_of(result).counts.sum())
 
 
 def accuracy_table(
@@ -140,8 +140,7 @@ def accuracy_table(
                 row.append(_percent(baseline.get(name)))
             table.add_row(Text(one_line(label)), *row)
     with suppress(InputError):  # without a test
-        _, confusion = confusion_of(result)
-        table.add_row("most frequent class", _percent(majority_rate(confusion)))
+        table.add_row("most frequent class", _percent(majority_rate(confusion_of(result))))
     return table
 
 

@@ -13,12 +13,13 @@ from omegaconf.errors import OmegaConfBaseException
 from attention_atlas.config.compose import (
     Checker,
     compose_config,
-    compose_job,
     group_choices,
     without_hydra,
 )
+from attention_atlas.config.job_configs import JobComposer, JobConfig, compose_job
 from attention_atlas.config.overrides import one_per_job, override_keys, quoted, swept_by_config
 from attention_atlas.config.validation import check_run_folder
+from attention_atlas.console import progress_bar
 from attention_atlas.errors import InputError
 from attention_atlas.output_files import draft
 from attention_atlas.pipeline.distributed.cluster import check_no_cluster
@@ -93,19 +94,19 @@ def plan_command(name: str, overrides: list[str], multirun: bool, checker: Check
 
 
 def _plan_run(name: str, overrides: list[str], checker: Checker) -> Plan:
-    config = compose_job(name, overrides)
-    folder = _folder(config, "hydra.run.dir")
+    job = compose_job(name, overrides)
+    folder = _folder(job.whole, "hydra.run.dir")
     resumed = None
-    if config.get("resume") == "auto":
+    if job.config.get("resume") == "auto":
         is_typed = "hydra.run.dir" in override_keys(overrides)
-        resumed = find_unfinished_run(folder, without_hydra(config), beside=not is_typed)
+        resumed = find_unfinished_run(folder, job.config, beside=not is_typed)
     if resumed is not None:
         check_no_links(resumed)
     folder = resumed or folder
     # Its name holds the time, and Hydra would compose it again.
     added = [_override("hydra.run.dir", folder)]
     plan = Plan(folder, FolderSnapshot(folder), added, resumes=resumed is not None)
-    _check_job(config, folder, plan, checker)
+    _check_job(job, folder, plan, checker)
     return plan
 
 
@@ -174,14 +175,18 @@ def _sweep_record(overrides: Sequence[str], config: DictConfig) -> dict[str, Any
 def _check_jobs(name: str, jobs: list[list[str]], plan: Plan, checker: Checker) -> None:
     """Check each job of a multirun; of a search only the first, since it draws the values later."""
     folders: set[Path] = set()
-    for number, overrides in enumerate(jobs):
-        config = compose_job(name, [*overrides, *plan.overrides], number)
-        folder = plan.folder / _folder(config, "hydra.sweep.subdir")
-        _check_job_folder(folder, plan.folder, folders)
-        folders.add(folder)
-        _check_job(config, folder, plan, checker)
-        if _is_search(config):
-            break
+    composer = JobComposer(name)
+    with progress_bar("checked jobs") as progress:
+        for number, overrides in enumerate(jobs):
+            job = composer.compose([*overrides, *plan.overrides], number)
+            folder = plan.folder / _folder(job.whole, "hydra.sweep.subdir")
+            _check_job_folder(folder, plan.folder, folders)
+            folders.add(folder)
+            _check_job(job, folder, plan, checker)
+            if _is_search(job.whole):
+                break
+            if progress is not None:
+                progress(number + 1, len(jobs))
 
 
 def _check_search(config: DictConfig) -> None:
@@ -208,10 +213,10 @@ def _check_job_folder(folder: Path, sweep: Path, others: set[Path]) -> None:
         )
 
 
-def _check_job(config: DictConfig, folder: Path, plan: Plan, checker: Checker) -> None:
+def _check_job(job: JobConfig, folder: Path, plan: Plan, checker: Checker) -> None:
     if not plan.resumes:
         check_run_folder(folder)
-    checker.check(without_hydra(config), group_choices(config), str(folder))
+    checker.check(job.config, group_choices(job.whole), str(folder))
 
 
 def _is_search(config: DictConfig) -> bool:
