@@ -1,6 +1,5 @@
 """Output on the terminal, of all commands: rich renderables, JSON, progress bars, safe text."""
 
-import errno
 import json
 import os
 import re
@@ -9,6 +8,8 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from attention_atlas.output_files import FULL
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -109,7 +110,7 @@ def checked_output() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or error.filename:
+        if error.errno not in FULL or error.filename:
             raise
         discard_output()
         print_error(f"The output cannot be written: {error.strerror}.")

@@ -132,7 +132,7 @@ def new_atlas(folder: Path) -> Iterator[Path]:
         raise InputError(f"{folder} cannot be made: {error.strerror}.") from error
     try:
         yield path
-    except Exception:
+    except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):  # others wrote there meanwhile
             for each in missing:

@@ -67,7 +67,9 @@ class LocalFiles:
 def _replace(path: str, content: bytes) -> None:
     draft = f"{path}{DRAFT}"
     try:
-        with open(draft, "wb") as file:
+        with suppress(FileNotFoundError):
+            os.unlink(draft)  # of a killed process, or a link, which is not followed
+        with open(draft, "xb") as file:
             file.write(content)
         os.replace(draft, path)
     except OSError:
