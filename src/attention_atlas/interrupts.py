@@ -1,22 +1,27 @@
 """How ctrl-C, SIGTERM and a closed terminal end a command: one line, and exit code 128 + signal.
 
 Until a command may write, a signal ends it at once. From then on it raises `Interrupted`, so that
-unfinished files are removed.
+unfinished files are removed. This module is the first that a command imports, and imports little:
+until then, Python answers ctrl-C by a traceback.
 """
+
+from __future__ import annotations
 
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from types import FrameType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+    from types import FrameType
+
+    Handler = Callable[[int, FrameType | None], None]
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-
-Handler = Callable[[int, FrameType | None], None]
 
 
 class Interrupted(BaseException):
@@ -67,8 +72,6 @@ def install(handler: Handler, names: Sequence[str] = SIGNALS) -> None:
 
     Processes that it forks end by these signals, but for ctrl-C, which their parent receives too.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return  # Python allows handlers in the main thread only
     process = os.getpid()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -80,7 +83,8 @@ def install(handler: Handler, names: Sequence[str] = SIGNALS) -> None:
     for name in names:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handle)
+            with suppress(ValueError):  # Python allows handlers in the main thread only
+                signal.signal(number, handle)
 
 
 def discard_terminal() -> None:
@@ -114,8 +118,10 @@ class _Raise:
             self._raised_at = time.monotonic()
             raise Interrupted(number)
         elif not self._waits:  # compiled modules may swallow the exception
+            from threading import Timer
+
             self._waits = True
-            timer = threading.Timer(0.05, self._again, [number])
+            timer = Timer(0.05, self._again, [number])
             timer.daemon = True
             timer.start()
 

@@ -5,6 +5,7 @@ import fcntl
 import glob
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -66,6 +67,8 @@ def draft(path: Path) -> Iterator[Path]:
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SHORT_WRITE = r"\d+ requested and \d+ written"
+"""What numpy says of a full disk, without the number of the error."""
 
 
 def full_disk(error: BaseException | None) -> OSError | None:
@@ -73,6 +76,8 @@ def full_disk(error: BaseException | None) -> OSError | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return error
+        if isinstance(error, OSError) and re.fullmatch(SHORT_WRITE, str(error)):
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         error = error.__cause__ or error.__context__
     return None
 
@@ -83,8 +88,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # torch raises its own for that of a full disk
-        cause = error if isinstance(error, OSError) else full_disk(error)
-        if cause is None:
+        cause = full_disk(error) or error
+        if not isinstance(cause, OSError):
             raise
         reason = cause.strerror or str(cause)
         raise InputError(f"{path} cannot be written: {reason}.") from error

@@ -239,17 +239,12 @@ class AtlasWriter:
 
     @contextmanager
     def _user_errors(self) -> Iterator[None]:
-        """Raise errors of writing as an `InputError` that says which samples are safe."""
+        """Raise errors of writing as an `InputError`; the committed samples stay readable."""
         try:
             yield
-        except (OSError, InputError) as error:
-            reason = str(error)
-            if isinstance(error, OSError):
-                what = error.strerror or type(error).__name__
-                reason = f"{self.location} cannot be written: {what}."
-            if self.committed:
-                reason += f" The {self.committed} samples committed so far stay readable."
-            raise InputError(reason) from error
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise InputError(f"{self.location} cannot be written: {reason}.") from error
 
     def _create_arrays(self, batch: CapturedBatch) -> None:
         dtype = "float32" if batch.spectrogram is None else batch.spectrogram.dtype.name
