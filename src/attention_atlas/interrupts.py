@@ -59,12 +59,18 @@ def exit_on_signals() -> None:
 
 @contextmanager
 def raising_signals() -> Iterator[None]:
-    """Let signals raise `Interrupted` within the context, and end the process at once after it."""
-    install(_Raise())
+    """Let signals raise `Interrupted` within the context, and end the process at once after it.
+
+    Once interrupted, the process ends by itself: further ones would only garble its exit code.
+    """
+    handler = _Raise()
+    install(handler)
     try:
         yield
     finally:
         install(_exit)
+        if handler.raised_at is not None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def install(handler: Handler, names: Sequence[str] = SIGNALS) -> None:
@@ -106,16 +112,16 @@ class _Raise:
 
     def __init__(self) -> None:
         self._waits = False
-        self._raised_at: float | None = None
+        self.raised_at: float | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             discard_terminal()
-        if self._raised_at is not None:
-            if time.monotonic() - self._raised_at > 1:
+        if self.raised_at is not None:
+            if time.monotonic() - self.raised_at > 1:
                 _exit(number, frame)
         elif not _is_importing(frame):
-            self._raised_at = time.monotonic()
+            self.raised_at = time.monotonic()
             raise Interrupted(number)
         elif not self._waits:  # compiled modules may swallow the exception
             from threading import Timer

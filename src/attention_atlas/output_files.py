@@ -67,8 +67,8 @@ def draft(path: Path) -> Iterator[Path]:
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SHORT_WRITE = r"\d+ requested and \d+ written"
-"""What numpy says of a full disk, without the number of the error."""
+FULL_DISK = rf"^\d+ requested and \d+ written$|\(os error {errno.ENOSPC}\)"
+"""How errors of numpy and of libraries in Rust, which have no number, describe a full disk."""
 
 
 def full_disk(error: BaseException | None) -> OSError | None:
@@ -76,7 +76,7 @@ def full_disk(error: BaseException | None) -> OSError | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return error
-        if isinstance(error, OSError) and re.fullmatch(SHORT_WRITE, str(error)):
+        if re.search(FULL_DISK, str(error)):
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         error = error.__cause__ or error.__context__
     return None
@@ -87,7 +87,7 @@ def writing(path: Path) -> Iterator[None]:
     """Raise the errors of writing a file or folder as an `InputError` that names it."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # torch raises its own for that of a full disk
+    except Exception as error:
         cause = full_disk(error) or error
         if not isinstance(cause, OSError):
             raise

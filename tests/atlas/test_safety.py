@@ -253,18 +253,6 @@ writer.add([made_atlases.sample("nlp", 39)])
     assert not list(path.rglob("*.partial"))
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 300 KB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.skip("no file system may be mounted here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
 def write_many(writer: AtlasWriter, in_batches: bool) -> None:
     for number in range(1000):
         sample = made_atlases.sample("nlp", number, maps=number % 3 == 0)
@@ -275,8 +263,8 @@ def write_many(writer: AtlasWriter, in_batches: bool) -> None:
 
 
 @pytest.mark.parametrize("in_batches", [False, True])
-def test_disk_that_fills_up_ends_in_a_one_line_error(small_disk, in_batches):
-    path = small_disk / "atlas.zarr"
+def test_disk_that_fills_up_ends_in_a_one_line_error(make_disk, in_batches):
+    path = make_disk(300) / "atlas.zarr"
     writer = AtlasWriter(path, made_atlases.attributes("nlp"), max_tokens=64, rows_per_flush=ROWS)
     with pytest.raises(InputError) as raised:
         write_many(writer, in_batches)

@@ -22,7 +22,7 @@ def test_a_start_goes_with_the_folders_made_for_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["tokenizer.json", "token_pairs.npy", "images.json"])
+@pytest.mark.parametrize("name", ["tokenizer.json", "token_pairs.npy", "images.json", "pretrained"])
 def test_what_was_learned_from_the_data_goes_too(name: str, tmp_path: Path) -> None:
     before = FolderSnapshot(tmp_path / "run")
     start(tmp_path / "run")

@@ -152,7 +152,7 @@ class TextDataModule(AtlasDataModule):
         if self.preprocessor is not None:
             return
         with draft(folder / TOKENIZER) as unfinished:
-            unfinished.write_text(self.tokenizer.to_str(pretty=True), encoding="utf-8")
+            self.tokenizer.save(str(unfinished))
         if self.pairs is not None:
             with draft(folder / TOKEN_PAIRS) as unfinished:
                 np.save(unfinished, self.pairs)

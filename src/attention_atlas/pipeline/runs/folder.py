@@ -22,6 +22,7 @@ from attention_atlas.run_folder import (
     LOCK,
     METRICS,
     MULTIRUN,
+    PRETRAINED,
     TOKEN_PAIRS,
     TOKENIZER,
     is_finished,
@@ -156,6 +157,7 @@ STARTUP_FILES = {
     METRICS,
     HPARAMS,
     MULTIRUN,
+    PRETRAINED,
 }
 """The files in a run folder, beside a log, before any work is done in it."""
 
