@@ -1,5 +1,6 @@
 """Output on the terminal, of all commands: rich renderables, JSON, progress bars, safe text."""
 
+import errno
 import json
 import os
 import re
@@ -148,12 +149,10 @@ _COMMANDS = re.compile(
 )
 
 
-class SafeOutput:
-    """A stream that replaces each control character that a terminal would act on.
+class TerminalOutput:
+    """A stream to a terminal that may be closed: what is written from then on is lost.
 
-    A name in an untrusted atlas may contain such characters, which can set the title of a window,
-    hide lines, or write to the clipboard. `rich.control.strip_control_codes` is not enough: it
-    leaves ESC and the C1 control characters.
+    A training that is told so by SIGHUP saves a checkpoint, unless drawing its progress fails.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -161,9 +160,38 @@ class SafeOutput:
 
     def write(self, text: str) -> int:
         """Write a text."""
-        self._stream.write(_COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text))
+        with _unless_closed():
+            self._stream.write(text)
         return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        with _unless_closed():
+            self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         """Return any other attribute of the stream."""
         return getattr(self._stream, name)
+
+
+@contextmanager
+def _unless_closed() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+
+
+class SafeOutput(TerminalOutput):
+    """A stream that replaces each control character that a terminal would act on.
+
+    A name in an untrusted atlas may contain such characters, which can set the title of a window,
+    hide lines, or write to the clipboard. `rich.control.strip_control_codes` is not enough: it
+    leaves ESC and the C1 control characters.
+    """
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        super().write(_COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text))
+        return len(text)

@@ -18,13 +18,17 @@ SIGNALS = {"SIGINT": "interrupted", "SIGTERM": "ended by SIGTERM", "SIGHUP": "en
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def start_seconds() -> float:
-    """The time that Python takes to start and to install the handlers."""
-    started = time.monotonic()
-    program = "from attention_atlas.interrupts import exit_on_signals"
-    subprocess.run([sys.executable, "-c", program], check=True)
-    return time.monotonic() - started
+def wait_for_handlers(process: "subprocess.Popen[str]") -> None:
+    """Wait until Python has started, and the first import of a command is done."""
+    status = Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        time.sleep(1)
+    deadline, bit = time.monotonic() + 60, 1 << (signal.SIGTERM - 1)
+    while status.exists() and time.monotonic() < deadline:
+        caught = next(line for line in status.read_text().splitlines() if "SigCgt" in line)
+        if int(caught.split()[1], 16) & bit:
+            return
+        time.sleep(0.001)
 
 
 def run_and_signal(
@@ -41,6 +45,7 @@ def run_and_signal(
         # A shell starts its background jobs with the signal ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+    wait_for_handlers(process)
     for delay in delays:
         time.sleep(delay)
         process.send_signal(getattr(signal, name))
@@ -65,7 +70,6 @@ def test_a_signal_at_any_moment_leaves_nothing(
     tiny: dict[str, list[str]],
     trained_runs: dict[str, Path],
     reviews: Path,
-    start_seconds: float,
     tmp_path: Path,
 ) -> None:
     run = str(trained_runs["nlp"])
@@ -77,8 +81,7 @@ def test_a_signal_at_any_moment_leaves_nothing(
     }[command]
     # `list` is over before the later ones; a training that has saved is another test.
     for delay in (0.1, 0.4) if command == "list" else (0, 0.3, 1, 2):
-        start = start_seconds * 1.5 + delay
-        code, errors = run_and_signal(["-c", ATLAS, command, *arguments], tmp_path, name, [start])
+        code, errors = run_and_signal(["-c", ATLAS, command, *arguments], tmp_path, name, [delay])
         if command == "list" and code == 0:
             continue
         assert (code, errors) == (128 + getattr(signal, name), f"{SIGNALS[name]}\n"), delay
@@ -93,14 +96,13 @@ def test_ctrl_c_twice_is_as_quiet(
     tiny: dict[str, list[str]],
     trained_runs: dict[str, Path],
     reviews: Path,
-    start_seconds: float,
     tmp_path: Path,
 ) -> None:
     record = ["-c", ATLAS, "record", str(trained_runs["nlp"]), "--data", str(reviews)]
     train = [str(REPOSITORY / "train.py"), *tiny["nlp"], "trainer.max_epochs=1000"]
     arguments = {"record": [*record, "--out", "out"], "train": [*train, "hydra.run.dir=out"]}
     for delay in (0.3, 1.5, 2.5):
-        delays = [start_seconds * 1.5 + delay, gap]
+        delays = [delay, gap]
         code, errors = run_and_signal(arguments[command], tmp_path, "SIGINT", delays)
         assert (code, errors) == (130, "interrupted\n"), delay
         assert half_written(tmp_path) == [], delay

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attention_atlas.atlas.locations import is_url
 from attention_atlas.errors import InputError
-from attention_atlas.run_folder import ATLAS_FOLDER, CHECKPOINTS, RESULT, read_json
+from attention_atlas.run_folder import ATLAS_FOLDER, CHECKPOINTS, RESULT, number_in, read_json
 
 if TYPE_CHECKING:
     from attention_atlas.analysis.faithfulness import Faithfulness
@@ -159,11 +159,10 @@ def must_have_maps(atlas: "Atlas", sample: "Sample", run: str) -> None:
 
 def read_accuracy(atlas: "Atlas") -> float | None:
     """Read the accuracy that the run of an atlas reported, if it got that far."""
-    try:
+    with suppress(InputError):
         result = read_json(atlas.run, RESULT) or {}
-        return float(result[f"{result.get('split', 'test')}/accuracy"])
-    except (ValueError, KeyError, TypeError):
-        return None
+        return number_in(result, f"{result.get('split', 'test')}/accuracy")
+    return None
 
 
 def known_faithfulness(run: Path) -> "Faithfulness | None":

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from attention_atlas.config.instantiate import instantiate
 from attention_atlas.config.plain import plain, saved_config
+from attention_atlas.console import TerminalOutput
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.devices import precision_of
 from attention_atlas.encoder import Classifier
@@ -121,6 +122,10 @@ def close_loggers(loggers: list[Logger]) -> None:
             finish()
 
 
+def _progress_bars() -> list[Callback]:
+    return [RichProgressBar(console_kwargs={"file": TerminalOutput(sys.stdout)})]
+
+
 def build_trainer(
     config: DictConfig, folder: Path, callbacks: list[Callback], loggers: list[Logger]
 ) -> Trainer:
@@ -137,7 +142,7 @@ def build_trainer(
         **ranks,
         strategy=strategy,
         precision=precision_of(config),
-        callbacks=[*callbacks, RichProgressBar()] if terminal else callbacks,
+        callbacks=[*callbacks, *_progress_bars()] if terminal else callbacks,
         enable_progress_bar=terminal,
         logger=loggers,
         default_root_dir=str(folder),
