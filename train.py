@@ -1,6 +1,9 @@
 """`python train.py` is `atlas train`."""
 
-from attention_atlas.pipeline.commands import train
+from attention_atlas.interrupts import exit_on_signals
 
 if __name__ == "__main__":
+    exit_on_signals()
+    from attention_atlas.pipeline.commands import train
+
     train()

@@ -60,7 +60,7 @@ def invoke_atlas(folder: Path, *arguments: str, **environment: str) -> "Result":
     """Run the `atlas` command in this process, in `folder`: much faster where it needs torch."""
     from typer.testing import CliRunner
 
-    from attention_atlas.cli import app
+    from attention_atlas.cli.app import app
 
     with contextlib.chdir(folder):
         return CliRunner().invoke(app, arguments, env=environment)

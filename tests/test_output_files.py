@@ -2,12 +2,17 @@
 
 import os
 import stat
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
+from attention_atlas.data.cache import complete_folder
 from attention_atlas.errors import InputError
-from attention_atlas.output_files import DRAFT_SECONDS, draft, write_json
+from attention_atlas.output_files import draft, write_json
 
 
 def test_a_file_is_replaced_when_it_is_whole(tmp_path: Path) -> None:
@@ -66,16 +71,58 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     assert not link.is_symlink()
 
 
-def test_drafts_of_killed_processes_are_removed(tmp_path: Path) -> None:
-    left, others = tmp_path / ".a.x1.draft.json", tmp_path / ".a.x2.draft.json"
-    for path in (left, others, tmp_path / ".b.x1.draft.json"):
-        path.write_text("half")
-    os.utime(left, (0, 0))
-    os.utime(tmp_path / ".b.x1.draft.json", (0, 0))
-    write_json(tmp_path / "a.json", {})
-    assert not left.exists()
-    assert others.exists(), f"younger than {DRAFT_SECONDS} s"
-    assert (tmp_path / ".b.x1.draft.json").exists()
+WRITES = """
+import sys, time
+from pathlib import Path
+from attention_atlas.data.cache import complete_folder
+from attention_atlas.output_files import draft
+
+with globals()[sys.argv[1]](Path(sys.argv[2])) as unfinished:
+    print(unfinished.name, flush=True)
+    time.sleep(600)
+"""
+WRITERS = {"draft": ("a.json", draft), "complete_folder": ("data-1", complete_folder)}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_drafts_of_killed_processes_are_removed(kind: str, tmp_path: Path) -> None:
+    """Those that another process writes, and those of other files, stay."""
+    name, write = WRITERS[kind]
+
+    def start(path: Path) -> tuple[subprocess.Popen[str], Path]:
+        command = [sys.executable, "-c", WRITES, kind, str(path)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        return process, path.parent / process.stdout.readline().strip()
+
+    alive, written = start(tmp_path / name)
+    killed, left = start(tmp_path / name)
+    other, of_other = start(tmp_path / f"b-{name}")
+    for process in (killed, other):
+        process.kill()
+        process.communicate()
+    try:
+        assert all(path.exists() for path in (written, left, of_other))
+        with write(tmp_path / name):
+            pass
+        assert not left.exists()
+        assert written.exists()
+        assert of_other.exists()
+    finally:
+        alive.kill()
+        alive.communicate()
+
+
+def write_many(path: Path) -> None:
+    for number in range(200):
+        write_json(path, {"number": number})
+
+
+@pytest.mark.slow
+def test_writers_at_once_do_not_take_each_other_for_killed(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        list(pool.map(write_many, [tmp_path / "a.json"] * 4))
+    assert os.listdir(tmp_path) == ["a.json"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

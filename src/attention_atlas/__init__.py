@@ -5,8 +5,8 @@ an atlas needs no torch.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing takes longer to import than the rest of the start of a command
 if TYPE_CHECKING:
     from attention_atlas.atlas import open_atlas
     from attention_atlas.attention import Attention, record

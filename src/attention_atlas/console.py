@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from attention_atlas.output_files import FULL
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -106,7 +108,7 @@ def checked_output() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or error.filename:
+        if error.errno not in FULL or error.filename:
             raise
         discard_output()
         print_error(f"The output cannot be written: {error.strerror}.")
@@ -151,12 +153,10 @@ _COMMANDS = re.compile(
 )
 
 
-class SafeOutput:
-    """A stream that replaces each control character that a terminal would act on.
+class TerminalOutput:
+    """A stream to a terminal that may be closed: what is written from then on is lost.
 
-    A name in an untrusted atlas may contain such characters, which can set the title of a window,
-    hide lines, or write to the clipboard. `rich.control.strip_control_codes` is not enough: it
-    leaves ESC and the C1 control characters.
+    A training that is told so by SIGHUP saves a checkpoint, unless drawing its progress fails.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -164,9 +164,38 @@ class SafeOutput:
 
     def write(self, text: str) -> int:
         """Write a text."""
-        self._stream.write(_COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text))
+        with _unless_closed():
+            self._stream.write(text)
         return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        with _unless_closed():
+            self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         """Return any other attribute of the stream."""
         return getattr(self._stream, name)
+
+
+@contextmanager
+def _unless_closed() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+
+
+class SafeOutput(TerminalOutput):
+    """A stream that replaces each control character that a terminal would act on.
+
+    A name in an untrusted atlas may contain such characters, which can set the title of a window,
+    hide lines, or write to the clipboard. `rich.control.strip_control_codes` is not enough: it
+    leaves ESC and the C1 control characters.
+    """
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        super().write(_COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text))
+        return len(text)

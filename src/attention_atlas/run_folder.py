@@ -6,8 +6,9 @@ run writes it.
 
 import io
 import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,22 @@ def read_result(run: Location) -> dict[str, Any]:
         f"{run} has no {RESULT}, so it is not a finished run: give the folder of one, not of its "
         "atlas."
     )
+
+
+def number_in(result: Mapping[str, Any], name: str) -> float | None:
+    """Return a number of a result; None if it has no such entry.
+
+    Raises:
+        InputError: The entry is not a finite number.
+    """
+    value = result.get(name)
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with suppress(OverflowError):
+            if math.isfinite(number := float(value)):
+                return number
+    raise InputError(f"The {RESULT} is damaged: its {name} is not a number.")
 
 
 def read_classes(run: Location) -> list[str]:

@@ -249,21 +249,8 @@ writer.add([made_atlases.sample("nlp", 39)])
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
     )
     assert "InputError" in done.stderr
-    assert f"Committed so far, and readable: {ROWS} samples." in done.stderr
     assert [sample.label for sample in open_atlas(path)] == [i % 2 for i in range(ROWS)]
     assert not list(path.rglob("*.partial"))
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 300 KB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.skip("no file system may be mounted here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 def write_many(writer: AtlasWriter, in_batches: bool) -> None:
@@ -276,14 +263,13 @@ def write_many(writer: AtlasWriter, in_batches: bool) -> None:
 
 
 @pytest.mark.parametrize("in_batches", [False, True])
-def test_disk_that_fills_up_ends_in_a_one_line_error(small_disk, in_batches):
-    path = small_disk / "atlas.zarr"
+def test_disk_that_fills_up_ends_in_a_one_line_error(make_disk, in_batches):
+    path = make_disk(300) / "atlas.zarr"
     writer = AtlasWriter(path, made_atlases.attributes("nlp"), max_tokens=64, rows_per_flush=ROWS)
     with pytest.raises(InputError) as raised:
         write_many(writer, in_batches)
     assert str(path) in str(raised.value)
     assert "No space left on device" in str(raised.value)
-    assert f"The {writer.committed} samples committed so far" in str(raised.value)
     with pytest.raises(InputError, match="No space left on device"):
         writer.close()
     atlas = open_atlas(path)
@@ -316,7 +302,6 @@ def test_url_that_takes_no_more_ends_in_a_one_line_error():
     with pytest.raises(InputError) as raised:
         writer.add(made_atlases.sample("nlp", i, maps=i % 3 == 0) for i in range(1000))
     assert "No space left on device" in str(raised.value)
-    assert f"Committed so far, and readable: {writer.committed} samples." in str(raised.value)
     atlas = open_atlas(url)
     assert len(atlas) == writer.committed > ROWS
     for read in atlas:

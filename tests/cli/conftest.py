@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from attention_atlas.cli import app
+from attention_atlas.cli.app import app
 from tests import made_atlases
 
 TASKS = ("nlp", "vision", "speech")

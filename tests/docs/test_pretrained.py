@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from typer.testing import CliRunner
 
 from attention_atlas.attention import record
-from attention_atlas.cli import app
+from attention_atlas.cli.app import app
 from attention_atlas.config.compose import (
     compose_config,
     config_folder,

@@ -292,6 +292,19 @@ def test_a_bug_is_no_bad_input(script, tmp_path: Path) -> None:
     assert list((tmp_path / "here").glob("outputs/vision/*/.hydra"))
 
 
+def test_a_full_disk_ends_a_sweep(script, tmp_path: Path) -> None:
+    """The next jobs could not be written either, and Hydra would show a traceback."""
+    path = script("""
+    print("started", flush=True)
+    raise OSError(28, "No space left on device")
+""")
+    done = run_script([path, "-m", "task=vision", "seed=1,2"], tmp_path / "here", torch=False)
+    assert done.returncode == 1
+    assert done.stdout.count("started") == 1
+    assert done.stderr.startswith("error: A file of the run cannot be written: No space left on")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 def test_what_lightning_refuses_ends_in_a_one_line_error(script, tmp_path: Path) -> None:
     path = script("from lightning.pytorch import Trainer; Trainer(fast_dev_run=-1)")

@@ -22,7 +22,7 @@ def test_a_start_goes_with_the_folders_made_for_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["tokenizer.json", "token_pairs.npy", "images.json"])
+@pytest.mark.parametrize("name", ["tokenizer.json", "token_pairs.npy", "images.json", "pretrained"])
 def test_what_was_learned_from_the_data_goes_too(name: str, tmp_path: Path) -> None:
     before = FolderSnapshot(tmp_path / "run")
     start(tmp_path / "run")
@@ -39,11 +39,19 @@ def test_other_runs_stay(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "nlp").iterdir()] == ["one"]
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "checkpoints"])
+def test_a_folder_for_checkpoints_goes_where_none_was_saved(tmp_path: Path) -> None:
+    before = FolderSnapshot(tmp_path / "run")
+    start(tmp_path / "run")
+    (tmp_path / "run" / "checkpoints").mkdir()
+    before.restore(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "checkpoints/last.ckpt"])
 def test_a_folder_with_anything_else_stays(name: str, tmp_path: Path) -> None:
     before = FolderSnapshot(tmp_path / "run")
     start(tmp_path / "run")
-    (tmp_path / "run" / name).mkdir()
+    (tmp_path / "run" / name).mkdir(parents=True)
     before.restore(tmp_path / "run")
     assert (tmp_path / "run" / ".hydra" / "config.yaml").is_file()
 

@@ -18,6 +18,7 @@ from attention_atlas.atlas.locations import Location
 from attention_atlas.errors import InputError
 
 SCHEMA_VERSION = 1
+MAX_METADATA_BYTES = 2**26
 MAP_DTYPES = ("float16", "float32")
 METADATA = "zarr.json"
 
@@ -233,6 +234,20 @@ def _describe_type(hint: Any) -> str:
     return "a list of " + {str: "texts", float: "numbers"}.get(get_args(hint)[0], "values")
 
 
+def parse_metadata(content: bytes | None) -> Any:
+    """Return the values of the metadata of a group or an array.
+
+    Raises:
+        ValueError: It is missing, larger than any that is written, or not JSON.
+    """
+    if len(content or b"") > MAX_METADATA_BYTES:
+        raise ValueError(f"it is larger than {MAX_METADATA_BYTES} bytes")
+    try:
+        return json.loads(content or b"")
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def parse_root(location: Location, content: bytes | None) -> AtlasAttributes:
     """Return the attributes of an atlas from the metadata of its root.
 
@@ -240,12 +255,12 @@ def parse_root(location: Location, content: bytes | None) -> AtlasAttributes:
         InputError: It is not an atlas, or was written by a newer version.
     """
     try:
-        root = json.loads(content or b"")
+        root = parse_metadata(content)
         if root["zarr_format"] != 3 or root["node_type"] != "group":
             raise ValueError
         attributes = root.get("attributes", {})
         found = attributes.get("schema_version")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{location} is not an atlas: its {METADATA} is not a Zarr v3 group."
         ) from error

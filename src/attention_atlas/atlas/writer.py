@@ -27,7 +27,7 @@ from attention_atlas.atlas.storage.codecs import DIGESTS, group_json
 from attention_atlas.atlas.storage.files import open_files
 from attention_atlas.atlas.storage.group_writer import BackgroundWriter, GroupWriter
 from attention_atlas.atlas.storage.row_buffer import RowBuffer, max_rows
-from attention_atlas.errors import InputError, counted
+from attention_atlas.errors import InputError
 
 ROWS_PER_FLUSH = 128
 TOKEN_STEP = 128  # the token axes grow by this much if the maximum length is not known
@@ -240,17 +240,12 @@ class AtlasWriter:
 
     @contextmanager
     def _user_errors(self) -> Iterator[None]:
-        """Raise errors of writing as an `InputError` that says which samples are safe."""
+        """Raise errors of writing as an `InputError`; the committed samples stay readable."""
         try:
             yield
-        except (OSError, InputError) as error:
-            reason = str(error)
-            if isinstance(error, OSError):
-                what = error.strerror or type(error).__name__
-                reason = f"{self.location} cannot be written: {what}."
-            if self.committed:
-                reason += f" Committed so far, and readable: {counted(self.committed, 'sample')}."
-            raise InputError(reason) from error
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise InputError(f"{self.location} cannot be written: {reason}.") from error
 
     def _create_arrays(self, batch: CapturedBatch) -> None:
         dtype = "float32" if batch.spectrogram is None else batch.spectrogram.dtype.name

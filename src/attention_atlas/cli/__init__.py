@@ -4,6 +4,12 @@ Libraries are imported inside the commands that need them, so that help and erro
 torch is imported only by commands that run the model of a run.
 """
 
-from attention_atlas.cli.app import app, main
+from attention_atlas.interrupts import exit_on_signals
 
-__all__ = ["app", "main"]
+
+def main() -> None:
+    """Run the command."""
+    exit_on_signals()
+    from attention_atlas.cli.app import main as run
+
+    run()

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from functools import wraps
 from typing import Annotated, Any, TextIO, cast
 
@@ -21,8 +21,9 @@ from attention_atlas.cli.commands.record import record
 from attention_atlas.cli.commands.show import show
 from attention_atlas.cli.commands.stats import stats
 from attention_atlas.cli.commands.sweep import sweep
-from attention_atlas.console import SafeOutput, checked_output, print_error
+from attention_atlas.console import SafeOutput, checked_output, print_error, print_line
 from attention_atlas.errors import INPUT_ERROR_EXIT_CODE, InputError
+from attention_atlas.interrupts import Interrupted, raising_signals
 from attention_atlas.run_folder import find_run
 
 RUN_ARGUMENTS = ("run", "runs", "model")
@@ -144,4 +145,10 @@ def main() -> None:
         for stream in (sys.stdout, sys.stderr):
             # A character that the terminal cannot show does not end the command.
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-        app()
+        try:
+            with raising_signals():
+                app()
+        except Interrupted as end:
+            with suppress(OSError):  # the terminal was closed
+                print_line(end.message, on_stderr=True)
+            sys.exit(end.exit_code)

@@ -19,6 +19,7 @@ from attention_atlas.run_folder import (
     best_checkpoint,
     check_weights,
     is_unfinished,
+    number_in,
     read_json,
 )
 
@@ -145,7 +146,7 @@ def new_atlas(folder: Path) -> Iterator[Path]:
         raise InputError(f"{folder} cannot be made: {error.strerror}.") from error
     try:
         yield path
-    except Exception:
+    except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):  # others wrote there meanwhile
             for each in missing:
@@ -172,11 +173,10 @@ def must_have_maps(atlas: "Atlas", sample: "Sample", run: str) -> None:
 
 def read_accuracy(atlas: "Atlas") -> float | None:
     """Read the accuracy that the run of an atlas reported, if it got that far."""
-    try:
+    with suppress(InputError):
         result = read_json(atlas.run, RESULT) or {}
-        return float(result[f"{result.get('split', 'test')}/accuracy"])
-    except (ValueError, KeyError, TypeError):
-        return None
+        return number_in(result, f"{result.get('split', 'test')}/accuracy")
+    return None
 
 
 def known_faithfulness(run: Path) -> "Faithfulness | None":

@@ -1,5 +1,6 @@
 """Unpacking of downloaded archives: plain files below one folder, nothing else."""
 
+import gzip
 import tarfile
 import zlib
 from pathlib import Path
@@ -17,12 +18,17 @@ def unpack_tar(archive: Path, folder: Path) -> None:
         InputError: The archive is damaged, or holds a link, a device, or a path outside of the
             folder.
     """
+    with complete_folder(folder) as draft:
+        _extract(archive, draft)
+
+
+def _extract(archive: Path, folder: Path) -> None:
     try:
-        with complete_folder(folder) as draft, tarfile.open(archive) as tar:
-            tar.extractall(draft, filter=_plain_files)
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter=_plain_files)
     except tarfile.FilterError as error:
         raise InputError(f"{archive} holds an entry that is refused: {error}.") from error
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(
             f"{archive} is not a complete archive ({error}); download it again."
         ) from error

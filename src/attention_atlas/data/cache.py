@@ -8,8 +8,6 @@ digests of its files, and is made again where one of them has changed since.
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from attention_atlas.errors import InputError
+from attention_atlas.output_files import new_draft, writing
 
 KEY, DIGESTS = "key.json", "digests.json"
 SETTLED_SECONDS = 2
@@ -131,23 +130,21 @@ def _discard_damaged(folder: Path) -> None:
         return
     with FileLock(folder.with_name(f".{folder.name}-lock")):
         if not _is_whole(folder):
-            removed = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            folder.rename(removed / folder.name)
-            shutil.rmtree(removed, ignore_errors=True)
+            with writing(folder), new_draft(folder, is_folder=True) as removed:
+                folder.rename(removed / folder.name)
 
 
 @contextmanager
 def complete_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `folder` if the block raises no error."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield draft
-        draft.chmod(0o755)  # mkdtemp makes it private, a shared cache is readable
+    """Yield an empty folder that becomes `folder` if the block raises no error.
+
+    Raises:
+        InputError: It cannot be written, such as on a full disk.
+    """
+    with writing(folder), new_draft(folder, is_folder=True) as unfinished:
+        yield unfinished
         try:
-            draft.rename(folder)
+            unfinished.rename(folder)
         except OSError:
             if not folder.is_dir():  # else another process was first, with the same content
                 raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

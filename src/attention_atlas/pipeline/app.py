@@ -21,6 +21,8 @@ from attention_atlas.config.compose import (
 )
 from attention_atlas.config.validation import check_config, check_run_folder
 from attention_atlas.errors import InputError
+from attention_atlas.interrupts import Interrupted
+from attention_atlas.output_files import check_room
 from attention_atlas.pipeline.distributed.cluster import check_cluster, find_cluster, is_first
 from attention_atlas.pipeline.exits import FAILED_JOBS_EXIT_CODE, exits, exits_at_once
 from attention_atlas.pipeline.job import Job, hydra_job
@@ -144,18 +146,33 @@ def _run(application: Callable[[], None], plan: Plan | None) -> None:
     is_locked = plan is not None and (is_sweep or not plan.is_multirun)
     lost_job = False
     with exits(is_sweep), locked(plan.folder) if plan and is_locked else nullcontext():
-        if plan is not None and not plan.is_multirun and not plan.resumes:
-            check_run_folder(plan.folder)  # another process may have used it since it was planned
         try:
+            if plan is not None and not plan.is_multirun:
+                _check_folder(plan)
             application()
             _shut_down_cluster()
         except SystemExit:  # Hydra's, where a launcher lost a job
             if plan is None or not plan.is_multirun:
                 raise
             lost_job = True
+        except (Interrupted, KeyboardInterrupt):
+            if plan is not None and not plan.is_multirun:
+                plan.snapshot.restore(plan.folder)
+            raise
     with exits(is_sweep):
         if not _report(plan) or lost_job:
             sys.exit(FAILED_JOBS_EXIT_CODE)
+
+
+def _check_folder(plan: Plan) -> None:
+    """Check the folder of a run once it is locked: another process may have used it meanwhile."""
+    if not plan.resumes:
+        check_run_folder(plan.folder)
+    try:
+        check_room(plan.folder)
+    except InputError:
+        plan.snapshot.restore(plan.folder)
+        raise
 
 
 def _report(plan: Plan | None) -> bool:

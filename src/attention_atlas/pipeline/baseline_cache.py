@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from omegaconf import DictConfig
 from attention_atlas.config.plain import plain
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.cache import cache_root
+from attention_atlas.errors import InputError
 from attention_atlas.output_files import write_json
+from attention_atlas.run_folder import read_json
 
 FORMAT = 3  # raised when the estimators change, so that older figures are not found
 
@@ -22,9 +25,7 @@ NOT_SEEN |= {"_target_", "encoding", "tokenizer_path", "vocab_size", "max_length
 
 def store_baseline(config: DictConfig, datamodule: AtlasDataModule, result: dict[str, Any]) -> None:
     """Store a measured baseline in the cache folder."""
-    path = _path_of(split_digest(config, datamodule))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, result)
+    write_json(_path_of(split_digest(config, datamodule)), result)
 
 
 def known_baseline(config: DictConfig, datamodule: AtlasDataModule) -> dict[str, Any] | None:
@@ -35,9 +36,10 @@ def known_baseline(config: DictConfig, datamodule: AtlasDataModule) -> dict[str,
     """
     digest = split_digest(config, datamodule)
     path = _path_of(digest)
-    if path.is_file():
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content
+    with suppress(InputError):  # a damaged file counts as none
+        content = read_json(path.parent, path.name)
+        if content is not None and "model" in content:
+            return content
     shipped = files("attention_atlas.pipeline").joinpath("baselines.json")
     known: dict[str, dict[str, Any]] = json.loads(shipped.read_text(encoding="utf-8"))
     return known.get(digest)

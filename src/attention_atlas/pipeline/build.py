@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from attention_atlas.config.instantiate import instantiate
 from attention_atlas.config.plain import plain, saved_config
+from attention_atlas.console import TerminalOutput
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.devices import precision_of
 from attention_atlas.encoder import Classifier
@@ -127,6 +128,7 @@ def build_trainer(
     """The Lightning trainer of a run folder; a progress bar where the output is a terminal."""
     quiet_libraries()
     terminal = sys.stdout.isatty()
+    bars = [EpochBar(console_kwargs={"file": TerminalOutput(sys.stdout)})] if terminal else []
     cluster = find_cluster()
     strategy = ShardedStrategy() if config.trainer.strategy == "fsdp" else config.trainer.strategy
     ranks: dict[str, int] = {}
@@ -137,7 +139,7 @@ def build_trainer(
         **ranks,
         strategy=strategy,
         precision=precision_of(config),
-        callbacks=[*callbacks, EpochBar()] if terminal else callbacks,
+        callbacks=[*callbacks, *bars],
         enable_progress_bar=terminal,
         logger=loggers,
         default_root_dir=str(folder),

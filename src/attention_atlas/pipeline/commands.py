@@ -13,6 +13,7 @@ from attention_atlas.config.overrides import quoted
 from attention_atlas.config.validation import check_config, check_data
 from attention_atlas.console import checked_output
 from attention_atlas.errors import InputError
+from attention_atlas.interrupts import raising_signals
 from attention_atlas.pipeline.app import run_command
 from attention_atlas.pipeline.evaluation_config import check_evaluation
 from attention_atlas.pipeline.exits import exits
@@ -96,9 +97,8 @@ def _run(job: Job, name: str, usage: str, check: Check) -> None:
     if len(sys.argv) == 1:
         print(usage.strip())
         return
-    with checked_output():
-        with exits():
-            sys.argv[1:] = map(_with_run_found, sys.argv[1:])
+    with checked_output(), exits(), raising_signals():
+        sys.argv[1:] = map(_with_run_found, sys.argv[1:])
         run_command(job, name, conf_folder(), usage, check)
 
 

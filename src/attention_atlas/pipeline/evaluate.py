@@ -1,5 +1,6 @@
 """Test a checkpoint, and record the attention of the model on the way."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from attention_atlas.output_files import write_json
 from attention_atlas.pipeline.build import build_task, build_trainer
 from attention_atlas.pipeline.build_model import build_datamodule
 from attention_atlas.pipeline.callbacks import SignalHandler
+from attention_atlas.pipeline.distributed.cluster import is_first
 from attention_atlas.pipeline.evaluation_config import evaluation_config, names_other_files
 from attention_atlas.pipeline.load_run import load_run, load_weights
 from attention_atlas.pipeline.process import cpu_seconds
@@ -62,11 +64,17 @@ def evaluate_checkpoint(
     """
     load_weights(task.model, checkpoint)
     path = folder / ATLAS_FOLDER
+    is_new = not path.exists()
     capture = build_capture(config, checkpoint, path, task, datamodule, split, epochs_trained)
     callbacks = [SignalHandler(folder / CHECKPOINTS), *capture]
     trainer = build_trainer(config, folder, callbacks, loggers)
     datamodule.test_split = split
-    trainer.test(task, datamodule=datamodule, verbose=False)  # type: ignore[arg-type]
+    try:
+        trainer.test(task, datamodule=datamodule, verbose=False)  # type: ignore[arg-type]
+    except BaseException:
+        if is_new and is_first():  # the next test starts from scratch
+            shutil.rmtree(path, ignore_errors=True)
+        raise
     logged = {name: float(value) for name, value in sorted(trainer.logged_metrics.items())}
     return {
         **logged,

@@ -2,40 +2,24 @@
 
 import atexit
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import NoReturn
 
 from hydra.errors import InstantiationException
 
 from attention_atlas.console import discard_output, print_error
 from attention_atlas.errors import INPUT_ERROR_EXIT_CODE, InputError
+from attention_atlas.interrupts import Interrupted
+from attention_atlas.output_files import full_disk
 from attention_atlas.run_folder import RESUME_HINT
 
 FAILED_JOBS_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130  # as shells have it: 128 + SIGINT
 
 SWEEP_RESUME_HINT = "the same command resumes the sweep"
-
-
-class Interrupted(BaseException):
-    """Training was ended by a signal, after a checkpoint was saved.
-
-    Args:
-        number: Number of the signal.
-        checkpoint: The one that was saved; None if there was nothing to save.
-    """
-
-    def __init__(self, number: int, checkpoint: Path | None) -> None:
-        super().__init__(number, checkpoint)
-        self.exit_code = 128 + number
-        self.checkpoint = checkpoint
-        saved = "" if checkpoint is None else f" after {checkpoint} was saved"
-        self.message = f"ended by {signal.Signals(number).name}{saved}"
 
 
 @contextmanager
@@ -51,16 +35,20 @@ def exits(is_sweep: bool = False) -> Iterator[None]:
         discard_output()
         sys.exit()
     except Interrupted as end:
-        resumable = [] if end.checkpoint is None else [RESUME_HINT]
-        hints = [SWEEP_RESUME_HINT] if is_sweep else resumable
-        print("; ".join([end.message, *hints]), file=sys.stderr)
+        hint = end.hint or (RESUME_HINT if end.checkpoint is not None else None)
+        _print_end(end.message, SWEEP_RESUME_HINT if is_sweep else hint)
         sys.exit(end.exit_code)
     except KeyboardInterrupt as interrupt:
-        hints = [SWEEP_RESUME_HINT] if is_sweep else list(interrupt.args)
-        print("; ".join(["interrupted", *hints]), file=sys.stderr)
+        hint = next(iter(interrupt.args), None)
+        _print_end("interrupted", SWEEP_RESUME_HINT if is_sweep else hint)
         sys.exit(INTERRUPTED_EXIT_CODE)
     except Exception as error:
         exit_with(error)
+
+
+def _print_end(message: str, hint: str | None) -> None:
+    with suppress(OSError):  # the terminal was closed
+        print(message if hint is None else f"{message}; {hint}", file=sys.stderr)
 
 
 @contextmanager
@@ -126,6 +114,8 @@ def user_message(error: BaseException) -> str | None:
         if message is None and isinstance(cause, TypeError | ValueError):
             return f"The config does not fit: {' '.join(str(cause).split())}"
         return message
+    if (full := full_disk(error)) is not None:  # such as one that Hydra or Lightning met
+        return f"{full.filename or 'A file of the run'} cannot be written: {full.strerror}."
     if is_out_of_memory(error):
         return OUT_OF_MEMORY
     if isinstance(error, RuntimeError) and str(error).startswith(NOT_VALIDATED):

@@ -15,7 +15,7 @@ from attention_atlas.config.compose import Checker
 from attention_atlas.config.plain import absolute_paths, unresolved
 from attention_atlas.config.validation import check_run_folder
 from attention_atlas.console import discard_output
-from attention_atlas.output_files import draft
+from attention_atlas.output_files import draft, full_disk
 from attention_atlas.pipeline.exits import exit_with, user_message
 from attention_atlas.pipeline.runs.folder import locked
 from attention_atlas.pipeline.sweeps.jobs import objective_of, record_failure
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 def hydra_job(job: Job, plan: Plan | None, checker: Checker) -> Callable[[DictConfig], Any]:
     """Wrap a job into what Hydra calls, once for each job of a multirun.
 
-    A job of a multirun that fails is recorded, and the next one starts. A single run that the user
-    has to correct leaves no folder.
+    A job of a multirun that fails is recorded, and the next one starts, unless the disk is full. A
+    single run that the user has to correct leaves no folder.
 
     Args:
         job: Gets the composed config and the run folder; a sweep optimizes what it returns.
@@ -49,12 +49,13 @@ def hydra_job(job: Job, plan: Plan | None, checker: Checker) -> Callable[[DictCo
             raise SystemExit from error
         except Exception as error:
             message = user_message(error)
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
+            # The next job could not be written to a full disk either.
+            if HydraConfig.get().mode == RunMode.MULTIRUN and full_disk(error) is None:
                 if message is None:
                     log.exception("the job failed")
                 record_failure(folder, message or f"{type(error).__name__}: {error}")
                 return None
-            if message is not None and plan is not None:
+            if message is not None and plan is not None and not plan.is_multirun:
                 plan.snapshot.restore(folder)
             exit_with(error)
 

@@ -18,7 +18,7 @@ from attention_atlas.atlas import Atlas, find_atlas, open_atlas
 from attention_atlas.atlas.locations import Location
 from attention_atlas.atlas.schema import plain_json
 from attention_atlas.errors import InputError
-from attention_atlas.run_folder import read_result
+from attention_atlas.run_folder import number_in, read_result
 
 # Keys of where a run lies and what it saves, not of what is trained and how. Options take their
 # values from a recipe, and are compared themselves.
@@ -82,14 +82,15 @@ def read_compared_run(run: Location) -> ComparedRun:
     """
     result = read_result(run)
     split = str(result.get("split", "test"))
-    values = {name: float(result[name]) for name in _COSTS if result.get(name) is not None}
+    costs = {name: number_in(result, name) for name in _COSTS}
+    values = {name: value for name, value in costs.items() if value is not None}
     intervals: dict[str, Interval] = {}
-    num_samples = int(result.get(f"num_{split}_samples") or 0)
-    accuracy = result.get(f"{split}/accuracy")
+    num_samples = int(number_in(result, f"num_{split}_samples") or 0)
+    accuracy = number_in(result, f"{split}/accuracy")
     if accuracy is not None:
-        values = {"accuracy": float(accuracy), **values}
-        if num_samples:
-            intervals["accuracy"] = of_accuracy(float(accuracy), num_samples)
+        values = {"accuracy": accuracy, **values}
+        if num_samples > 0 and 0 <= accuracy <= 1:
+            intervals["accuracy"] = of_accuracy(accuracy, num_samples)
     notes: list[str] = []
     atlas = _atlas_of(run, notes)
     by_sample: dict[str, dict[str, float]] = {}

@@ -127,8 +127,8 @@ def write_bertviz(sample: Sample, path: Path) -> None:
 
     attention = tuple(torch.from_numpy(layer[None].astype(np.float32)) for layer in maps)
     tokens = [name_of(token) for token in sample.tokens]
-    with draft(path) as unfinished:
-        torch.save({"attention": attention, "tokens": tokens}, unfinished)
+    with draft(path) as unfinished, unfinished.open("wb") as file:
+        torch.save({"attention": attention, "tokens": tokens}, file)
 
 
 def write_figure(atlas: Atlas, sample: Sample, path: Path) -> None:

@@ -4,7 +4,6 @@ Zarr itself silently reads a missing chunk as fill values, and reads each throug
 """
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from numcodecs.vlen import VLenUTF8
 from numcodecs.zstd import Zstd
 
-from attention_atlas.atlas.schema import METADATA
+from attention_atlas.atlas.schema import METADATA, parse_metadata
 from attention_atlas.atlas.storage.files import Files
 
 Numbers = tuple[int, ...]  # index of a chunk along each axis
@@ -46,7 +45,7 @@ class StoredArray:
     """
 
     def __init__(self, files: Files, key: str, metadata: bytes, cache: bool = True) -> None:
-        content = json.loads(metadata)
+        content = parse_metadata(metadata)
         self.key = key
         self._files = files
         self._use_cache = cache

@@ -12,7 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from attention_atlas.atlas.locations import DRAFT, Location, local_path, open_url, reaching
+from attention_atlas.errors import InputError
 
+MAX_FILE_BYTES = 2**32  # more than any chunk, of an array or of a flush, takes
 MAX_REQUESTS = 64  # concurrent requests to a remote store
 
 
@@ -28,12 +30,17 @@ class LocalFiles:
 
     def _read(self, path: str) -> bytes | None:
         try:
-            if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device never ends
+            state = os.stat(path)
+            if not stat.S_ISREG(state.st_mode):  # a pipe or a device never ends
                 return None
+            if state.st_size > MAX_FILE_BYTES:
+                raise InputError(f"{path} cannot be read: it is too large for an atlas.")
             with open(path, "rb") as file:
                 return file.read()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}.") from error
 
     def names(self, key: str) -> list[str]:
         """Return the names of the files and folders in a folder; empty if it does not exist."""
@@ -46,8 +53,9 @@ class LocalFiles:
         """Yield the bytes of each file and the time of its last change in seconds since 1970."""
         for folder, _, names in os.walk(self._folder):
             for name in names:
-                state = os.stat(f"{folder}/{name}")
-                yield state.st_size, state.st_mtime
+                with suppress(OSError):  # such as a link to nowhere
+                    state = os.stat(f"{folder}/{name}")
+                    yield state.st_size, state.st_mtime
 
     def write(self, key: str, content: bytes) -> None:
         """Write a draft beside the file, then replace the file with it."""
@@ -67,7 +75,9 @@ class LocalFiles:
 def _replace(path: str, content: bytes) -> None:
     draft = f"{path}{DRAFT}"
     try:
-        with open(draft, "wb") as file:
+        with suppress(FileNotFoundError):
+            os.unlink(draft)  # of a killed process, or a link, which is not followed
+        with open(draft, "xb") as file:
             file.write(content)
         os.replace(draft, path)
     except OSError:

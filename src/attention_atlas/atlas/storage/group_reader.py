@@ -1,13 +1,12 @@
 """Read the group of one rank: its committed rows, and the arrays of a row."""
 
-import json
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from attention_atlas.atlas.locations import Location
-from attention_atlas.atlas.schema import METADATA, NOT_COMMITTED, RAGGED_DIMENSIONS
+from attention_atlas.atlas.schema import METADATA, NOT_COMMITTED, RAGGED_DIMENSIONS, parse_metadata
 from attention_atlas.atlas.storage.array_reader import (
     MAX_BYTES,
     DamagedChunkError,
@@ -73,7 +72,7 @@ class GroupReader:
         if content is None:  # a writer may have written both between the two reads
             (content,) = self._files.read([f"{self.name}/{METADATA}"])
         try:
-            attributes: dict[str, Any] = json.loads(content or b"").get("attributes", {})
+            attributes: dict[str, Any] = parse_metadata(content).get("attributes", {})
         except (ValueError, AttributeError) as error:
             raise self.damage(f"{self.name}/{METADATA} cannot be read") from error
         return attributes

@@ -2,7 +2,6 @@
 
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from attention_atlas.errors import InputError
+from attention_atlas.interrupts import SIGNALS, Interrupted, discard_terminal, install
 from attention_atlas.pipeline.distributed.cluster import is_first
-from attention_atlas.pipeline.exits import Interrupted
 from attention_atlas.run_folder import LAST
 
-SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
-"""Ctrl-C, the signals of schedulers, and those of SLURM and submitit before the time limit."""
+SAVING_SIGNALS = (*SIGNALS, "SIGUSR1", "SIGUSR2")
+"""Those of every command, and those of SLURM and submitit before the time limit."""
 
 
 class SignalHandler(Callback):
@@ -40,16 +39,16 @@ class SignalHandler(Callback):
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the handlers for a training."""
-        _install(self._receive)
+        install(self._receive, SAVING_SIGNALS)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the handlers for a training without a sanity check."""
-        _install(self._receive)
+        install(self._receive, SAVING_SIGNALS)
         self._global_step = trainer.global_step
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the handlers for a test."""
-        _install(self._end)
+        install(self._end, SAVING_SIGNALS)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         """Save and end, if a signal was received."""
@@ -67,9 +66,13 @@ class SignalHandler(Callback):
             raise Interrupted(self._received, self.checkpoint)
 
     def _end(self, number: int, _: Any) -> None:
+        if number == signal.SIGHUP:
+            discard_terminal()
         raise Interrupted(number, self.checkpoint if self.checkpoint.is_file() else None)
 
     def _receive(self, number: int, _: Any) -> None:
+        if number == signal.SIGHUP:
+            discard_terminal()
         if self._received and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._received = number
@@ -84,14 +87,6 @@ class SignalHandler(Callback):
             return 0
         received = torch.tensor(self._received, device=trainer.strategy.root_device)
         return int(trainer.strategy.reduce(received, reduce_op="max"))
-
-
-def _install(handler: Any) -> None:
-    if threading.current_thread() is not threading.main_thread():
-        return  # Python allows handlers in the main thread only
-    for name in SIGNALS:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), handler)
 
 
 class NonFiniteLoss(Callback):

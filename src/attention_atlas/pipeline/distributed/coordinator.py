@@ -15,7 +15,8 @@ import torch.distributed as distributed
 from omegaconf import DictConfig, OmegaConf
 
 from attention_atlas.errors import InputError
-from attention_atlas.pipeline.exits import Interrupted, exit_at_once, user_message
+from attention_atlas.interrupts import Interrupted
+from attention_atlas.pipeline.exits import exit_at_once, user_message
 
 
 def init() -> None:

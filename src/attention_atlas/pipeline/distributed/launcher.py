@@ -105,6 +105,7 @@ def _start(
         [sys.executable, "-m", "attention_atlas.pipeline.rank_worker", str(folder)],
         stdin=subprocess.PIPE,
         env=os.environ | group | _rank_variables(number),
+        process_group=0,  # a signal of the terminal reaches rank 0, which tells the others
         text=True,
     )
     assert process.stdin is not None

@@ -14,6 +14,7 @@ from attention_atlas.config.allowlist import rename_targets
 from attention_atlas.config.plain import absolute_paths, unresolved
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import (
+    CHECKPOINTS,
     CONFIG,
     HPARAMS,
     HYDRA,
@@ -21,6 +22,7 @@ from attention_atlas.run_folder import (
     LOCK,
     METRICS,
     MULTIRUN,
+    PRETRAINED,
     TOKEN_PAIRS,
     TOKENIZER,
     is_finished,
@@ -163,6 +165,7 @@ STARTUP_FILES = {
     METRICS,
     HPARAMS,
     MULTIRUN,
+    PRETRAINED,
 }
 """The files in a run folder, beside a log, before any work is done in it."""
 
@@ -197,6 +200,10 @@ class FolderSnapshot:
 
 
 def _holds_only_a_start(folder: Path) -> bool:
-    if not folder.is_dir():
-        return False
-    return all(path.name in STARTUP_FILES or path.suffix == ".log" for path in folder.iterdir())
+    return folder.is_dir() and all(map(_is_of_a_start, folder.iterdir()))
+
+
+def _is_of_a_start(path: Path) -> bool:
+    if path.name == CHECKPOINTS:  # none could be saved
+        return path.is_dir() and not any(path.iterdir())
+    return path.name in STARTUP_FILES or path.suffix == ".log"

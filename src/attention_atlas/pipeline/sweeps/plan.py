@@ -21,7 +21,7 @@ from attention_atlas.config.overrides import one_per_job, override_keys, quoted,
 from attention_atlas.config.validation import check_run_folder
 from attention_atlas.console import progress_bar
 from attention_atlas.errors import InputError
-from attention_atlas.output_files import draft
+from attention_atlas.output_files import check_room, draft
 from attention_atlas.pipeline.distributed.cluster import check_no_cluster
 from attention_atlas.pipeline.runs.folder import (
     FolderSnapshot,
@@ -142,6 +142,11 @@ def _plan_sweep(name: str, overrides: list[str], first: DictConfig, checker: Che
     with locked(folder):
         if resumed is None and (folder / SWEEP).is_file():
             raise InputError(f"{folder} holds a sweep already: take another folder.")
+        try:
+            check_room(folder)
+        except InputError:
+            plan.snapshot.restore(folder)
+            raise
         with draft(folder / SWEEP) as unfinished:
             OmegaConf.save(OmegaConf.create(record), unfinished)
     return plan

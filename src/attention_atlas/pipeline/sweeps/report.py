@@ -7,6 +7,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from attention_atlas.interrupts import Interrupted
+
 
 class SweepReport(Callback):
     """Write `comparison.md`, `comparison.json` and `comparison.png` at the end of a sweep.
@@ -45,11 +47,12 @@ class SweepReport(Callback):
         folder = Path(config.hydra.sweep.dir)
         try:
             self.report(folder)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
+        except Interrupted as end:
+            end.hint = (
                 f"the runs in {folder} are saved, and {self.function}(Path({str(folder)!r})) of "
                 "attention_atlas.pipeline.sweeps.report measures the rest"
-            ) from None
+            )
+            raise
 
     def report(self, folder: Path) -> None:
         """Report the runs in a folder."""
