@@ -283,7 +283,7 @@ def test_disk_that_fills_up_ends_in_a_one_line_error(small_disk, in_batches):
         write_many(writer, in_batches)
     assert str(path) in str(raised.value)
     assert "No space left on device" in str(raised.value)
-    assert f"The {writer.committed} samples committed so far" in str(raised.value)
+    assert f"Committed so far, and readable: {writer.committed} samples." in str(raised.value)
     with pytest.raises(InputError, match="No space left on device"):
         writer.close()
     atlas = open_atlas(path)
