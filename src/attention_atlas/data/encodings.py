@@ -71,7 +71,7 @@ def _only_one(lines: bytes, encodings: list[str]) -> str | None:
 def is_of_one_language(text: str) -> bool:
     """Whether the letters beyond ASCII can all be of one language, and no word has a symbol in it.
 
-    Of any other script than Latin and Cyrillic, no language is told from another.
+    In any other script than Latin and Cyrillic, no language is told from another.
     """
     if ODD.search(text):
         return False
