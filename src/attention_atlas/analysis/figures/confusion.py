@@ -16,7 +16,7 @@ def confusion_figure(confusion: Confusion) -> Figure:
 
     Cells hold their counts up to 20 classes; of more than 60 those with the most errors are drawn.
     """
-    chosen = _most_confused(confusion)
+    chosen = _with_errors(confusion)
     counts, support = confusion.matrix(chosen), confusion.support[chosen][:, None]
     names = [confusion.classes[index] for index in chosen]
     size = len(names)
@@ -39,7 +39,7 @@ def confusion_figure(confusion: Confusion) -> Figure:
     return figure
 
 
-def _most_confused(confusion: Confusion) -> list[int]:
+def _with_errors(confusion: Confusion) -> list[int]:
     """Return the indices of the classes to draw, in their order."""
     errors = confusion.support + confusion.predicted - 2 * confusion.right
     order = np.argsort(-errors, kind="stable")
