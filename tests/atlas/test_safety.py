@@ -219,6 +219,20 @@ def test_hole_in_the_index_is_found_on_opening(tmp_path, chunk, message):
         open_atlas(path)
 
 
+@pytest.mark.parametrize("name", ["zarr.json", "rank-0/zarr.json", "rank-0/length/c.0"])
+def test_draft_that_is_a_link_is_not_followed(tmp_path, name):
+    mine, path = tmp_path / "mine", tmp_path / "atlas.zarr"
+    mine.write_text("precious")
+    draft = path / f"{name}.partial"
+    draft.parent.mkdir(parents=True)
+    draft.symlink_to(mine)
+    with AtlasWriter(path, made_atlases.attributes("nlp"), max_tokens=64) as writer:
+        writer.add([made_atlases.sample("nlp", 0)])
+    assert mine.read_text() == "precious"
+    assert len(open_atlas(path)) == 1
+    assert not list(path.rglob("*.partial"))
+
+
 def test_writer_refuses_to_mix_two_runs(tmp_path):
     path = written(tmp_path)
     with pytest.raises(InputError, match="already holds rank-0"):
