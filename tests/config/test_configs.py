@@ -17,7 +17,7 @@ from attention_atlas.config.compose import (
     without_hydra,
 )
 from attention_atlas.config.overrides import one_per_job
-from attention_atlas.config.plain import flat, resolved
+from attention_atlas.config.plain import flat, plain, resolved
 from attention_atlas.config.validation import FITTING, MONITORED, check_config, check_data
 from attention_atlas.config.validation.schema import (
     Attention as AttentionOptions,
@@ -76,6 +76,7 @@ def test_a_config_opens_with_a_command_that_composes_it(file: str) -> None:
             if "run_folder" in config:
                 config.run_folder = "outputs"
             values = resolved(config)
+            assert values == plain(config)
             root = COMPOSED_BY[name]
             schema = root if name == "evaluate" else schema_of(root, values)
             free = ("data.", "capture.", "trainer.") if name == "evaluate" else FREE
