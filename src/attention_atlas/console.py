@@ -76,7 +76,7 @@ def print_parts(console: "Console", *parts: "RenderableType") -> None:
 
 def print_prose(text: str) -> None:
     """Print sentences, wrapped between words to the width of the terminal."""
-    width = fixed_width()
+    text, width = one_line(text), fixed_width()
     if width is not None:
         text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
     print(text)

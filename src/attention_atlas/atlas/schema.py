@@ -6,6 +6,7 @@ Letters of shapes: L layers, H heads, R heads of the readout, Q queries, K keys,
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePath
 from types import UnionType
@@ -19,6 +20,7 @@ from attention_atlas.errors import InputError
 
 SCHEMA_VERSION = 1
 MAX_METADATA_BYTES = 2**26
+MAX_INTEGER = 2**63  # so that a float holds it, and numpy
 MAP_DTYPES = ("float16", "float32")
 METADATA = "zarr.json"
 
@@ -200,9 +202,14 @@ class AtlasAttributes:
         return {"schema_version": SCHEMA_VERSION, **plain_json(asdict(self))}
 
 
-def _check_types(attributes: dict[str, Any]) -> None:
-    for name, hint in get_type_hints(AtlasAttributes).items():
-        if name in attributes and not _has_type(attributes[name], hint):
+def check_types(kind: type, values: Mapping[str, Any]) -> None:
+    """Check JSON values against the annotations of a dataclass.
+
+    Raises:
+        ValueError: One is of another type.
+    """
+    for name, hint in get_type_hints(kind).items():
+        if name in values and not _has_type(values[name], hint):
             raise ValueError(f"its attribute {name} is not {_describe_type(hint)}.")
 
 
@@ -218,8 +225,10 @@ def _has_type(value: Any, hint: Any) -> bool:
     if get_origin(hint) is dict:
         pairs = value.items() if isinstance(value, dict) else [(None, None)]
         return all(isinstance(key, str) and _has_type(item, arguments[1]) for key, item in pairs)
+    if isinstance(value, bool):
+        return hint is bool
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, float) or (isinstance(value, int) and abs(value) < MAX_INTEGER)
     return isinstance(value, hint)
 
 
@@ -227,6 +236,7 @@ def _describe_type(hint: Any) -> str:
     if isinstance(hint, UnionType):
         return " or ".join(_describe_type(each) for each in get_args(hint))
     names = {str: "text", float: "a number", bool: "true or false", type(None): "null"}
+    names[int] = "an integer"
     if hint in names:
         return names[hint]
     if get_origin(hint) is dict:
@@ -273,7 +283,7 @@ def parse_root(location: Location, content: bytes | None) -> AtlasAttributes:
         )
     known = {entry.name for entry in fields(AtlasAttributes)}
     try:
-        _check_types(attributes)
+        check_types(AtlasAttributes, attributes)
         return AtlasAttributes(**{k: v for k, v in attributes.items() if k in known})
     except (TypeError, ValueError) as error:
         raise InputError(f"The atlas {location} is incomplete: {error}") from error

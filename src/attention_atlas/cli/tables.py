@@ -30,11 +30,11 @@ def print_table(
             first one, instead of folding its cells.
     """
     width = fixed_width()
+    rows = [[one_line(cell) for cell in row] for row in rows]
     if width is None:
         writer = csv.writer(sys.stdout, "excel-tab", lineterminator="\n")
         writer.writerows([cell.strip() for cell in row] for row in (headings, *rows))
         return
-    rows = [[one_line(cell) for cell in row] for row in rows]
     everything = [headings, *rows]
     pieces = _split(everything, width) if in_pieces else [list(range(len(headings)))]
     for number, columns in enumerate(pieces):

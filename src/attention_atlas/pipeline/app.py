@@ -1,9 +1,11 @@
 """Run a Hydra application, checked before Hydra writes; imports neither torch nor lightning."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -75,8 +77,11 @@ def run_command(
                 plan = plan_command(name, arguments.overrides, arguments.multirun, checker)
             _add_overrides(arguments.overrides, plan.overrides)
     application = hydra.main(version_base="1.3", config_path=str(conf), config_name=name)
+    run = application(hydra_job(job, plan, checker))
+    if arguments.shows_only:
+        run = partial(_print_at_end, run)
     with exits_at_once() if find_cluster() is not None else nullcontext():
-        _run(application(hydra_job(job, plan, checker)), plan)
+        _run(run, plan)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -138,6 +143,16 @@ def _add_overrides(typed: list[str], added: list[str]) -> None:
     """Insert overrides into `sys.argv` behind those that were typed: all must be consecutive."""
     end = len(sys.argv) - sys.argv[::-1].index(typed[-1]) if typed else len(sys.argv)
     sys.argv[end:end] = added
+
+
+def _print_at_end(application: Callable[[], None]) -> None:
+    """Run an application that only prints; Hydra shows a traceback if the output is full."""
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            application()
+    finally:
+        print(printed.getvalue(), end="")
 
 
 def _run(application: Callable[[], None], plan: Plan | None) -> None:

@@ -115,7 +115,8 @@ def user_message(error: BaseException) -> str | None:
             return f"The config does not fit: {' '.join(str(cause).split())}"
         return message
     if (full := full_disk(error)) is not None:  # such as one that Hydra or Lightning met
-        return f"{full.filename or 'A file of the run'} cannot be written: {full.strerror}."
+        what = full.filename or "The output, or a file of the run,"
+        return f"{what} cannot be written: {full.strerror}."
     if is_out_of_memory(error):
         return OUT_OF_MEMORY
     if isinstance(error, RuntimeError) and str(error).startswith(NOT_VALIDATED):

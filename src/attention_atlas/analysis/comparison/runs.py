@@ -17,6 +17,7 @@ from attention_atlas.analysis.intervals import Interval, of_accuracy
 from attention_atlas.atlas import Atlas, find_atlas, open_atlas
 from attention_atlas.atlas.locations import Location
 from attention_atlas.atlas.schema import plain_json
+from attention_atlas.console import one_line
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import number_in, read_result
 
@@ -81,7 +82,7 @@ def read_compared_run(run: Location) -> ComparedRun:
         InputError: There is no such run, it has no result, or a file in it is damaged.
     """
     result = read_result(run)
-    split = str(result.get("split", "test"))
+    split = one_line(str(result.get("split", "test")))
     costs = {name: number_in(result, name) for name in _COSTS}
     values = {name: value for name, value in costs.items() if value is not None}
     intervals: dict[str, Interval] = {}
@@ -109,10 +110,10 @@ def read_compared_run(run: Location) -> ComparedRun:
         by_sample |= _faithfulness_by_sample(faithfulness)
     return ComparedRun(
         run=run,
-        task=str(result.get("task", "?")),
-        data=str(result.get("data", "?")),
-        mechanism=str(result.get("attention", "?")),
-        encoder=str(result.get("encoder", "?")),
+        task=one_line(str(result.get("task", "?"))),
+        data=one_line(str(result.get("data", "?"))),
+        mechanism=one_line(str(result.get("attention", "?"))),
+        encoder=one_line(str(result.get("encoder", "?"))),
         seed=result.get("seed"),
         split=split,
         num_samples=num_samples,
@@ -141,6 +142,8 @@ def _faithfulness_intervals(faithfulness: Faithfulness) -> dict[str, Interval]:
         for metric, estimate in metrics.items():
             if metric in OVER_RANDOM:
                 if method not in faithfulness.differences:  # random itself
+                    continue
+                if metric not in faithfulness.differences[method]:
                     continue
                 estimate = faithfulness.differences[method][metric]
             name = f"{FAITHFULNESS_PREFIX}.{method}.{metric}"

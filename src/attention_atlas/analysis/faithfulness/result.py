@@ -18,10 +18,12 @@ from attention_atlas.analysis.faithfulness.verdict import (
     judgement,
 )
 from attention_atlas.atlas.locations import Location, join
+from attention_atlas.atlas.schema import MAX_INTEGER, check_types
 from attention_atlas.errors import InputError
 from attention_atlas.run_folder import FAITHFULNESS, read_json
 
 FORMAT = 1
+MAX_RESAMPLES = 100_000
 CONFIDENCE = 0.95
 BASELINE = "random"
 MIN_SAMPLES_TO_JUDGE = 5
@@ -166,9 +168,25 @@ class Faithfulness:
             )
         known = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
         try:
-            return cls(**known)
-        except TypeError as error:
-            raise InputError(f"This is not a complete faithfulness result: {error}.") from None
+            check_types(cls, known)
+            result = cls(**known)
+        except (TypeError, ValueError) as error:
+            reason = str(error).rstrip(".")
+            raise InputError(f"This is not a complete faithfulness result: {reason}.") from None
+        result._check_values()
+        return result
+
+    def _check_values(self) -> None:
+        of_samples = [row for metrics in self.values.values() for row in metrics.values()]
+        metrics = {name for metrics in self.values.values() for name in metrics}
+        fits = all(len(row) == len(self.sample_ids) for row in of_samples)
+        if not (fits and metrics <= METRICS.keys() and 0 < self.num_resamples <= MAX_RESAMPLES):
+            raise InputError(
+                "This is not a faithfulness result: its values are not those of its samples and "
+                "known metrics, or its number of resamples is beyond measure."
+            )
+        if not 0 <= self.seed < MAX_INTEGER:
+            raise InputError(f"This is not a faithfulness result: its seed is {self.seed}.")
 
 
 def read_faithfulness(run: Location) -> Faithfulness | None:
