@@ -21,7 +21,7 @@ class Interval:
         high: Upper end; None without an interval.
         runs: Number of runs.
         method: `t`: over runs that differ in their seed; `Wilson`: of an accuracy, over the samples
-            of one run; `bootstrap`: over the samples of one run. Of a difference: `paired t`: over
+            of one run; `bootstrap`: over the samples of one run. Differences have `paired t`: over
             pairs of runs; `McNemar`: of two accuracies on the same samples; `paired bootstrap`:
             over samples; `Welch` and `square-and-add`: of runs that make no pairs. None without an
             interval.
@@ -74,9 +74,9 @@ def paired_over_seeds(first: Sequence[float], second: Sequence[float]) -> Interv
 def paired_accuracy(fixed: int, broken: int, num_samples: int) -> Interval:
     """Return the difference of two accuracies on the same samples, with its exact interval.
 
-    Of the samples that only one of the two gets right, the fraction that the second gets right has
-    the interval of Clopper and Pearson 1934; so the interval includes 0 where, and only where,
-    McNemar's exact test (`mcnemar_p_value`) does not tell the two apart at the level of 5 %.
+    The interval is that of Clopper and Pearson 1934 for the fraction that the second gets right of
+    those that only one of the two gets right. So it includes 0 where, and only where, McNemar's
+    exact test (`mcnemar_p_value`) does not tell the two apart at the level of 5 %.
 
     Args:
         fixed: Number of samples that only the second gets right.

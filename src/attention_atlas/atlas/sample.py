@@ -42,8 +42,9 @@ class Sample:
     @property
     def groups(self) -> dict[str, str]:
         """Groups that it belongs to, such as `{"source": "imdb"}`."""
+        content = self._read("groups")
         try:
-            groups = json.loads(self._read("groups"))
+            groups = json.loads(content)
             return {str(name): str(group) for name, group in groups.items()}
         except (ValueError, AttributeError, RecursionError) as error:
             raise self._rank.damage(f"the groups of {self.sample_id!r} cannot be read") from error

@@ -25,7 +25,7 @@ from attention_atlas.run_folder import BASELINE
 
 STRENGTHS = (1.0, 10.0)  # inverse regularisation, chosen on the validation split
 VARIANCE = 0.9  # fraction that the principal components explain
-MAX_COPIES = 3  # of each training sample, augmented as the network sees it in every epoch anew
+MAX_COPIES = 3  # of each training sample, augmented: the network sees others in each epoch
 CACHE_MIB = 1000  # of the kernel matrix; scikit-learn takes 200
 MAX_TRAINING_SAMPLES = 50_000  # with the copies: the time of an SVM grows with their square
 

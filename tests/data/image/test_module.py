@@ -62,7 +62,7 @@ def test_the_seed_draws_the_split(digits: ImageDataModule) -> None:
     again = ImageDataModule("mnist5k", batch_size=64, seed=0)
     again.setup()
     assert ids(again) == ids(digits)
-    assert ids(other)["test"] != ids(digits)["test"]
+    assert ids(other)["train"] != ids(digits)["train"]
 
 
 def test_training_inputs_have_mean_zero_and_deviation_one(digits: ImageDataModule) -> None:

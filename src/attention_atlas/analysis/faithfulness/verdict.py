@@ -1,4 +1,4 @@
-"""Which attribution methods beat random, in a sentence."""
+"""Which attribution methods beat random, in words."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
