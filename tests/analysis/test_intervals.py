@@ -80,9 +80,9 @@ def test_the_paired_interval_and_mcnemars_test_agree(fixed: int, broken: int, sa
 
 
 def test_the_paired_interval_covers_the_true_difference() -> None:
-    """Of 2,000 drawn test sets, about 95 % or more: Clopper and Pearson are conservative."""
+    """Of 400 drawn test sets, about 95 % or more: Clopper and Pearson are conservative."""
     generator = np.random.default_rng(0)
-    drawn = generator.multinomial(200, (0.12, 0.06, 0.82), size=2000)
+    drawn = generator.multinomial(200, (0.12, 0.06, 0.82), size=400)
     found = [paired_accuracy(int(fixed), int(broken), 200) for fixed, broken, _ in drawn]
     covered = np.mean([each.low <= 0.06 <= each.high for each in found])
-    assert 0.94 <= covered <= 0.99
+    assert 0.93 <= covered <= 0.99

@@ -83,6 +83,7 @@ def test_a_sweep_trains_each_job_and_is_summed_up(tmp_path: Path) -> None:
     assert "additive" in shown.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_run(tmp_path: Path) -> None:
     two = ["trainer=ddp_cpu", "trainer.devices=2", "trainer.max_epochs=1"]
     output = train(["task=vision", *two, *FEW], tmp_path)

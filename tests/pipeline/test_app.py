@@ -403,6 +403,7 @@ def test_a_run_names_its_data_by_a_path_that_holds_anywhere(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_earlier_version", [False, True])
 @pytest.mark.parametrize("typed", ["reviews.csv", "{here}/reviews.csv"])
 def test_a_run_is_resumed_by_any_spelling_of_its_data(

@@ -280,7 +280,7 @@ def by_loop(
 METHODS = ["readout", "gradient_rollout", "integrated_gradients", "input_gradient", "random"]
 
 
-@pytest.mark.parametrize("steps", [3, 10])
+@pytest.mark.parametrize("steps", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_classifier_against_a_loop(steps: int) -> None:
     """In float64, of texts of 4, 7 and 1 tokens in one batch."""
     model, batch, removal = build(), text(), MaskRemoval()
@@ -317,6 +317,7 @@ def test_a_classifier_against_a_loop(steps: int) -> None:
             assert measured == pytest.approx(expected, abs=1e-10), (sample_id, method)
 
 
+@pytest.mark.slow
 def test_random_is_the_mean_over_all_orders() -> None:
     """Of the 24 orders of four tokens, if drawn often enough."""
     model, batch = build(), one(text(), 0)

@@ -18,6 +18,7 @@ def test_the_parameter_that_matters_is_found(tmp_path):
     assert importance.num_trials == 24
 
 
+@pytest.mark.slow
 def test_it_is_the_same_each_time(tmp_path):
     write_known(tmp_path, 12)
     assert read_sweep(tmp_path).importance == read_sweep(tmp_path).importance
@@ -47,6 +48,7 @@ def test_an_override_that_a_trial_has_not_got_matters(tmp_path):
     assert read_sweep(tmp_path).importance.fractions["weight"] > 0.9
 
 
+@pytest.mark.slow
 def test_nothing_is_said_where_nothing_matters(tmp_path):
     importance = read_sweep(write_known(tmp_path, 24, slope=0.0)).importance
     assert isinstance(importance, str)

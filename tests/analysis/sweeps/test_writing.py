@@ -122,6 +122,7 @@ def test_unfinished_jobs_are_counted_and_some_named(tmp_path):
     assert problem.endswith("job-4 and 2 more.")
 
 
+@pytest.mark.slow
 def test_a_limit_says_what_it_leaves_out(tmp_path):
     trials, importance = sweep_tables(read_sweep(write_known(tmp_path, 12)), limit=2)
     assert trials.foot == ["and 10 more"]
@@ -130,6 +131,7 @@ def test_a_limit_says_what_it_leaves_out(tmp_path):
     assert "optimizer.x" in [row[0] for row in importance.rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 30])
 def test_figures(tmp_path, count):
     write_known(tmp_path, count)
