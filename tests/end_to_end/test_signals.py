@@ -31,6 +31,12 @@ def wait_for_handlers(process: "subprocess.Popen[str]") -> None:
         time.sleep(0.001)
 
 
+def heed_signals() -> None:
+    """Undo that a shell starts background jobs with ctrl-C ignored, and nohup with SIGHUP."""
+    for name in SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 def run_and_signal(
     command: list[str], folder: Path, name: str, delays: list[float]
 ) -> tuple[int, str]:
@@ -42,8 +48,7 @@ def run_and_signal(
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"ATTENTION_ATLAS_CACHE": str(folder / "cache")},
-        # A shell starts its background jobs with the signal ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=heed_signals,
     )
     wait_for_handlers(process)
     for delay in delays:
@@ -114,6 +119,7 @@ def test_a_closed_terminal_saves_a_training(tiny: dict[str, list[str]], tmp_path
     arguments = [*tiny["vision"], f"hydra.run.dir={run}", "trainer.max_epochs=100000"]
     process, terminal = pty.fork()
     if process == 0:
+        heed_signals()
         os.chdir(tmp_path)
         os.execv(sys.executable, [sys.executable, str(REPOSITORY / "train.py"), *arguments])
     deadline = time.monotonic() + 120
