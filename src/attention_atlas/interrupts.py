@@ -46,6 +46,13 @@ class Interrupted(BaseException):
             self.message = f"ended by {signal.Signals(number).name} after {checkpoint} was saved"
 
 
+def interrupt_behind(error: BaseException | None) -> Interrupted | None:
+    """Return the interrupt that made a library fail while it cleaned up; None without one."""
+    while error is not None and not isinstance(error, Interrupted):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def _message(number: int) -> str:
     if number == signal.SIGINT:
         return "interrupted"

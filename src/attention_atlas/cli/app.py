@@ -23,7 +23,7 @@ from attention_atlas.cli.commands.stats import stats
 from attention_atlas.cli.commands.sweep import sweep
 from attention_atlas.console import SafeOutput, checked_output, print_error, print_line
 from attention_atlas.errors import INPUT_ERROR_EXIT_CODE, InputError
-from attention_atlas.interrupts import Interrupted, raising_signals
+from attention_atlas.interrupts import Interrupted, interrupt_behind, raising_signals
 from attention_atlas.run_folder import find_run
 
 RUN_ARGUMENTS = ("run", "runs", "model")
@@ -68,6 +68,8 @@ def _reporting_bad_input(command: Callable[..., None]) -> Callable[..., None]:
             try:
                 command(**_with_runs_found(arguments))
             except (InputError, OSError) as error:
+                if (interrupt := interrupt_behind(error)) is not None:
+                    raise interrupt from None
                 message = _user_message(error)
                 if message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
                     raise

@@ -12,7 +12,7 @@ from hydra.errors import InstantiationException
 
 from attention_atlas.console import discard_output, print_error
 from attention_atlas.errors import INPUT_ERROR_EXIT_CODE, InputError
-from attention_atlas.interrupts import Interrupted
+from attention_atlas.interrupts import Interrupted, interrupt_behind
 from attention_atlas.output_files import full_disk
 from attention_atlas.run_folder import RESUME_HINT
 
@@ -35,15 +35,21 @@ def exits(is_sweep: bool = False) -> Iterator[None]:
         discard_output()
         sys.exit()
     except Interrupted as end:
-        hint = end.hint or (RESUME_HINT if end.checkpoint is not None else None)
-        _print_end(end.message, SWEEP_RESUME_HINT if is_sweep else hint)
-        sys.exit(end.exit_code)
+        _exit_interrupted(end, is_sweep)
     except KeyboardInterrupt as interrupt:
         hint = next(iter(interrupt.args), None)
         _print_end("interrupted", SWEEP_RESUME_HINT if is_sweep else hint)
         sys.exit(INTERRUPTED_EXIT_CODE)
     except Exception as error:
+        if (end_behind := interrupt_behind(error)) is not None:
+            _exit_interrupted(end_behind, is_sweep)
         exit_with(error)
+
+
+def _exit_interrupted(end: Interrupted, is_sweep: bool) -> NoReturn:
+    hint = end.hint or (RESUME_HINT if end.checkpoint is not None else None)
+    _print_end(end.message, SWEEP_RESUME_HINT if is_sweep else hint)
+    sys.exit(end.exit_code)
 
 
 def _print_end(message: str, hint: str | None) -> None:
