@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from attention_atlas.errors import InputError
@@ -140,6 +140,7 @@ def check_commands(here: Path) -> None:
 @pytest.mark.parametrize("name", FILES)
 @settings(
     max_examples=12,
+    phases=[Phase.explicit, Phase.generate],  # a smaller example is not worth minutes
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -11,6 +11,7 @@ from tokenizers import Encoding, Regex, Tokenizer, models, normalizers, pre_toke
 
 from attention_atlas.data.text.markup import TAG
 from attention_atlas.errors import InputError
+from attention_atlas.run_folder import MAX_BYTES
 
 PAD, UNKNOWN, MASK = 0, 1, 2
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[MASK]"]
@@ -115,6 +116,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; expected the tokenizer.json of a run folder.")
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(f"{path} is not a tokenizer file: it is larger than {MAX_BYTES} bytes.")
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # `tokenizers` raises a bare Exception

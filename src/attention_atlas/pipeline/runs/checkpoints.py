@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 def is_whole(checkpoint: Path) -> bool:
     """Whether a checkpoint, which is a zip archive with checksums, can be read completely."""
+    if not checkpoint.is_file():  # opening a pipe would wait
+        return False
     try:
         with zipfile.ZipFile(checkpoint) as archive:
             return archive.testzip() is None
@@ -61,8 +63,10 @@ def _check_archive(path: Path) -> None:
     """Check that an archive is not compressed, as torch writes it.
 
     Raises:
-        ValueError: It would take more memory than its size on disk.
+        ValueError: It is not a regular file, or would take more memory than its size on disk.
     """
+    if path.exists() and not path.is_file():  # opening a pipe would wait
+        raise ValueError("it is not a regular file")
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
