@@ -29,6 +29,7 @@ def test_a_pipe_gets_tab_separated_values(monkeypatch, capsys):
     wide[0][1] = "a tab\tand a\nline"
     print_table(HEADINGS, wide, ["accuracy"])
     printed = csv.reader(io.StringIO(capsys.readouterr().out), "excel-tab")
+    wide[0][1] = "a tab\tand a line"  # a row is a line, whatever a name holds
     assert list(printed) == [HEADINGS, *wide]
 
 
