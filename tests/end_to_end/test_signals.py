@@ -67,26 +67,30 @@ def half_written(folder: Path) -> list[str]:
     ] + [str(path) for path in folder.rglob("*.draft*")]
 
 
+@pytest.fixture
+def commands(
+    tiny: dict[str, list[str]], trained_runs: dict[str, Path], reviews: Path
+) -> dict[str, list[str]]:
+    """Arguments of Python for commands that read or write."""
+    run, folder = str(trained_runs["nlp"]), "hydra.run.dir=out"
+    train = [*tiny["nlp"], folder, "trainer.max_epochs=1000"]
+    return {
+        "train": ["-c", ATLAS, "train", *train],
+        "evaluate": ["-c", ATLAS, "evaluate", f"run={run}", folder],
+        "record": ["-c", ATLAS, "record", run, "--data", str(reviews), "--out", "out"],
+        "list": ["-c", ATLAS, "list", str(trained_runs["nlp"].parent)],
+    }
+
+
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("command", ["train", "evaluate", "record", "list"])
 def test_a_signal_at_any_moment_leaves_nothing(
-    command: str,
-    name: str,
-    tiny: dict[str, list[str]],
-    trained_runs: dict[str, Path],
-    reviews: Path,
-    tmp_path: Path,
+    command: str, name: str, commands: dict[str, list[str]], tmp_path: Path
 ) -> None:
-    run = str(trained_runs["nlp"])
-    arguments = {
-        "train": [*tiny["nlp"], "hydra.run.dir=out", "trainer.max_epochs=1000"],
-        "evaluate": [f"run={run}", "hydra.run.dir=out"],
-        "record": [run, "--data", str(reviews), "--out", "out"],
-        "list": [str(trained_runs["nlp"].parent)],
-    }[command]
+    arguments = commands[command]
     # `list` is over before the later ones; a training that has saved is another test.
     for delay in (0.1, 0.4) if command == "list" else (0, 0.3, 1, 2):
-        code, errors = run_and_signal(["-c", ATLAS, command, *arguments], tmp_path, name, [delay])
+        code, errors = run_and_signal(arguments, tmp_path, name, [delay])
         if command == "list" and code in (0, -getattr(signal, name)):
             continue  # over, or already leaving
         assert (code, errors) == (128 + getattr(signal, name), f"{SIGNALS[name]}\n"), delay
@@ -96,19 +100,11 @@ def test_a_signal_at_any_moment_leaves_nothing(
 @pytest.mark.parametrize("gap", [0, 0.1, 1.2])
 @pytest.mark.parametrize("command", ["train", "record"])
 def test_ctrl_c_twice_is_as_quiet(
-    command: str,
-    gap: float,
-    tiny: dict[str, list[str]],
-    trained_runs: dict[str, Path],
-    reviews: Path,
-    tmp_path: Path,
+    command: str, gap: float, commands: dict[str, list[str]], tmp_path: Path
 ) -> None:
-    record = ["-c", ATLAS, "record", str(trained_runs["nlp"]), "--data", str(reviews)]
-    train = [str(REPOSITORY / "train.py"), *tiny["nlp"], "trainer.max_epochs=1000"]
-    arguments = {"record": [*record, "--out", "out"], "train": [*train, "hydra.run.dir=out"]}
     for delay in (0.3, 1.5, 2.5):
         delays = [delay, gap]
-        code, errors = run_and_signal(arguments[command], tmp_path, "SIGINT", delays)
+        code, errors = run_and_signal(commands[command], tmp_path, "SIGINT", delays)
         assert (code, errors) == (130, "interrupted\n"), delay
         assert half_written(tmp_path) == [], delay
 

@@ -137,8 +137,8 @@ class AtlasDataModule(ABC):
     def augmented_features(self) -> np.ndarray | None:
         """Return the same of the training split, changed by the augmentation of inputs.
 
-        Each call draws again. None without such augmentation; masked words and mixed samples, which
-        a classical model has no use for, do not count.
+        Each call draws again. None without such augmentation: masked words and mixed samples do not
+        count.
         """
         return None
 

@@ -60,7 +60,8 @@ def measure_baseline(datamodule: AtlasDataModule) -> dict[str, Any]:
     """Fit on the training split, choose the regularisation on validation, score on test.
 
     Images and sounds are trained on with up to `MAX_COPIES` augmented copies where the data has
-    augmentation, which the name of the model then says.
+    augmentation, which the name of the model then says. Copies of texts without some of their words
+    did not raise the accuracy of TF-IDF on validation.
 
     Returns:
         `model`, `strength`, `seconds`, `val/accuracy`, `test/accuracy` and, where the data has
