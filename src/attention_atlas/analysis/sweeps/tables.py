@@ -10,6 +10,7 @@ from rich.table import Table
 from attention_atlas.analysis.sweeps.importance import Importance
 from attention_atlas.analysis.sweeps.sweep import Setting, Sweep
 from attention_atlas.analysis.sweeps.trial import State, Value
+from attention_atlas.errors import first_names
 
 MAX_WIDTH = 10_000  # of a printed table, which is never wrapped
 MAX_NAMES = 5  # of unfinished trials
@@ -81,8 +82,7 @@ def sweep_problems(sweep: Sweep) -> list[str]:
     problems = []
     unfinished = [_one_line(trial.name) for trial in sweep.of_state(State.UNFINISHED)]
     if unfinished:
-        more = len(unfinished) - MAX_NAMES
-        names = ", ".join(unfinished[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+        names = first_names(unfinished, MAX_NAMES)
         problems.append(f"{len(unfinished)} unfinished, still running or interrupted: {names}.")
     failed = [trial for trial in sweep.trials if trial.failure is not None]
     return [*problems, *(_one_line(f"{trial.folder}: {trial.failure}") for trial in failed)]

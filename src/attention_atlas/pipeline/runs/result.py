@@ -16,7 +16,7 @@ from attention_atlas.attention_options import describe_mechanism
 from attention_atlas.console import make_console, one_line, print_line
 from attention_atlas.data.base import AtlasDataModule
 from attention_atlas.data.listing import describe_not_read
-from attention_atlas.errors import InputError
+from attention_atlas.errors import InputError, first_names
 from attention_atlas.run_folder import ATLAS_FOLDER
 
 if TYPE_CHECKING:
@@ -66,11 +66,8 @@ def _rare_classes(datamodule: AtlasDataModule) -> list[str]:
         for index, name in enumerate(datamodule.classes)
         if counts[index] < FEW_SAMPLES
     ]
-    more = f" and {len(rare) - MAX_NAMED} more" if len(rare) > MAX_NAMED else ""
-    listed = ", ".join(rare[:MAX_NAMED])
-    return (
-        [f"classes with fewer than {FEW_SAMPLES} training samples: {listed}{more}"] if rare else []
-    )
+    listed = first_names(rare, MAX_NAMED)
+    return [f"classes with fewer than {FEW_SAMPLES} training samples: {listed}"] if rare else []
 
 
 def print_summary(result: Mapping[str, Any], folder: Path) -> None:
