@@ -47,6 +47,7 @@ RESUME_HINT = "the same command with resume=auto resumes it"
 
 MAX_BYTES = 2**26
 MAX_YAML_BYTES = 2**20  # which takes seconds to parse
+MAX_YAML_DEPTH = 100  # the time of a parse grows with the square of it
 
 
 def is_run(folder: Path) -> bool:
@@ -186,9 +187,14 @@ def read_yaml(run: Location, name: str) -> Any:
     if found is None:
         return None
     try:
-        text = found.decode("utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise InputError(f"{path} repeats values by *names, which no run writes.")
+        text, depth = found.decode("utf-8"), 0
+        for event in yaml.parse(text):
+            if isinstance(event, yaml.AliasEvent):
+                raise InputError(f"{path} repeats values by *names, which no run writes.")
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_YAML_DEPTH:
+                raise RecursionError
         return OmegaConf.load(io.StringIO(text))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error

@@ -124,6 +124,7 @@ BOMBS = {
     "text": "".join(f"a{n}: ${{a{n + 1}}}${{a{n + 1}}}\n" for n in range(40)) + "a40: x\n",
     "nodes": "".join(f"a{n}: {{x: '${{a{n + 1}}}', y: '${{a{n + 1}}}'}}\n" for n in range(40)),
     "depth": "a: " + "[" * 1200 + "]" * 1200,
+    "great depth": "a: " + "[" * 100_000,  # would be parsed for minutes
     "size": "a: " + "x" * 2**21,
     "itself": "a: {b: '${a}'}\n",
 }
