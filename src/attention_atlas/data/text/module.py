@@ -1,5 +1,6 @@
 """The data module of texts, tokenized and batched."""
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -37,6 +38,7 @@ from attention_atlas.data.text.tokenizer import (
 )
 from attention_atlas.data.user_inputs import UserInput, label_indexes
 from attention_atlas.errors import InputError
+from attention_atlas.input_files import open_regular
 from attention_atlas.output_files import draft
 from attention_atlas.run_folder import TOKEN_PAIRS, TOKENIZER
 
@@ -167,7 +169,7 @@ class TextDataModule(AtlasDataModule):
             return
         self.tokenizer_path = str(folder / TOKENIZER)
         self.tokenizer = load_tokenizer(folder / TOKENIZER)
-        if (folder / TOKEN_PAIRS).is_file():
+        if os.path.lexists(folder / TOKEN_PAIRS):
             self.pairs = _read_pairs(folder / TOKEN_PAIRS)
 
     @property
@@ -274,12 +276,13 @@ class TextDataModule(AtlasDataModule):
 
 def _read_pairs(path: Path) -> np.ndarray:
     """Read the bigrams of a run; an array of pickled objects is refused."""
-    try:
-        pairs: np.ndarray = np.load(path, allow_pickle=False)
-        if pairs.dtype != np.int64 or pairs.ndim != 1:
-            raise ValueError(f"it has {pairs.ndim} axes of {pairs.dtype}")
-    except (OSError, EOFError, ValueError, MemoryError, AttributeError) as error:
-        raise InputError(f"{path} holds no pairs of tokens: {error}.") from error
+    with open_regular(path) as file:
+        try:
+            pairs: np.ndarray = np.load(file, allow_pickle=False)
+            if pairs.dtype != np.int64 or pairs.ndim != 1:
+                raise ValueError(f"it has {pairs.ndim} axes of {pairs.dtype}")
+        except (OSError, EOFError, ValueError, MemoryError, AttributeError) as error:
+            raise InputError(f"{path} holds no pairs of tokens: {error}.") from error
     return pairs
 
 
