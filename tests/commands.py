@@ -7,15 +7,20 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fork_server import ForkServer
+
 if TYPE_CHECKING:
     from click.testing import Result
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+PROGRAMS = {"atlas": Path(sys.executable).with_name("atlas")}
 
 REFUSE_TORCH = """
 import sys
@@ -34,12 +39,17 @@ def run_script(
 ) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments in `folder`.
 
-    A script of the repository is given by its name. Without `torch`, importing it is an error.
+    `atlas` and the scripts of the repository are given by their names. Without `torch`, importing
+    it is an error.
     """
     first, *rest = arguments
-    script = REPOSITORY / first if (REPOSITORY / first).is_file() else Path(first)
-    settings = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | environment
+    script = PROGRAMS.get(first, REPOSITORY / first)
+    if not script.is_file():
+        script = Path(first)
+    settings = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     settings.pop("HYDRA_FULL_ERROR", None)
+    if torch and not environment and script.is_file():
+        return fork_server().run([str(script), *rest], folder, settings)
     settings |= environment
     if not torch:
         hook = folder.parent / f"{folder.name}-hook"
@@ -54,6 +64,12 @@ def run_script(
         text=True,
         timeout=600,
     )
+
+
+@cache
+def fork_server() -> ForkServer:
+    """The server of this process, which starts with the first command."""
+    return ForkServer()
 
 
 def invoke_atlas(folder: Path, *arguments: str, **environment: str) -> "Result":

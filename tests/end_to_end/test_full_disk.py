@@ -15,7 +15,6 @@ from attention_atlas.errors import InputError
 from attention_atlas.output_files import draft
 from tests.commands import run_script
 
-ATLAS = "from attention_atlas.cli import main; main()"
 MakeDisk = Callable[[int], Path]
 
 
@@ -115,7 +114,7 @@ def test_other_commands_leave_nothing(
         "record": [str(run), "--data", str(reviews), "--out", str(out)],
         "baseline": ["task=nlp", "data=csv", f"data.path={reviews}", f"hydra.run.dir={out}"],
     }
-    one_line(run_script(["-c", ATLAS, command, *arguments[command]], tmp_path))
+    one_line(run_script(["atlas", command, *arguments[command]], tmp_path))
     assert files(disk) == {"fill"}
 
 
@@ -127,7 +126,7 @@ def test_an_export_leaves_nothing(
     disk = make_disk(8)
     (disk / "fill").write_bytes(bytes(8192 if ending == "pt" else 4096))
     command = ["export", str(trained_runs["nlp"]), "--out", str(disk / f"a.{ending}")]
-    assert f"a.{ending}" in one_line(run_script(["-c", ATLAS, *command], tmp_path))
+    assert f"a.{ending}" in one_line(run_script(["atlas", *command], tmp_path))
     assert files(disk) == {"fill"}
 
 

@@ -3,11 +3,11 @@
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run_script
 from tests.docs.pages import blocks
 
 FAST = ["debug=fast", "trainer.limit_train_batches=2"]
@@ -44,19 +44,16 @@ def with_newest_run(text: str, workplace: Path) -> str:
 
 
 def runnable(command: list[str], workplace: Path) -> list[str]:
-    """The command as typed, with the newest run for <time>, on a few batches and samples only."""
+    """The script and its arguments as typed, on the newest run, few batches and few samples."""
     program, *arguments = command
     filled = [with_newest_run(argument, workplace) for argument in arguments]
-    if program == "make":
-        return ["make", "--dry-run", *filled]
     if program == "atlas":
         few = ["--num-samples", "2"] if filled[0] == "faithfulness" else []
-        return [str(Path(sys.executable).with_name("atlas")), *filled, *few]
+        return ["atlas", *filled, *few]
     assert program == "python", command
     if filled[0] == "benchmarks/results.py":
-        return [sys.executable, *filled, "--help"]
-    extra = FAST if filled[0] == "train.py" and "--help" not in filled else []
-    return [sys.executable, *filled, *extra]
+        return [*filled, "--help"]
+    return [*filled, *FAST] if filled[0] == "train.py" and "--help" not in filled else filled
 
 
 @pytest.mark.slow
@@ -65,9 +62,10 @@ def test_every_command_and_every_line_of_python_runs(repository: Path, workplace
     found = commands(readme)
     assert len(found) >= 12
     for command in found:
-        done = subprocess.run(
-            runnable(command, workplace), cwd=workplace, capture_output=True, text=True
-        )
+        if command[0] == "make":
+            subprocess.run(["make", "--dry-run", *command[1:]], cwd=workplace, check=True)
+            continue
+        done = run_script(runnable(command, workplace), workplace)
         said = f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
         assert done.returncode == 0, said
         assert "Traceback" not in done.stderr, said
@@ -76,4 +74,6 @@ def test_every_command_and_every_line_of_python_runs(repository: Path, workplace
     assert len(code) >= 2
     for block in code:
         script = with_newest_run(block, workplace)
-        subprocess.run([sys.executable, "-c", script], cwd=workplace, check=True)
+        (workplace / "block.py").write_text(script)
+        done = run_script([str(workplace / "block.py")], workplace)
+        assert done.returncode == 0, f"{script}\n{done.stderr}"

@@ -32,13 +32,16 @@ Command = Callable[..., str]
 
 
 def run(*command: str | Path, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a command without what points to this repository."""
-    plain = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    own = {"ATTENTION_ATLAS_CACHE": str(folder / "cache"), "PYTHONIOENCODING": "utf-8"}
+    """Run a command without what points to this repository.
+
+    Byte code is written, whatever this machine does: else each command compiles torch again.
+    """
+    left_out = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+    plain = {k: v for k, v in os.environ.items() if k not in left_out}
     return subprocess.run(
         [str(part) for part in command],
         cwd=folder,
-        env=plain | own,
+        env=plain | {"PYTHONIOENCODING": "utf-8"},
         capture_output=True,
         encoding="utf-8",  # whatever locale another test has left in this process
         check=False,

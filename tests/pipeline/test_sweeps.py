@@ -126,7 +126,7 @@ def test_a_sweep_of_another_command_is_another_sweep(failing_sweep, tmp_path: Pa
     assert "holds a sweep of another command" in other.stderr
     anew = run_script([*command, "sweep.resume=false", f"hydra.sweep.dir={sweep}"], tmp_path)
     assert anew.returncode == 2
-    assert "holds a sweep already" in anew.stderr
+    assert "of an earlier run" in anew.stderr
     with locked(sweep):
         at_once = run_script(command, folder)
     assert at_once.returncode == 2

@@ -28,7 +28,6 @@ from tests import made_atlases
 from tests.commands import content, run_script
 from tests.security.payload import Payload
 
-ATLAS = "from attention_atlas.cli import main; main()"
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m\rhidden"
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 COMMANDS = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
@@ -108,7 +107,7 @@ def test_nothing_is_built_from_what_an_atlas_says(run: Path, tmp_path: Path) -> 
     )
     subprocess.run([sys.executable, "-c", program], check=True)
     for command in (["info"], ["show"], ["stats"], ["export", "--out", str(tmp_path / "a.html")]):
-        finished = run_script(["-c", ATLAS, command[0], str(run), *command[1:]], tmp_path)
+        finished = run_script(["atlas", command[0], str(run), *command[1:]], tmp_path)
         assert finished.returncode == 0, finished.stderr
     assert not marker.exists()
     hydra_instantiate(OmegaConf.create(node))
@@ -285,7 +284,7 @@ COMMAND_LINES = {
 @pytest.mark.parametrize("arguments", COMMAND_LINES.values(), ids=COMMAND_LINES)
 def test_a_name_cannot_command_the_terminal(arguments: list[str], tmp_path: Path) -> None:
     run = evil_run(tmp_path, ESCAPE)
-    command = ["-c", ATLAS, arguments[0], str(run), *arguments[1:]]
+    command = ["atlas", arguments[0], str(run), *arguments[1:]]
     finished = run_script(command, tmp_path, FORCE_COLOR="1")
     assert finished.returncode in (0, 2)
     assert "Traceback" not in finished.stderr
@@ -296,7 +295,7 @@ def test_a_name_cannot_command_the_terminal(arguments: list[str], tmp_path: Path
 
 def test_a_list_of_runs_cannot_command_the_terminal(tmp_path: Path) -> None:
     evil_run(tmp_path, ESCAPE)
-    finished = run_script(["-c", ATLAS, "list", str(tmp_path)], tmp_path)
+    finished = run_script(["atlas", "list", str(tmp_path)], tmp_path)
     assert "owned" in finished.stdout
     assert not COMMANDS.search(finished.stdout), ascii(finished.stdout)
 
@@ -326,7 +325,7 @@ def elements(page: str) -> list[tuple[str, list[tuple[str, str | None]]]]:
 
 def test_text_cannot_become_markup_of_a_page(tmp_path: Path) -> None:
     run, page = evil_run(tmp_path, MARKUP), tmp_path / "page.html"
-    finished = run_script(["-c", ATLAS, "export", str(run), "--out", str(page)], tmp_path)
+    finished = run_script(["atlas", "export", str(run), "--out", str(page)], tmp_path)
     assert finished.returncode == 0, finished.stderr
     text = page.read_text(encoding="utf-8")
     assert "alert(1)" in text
@@ -340,7 +339,7 @@ def test_text_cannot_become_markup_of_a_page(tmp_path: Path) -> None:
 
 def test_text_cannot_become_markup_of_a_drawing(tmp_path: Path) -> None:
     run, drawing = evil_run(tmp_path, MARKUP), tmp_path / "drawing.svg"
-    finished = run_script(["-c", ATLAS, "show", str(run), "--save", str(drawing)], tmp_path)
+    finished = run_script(["atlas", "show", str(run), "--save", str(drawing)], tmp_path)
     assert finished.returncode == 0, finished.stderr
     tags = {element.tag.rpartition("}")[2] for element in ElementTree.parse(drawing).iter()}
     assert "path" in tags
@@ -352,7 +351,7 @@ def test_a_sample_id_is_no_file_name(name: str, tmp_path: Path) -> None:
     run = evil_run(tmp_path, "/../../../marker")
     (tmp_path / "out").mkdir()
     before = content(tmp_path).keys()
-    finished = run_script(["-c", ATLAS, "export", str(run), "--out", f"out/{name}"], tmp_path)
+    finished = run_script(["atlas", "export", str(run), "--out", f"out/{name}"], tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert content(tmp_path).keys() - before == {f"out/{name}"}
 
@@ -361,7 +360,7 @@ def test_what_is_exported_needs_no_pickle(run: Path, tmp_path: Path) -> None:
     import torch
 
     for name in ("a.npz", "a.pt"):
-        run_script(["-c", ATLAS, "export", str(run), "--out", name], tmp_path)
+        run_script(["atlas", "export", str(run), "--out", name], tmp_path)
     with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
         assert all(arrays[key].dtype != object for key in arrays)
     assert torch.load(tmp_path / "a.pt", weights_only=True)

@@ -25,7 +25,6 @@ from attention_atlas.pipeline.load_run import load_run
 from tests.commands import content, evaluate, run_script
 from tests.security.payload import Payload
 
-ATLAS = "from attention_atlas.cli import main; main()"
 SECRET = "ATLAS_TEST_SECRET"
 
 
@@ -97,7 +96,7 @@ def test_the_commands_refuse_code_in_the_config_of_a_run(
     tamper(run, schedule={"_target_": target, "src": __file__, "dst": str(marker)})
     for command, torch_needed in (
         (["evaluate.py", f"run={run}"], False),
-        (["-c", ATLAS, "faithfulness", str(run)], True),
+        (["atlas", "faithfulness", str(run)], True),
     ):
         finished = run_script(command, tmp_path, torch=torch_needed)
         assert finished.returncode == 2, finished.stderr
