@@ -1,140 +1,237 @@
-"""An attention function for Hugging Face models, by the same kernel and with the same records.
+"""Watch the attention functions of `transformers`, which models choose by name.
 
-`transformers` lets a model choose its attention function by name (its `AttentionInterface`).
-`attention_atlas.pretrained` registers this one, so that this module needs torch only.
+`transformers` hands a function out by its `AttentionInterface`. While a model is watched, it hands
+out one that calls the original. What `sdpa` computes is seen where it calls torch; a function that
+returns weights, as `eager` does, has computed the map; rows of the others are computed from what
+they were given, if all of their options are known. `transformers` is looked at only where it is
+imported already.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from attention_atlas.attention.kernels import fused_attention
 from attention_atlas.attention.masks import Mask, causal_mask
-from attention_atlas.attention.observers import Pass, is_observed, notify
+from attention_atlas.attention.observers import Pass, Running, WeightsPass, innermost, notify
 from attention_atlas.attention.scores import ScaledDot
-from attention_atlas.attention.shapes import Keys, Values
+from attention_atlas.attention.sequences import padding_and_grid
+from attention_atlas.attention.torch_functions import Product, inside
 
-NAME = "attention_atlas"
-"""The `attn_implementation` of models that are recorded."""
+Function = Callable[..., tuple[Any, ...]]
 
-# Parameters by which a module takes the keys of another sequence.
-OTHER_SEQUENCES = {"key_value_states", "encoder_hidden_states"}
+# Options of `flex_attention` and `flash_attention` that change no row of a map.
+HARMLESS = {
+    "dropout": "drops weights after the softmax",
+    "output_attentions": "asks for weights, which these functions do not return",
+    "output_hidden_states": "asks for what stands between layers",
+    "output_router_logits": "asks for what chooses experts",
+    "use_cache": "keeps keys, which are passed on as they are",
+    "cache_position": "places keys in a cache, which has been done",
+    "num_items_in_batch": "divides a loss",
+    "return_dict": "shapes the output of a model",
+    "kernel_options": "sizes blocks of a kernel",
+    "layer_idx": "names a layer",
+}
 
-
-def interface_attention(
-    module: nn.Module,
-    query: Float[Tensor, "#batch heads queries width"],
-    key: Keys,
-    value: Values,
-    attention_mask: Shaped[Tensor, "#batch #heads queries keys"] | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    is_causal: bool | None = None,
-    position_bias: Float[Tensor, "#batch heads queries keys"] | None = None,
-    **options: Any,
-) -> tuple[Float[Tensor, "batch queries heads value_width"], None]:
-    """Attend for a module of `transformers`, by one call of the fused kernel.
-
-    The convention is that of `transformers`: a boolean `attention_mask` is True where a query
-    attends, a float one is added to the scores, and so is `position_bias` (relative positions, as
-    in T5). Without a mask, a causal module hides the keys after each query. `options` are those of
-    other attention functions.
-
-    Raises:
-        ValueError: The model caps its scores, or needs attention sinks or paged attention, which
-            the product kernel does not have.
-    """
-    for option in ("softcap", "s_aux", "cache"):
-        if options.get(option) is not None:
-            raise ValueError(
-                f"{type(module).__name__} attends with {option}, which attn_implementation="
-                f"{NAME!r} does not know; it cannot be recorded."
-            )
-    query = query.expand(key.shape[0], -1, -1, -1)  # learned queries come as a batch of one
-    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    causal = bool(causal) and attention_mask is None and query.shape[2] > 1
-    mask = Mask(attention_mask, causal)
-    if position_bias is not None:
-        mask = _with_bias(mask, position_bias, query, key)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    output = fused_attention(query, key, value, scale, mask, dropout)
-    if is_observed(module):
-        padding, grid = _padding_and_grid(module, attention_mask, query, key)
-        score = ScaledDot(scale)
-        notify(module, Pass(score, query, key, value, mask, output, dropout, padding, grid))
-    return output.transpose(1, 2).contiguous(), None
-
-
-def calls_interface(module: nn.Module) -> bool:
-    """Whether a module attends through the attention interface of `transformers`."""
-    forward = inspect.unwrap(type(module).forward)
-    code = getattr(forward, "__code__", None)
-    return code is not None and "ALL_ATTENTION_FUNCTIONS" in code.co_names
-
-
-def implementation_of(module: nn.Module) -> str | None:
-    """Return the `attn_implementation` of a module that calls the interface."""
-    config = getattr(module, "config", None)
-    name: str | None = getattr(config, "_attn_implementation", None)
-    return name
+_lock = threading.Lock()
+_users = 0
 
 
 @contextmanager
-def noting_sequences(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Note on modules that call the interface whether their keys are those of another sequence.
-
-    Decoders attend to themselves and to the encoder by modules of one class.
-    """
-    called = [module for module in modules if calls_interface(module)]
-    handles = [
-        module.register_forward_pre_hook(_remember_sequence, with_kwargs=True) for module in called
-    ]
+def watched_interface() -> Iterator[None]:
+    """Watch the functions that `transformers` hands out."""
+    global _users  # noqa: PLW0603  methods of one class are exchanged for all who watch
+    library = sys.modules.get("transformers.modeling_utils")
+    if library is None:
+        yield
+        return
+    interface = library.AttentionInterface
+    with _lock:
+        _users += 1
+        if _users == 1:
+            interface.get_interface = _watching(interface.get_interface)
+            interface.__getitem__ = _watching(interface.__getitem__)
     try:
         yield
     finally:
-        for handle, module in zip(handles, called, strict=True):
-            handle.remove()
-            module.__dict__.pop("sees_others", None)
+        with _lock:
+            _users -= 1
+            if not _users:
+                interface.get_interface = interface.get_interface.__wrapped__
+                del interface.__getitem__  # it is that of its parent
 
 
-def _with_bias(mask: Mask, bias: Tensor, query: Tensor, key: Tensor) -> Mask:
-    """Add a bias to a mask; a hidden key gets the smallest float, as in `sdpa`."""
-    shown = mask.tensor
-    if mask.is_causal:
-        shown = causal_mask(query.shape[2], key.shape[2], key.device)
-    if shown is None:
-        return Mask(bias)
-    if shown.dtype != torch.bool:
-        return Mask(bias + shown)
-    return Mask(torch.where(shown, bias, torch.finfo(bias.dtype).min))
+def _watching(method: Callable[..., Function]) -> Callable[..., Function]:
+    """Return a method that hands out watched functions where a watched model is running."""
+
+    @wraps(method)
+    def hand_out(*arguments: Any, **named: Any) -> Function:
+        function = method(*arguments, **named)
+        if innermost() is None or isinstance(function, _Watched):
+            return function
+        return _Watched(function)
+
+    return hand_out
 
 
-def _padding_and_grid(
-    module: nn.Module, attention_mask: Tensor | None, query: Tensor, key: Tensor
-) -> tuple[Tensor | None, tuple[int, ...] | None]:
-    """Return which queries [B, Q] are padding, and the grid; None if keys are of other tokens.
+class _Watched:
+    """An attention function that notifies of what it computes."""
 
-    A key that no query of a sample may attend to is padding.
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(
+        self,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Any = None,
+        *arguments: Any,
+        **options: Any,
+    ) -> tuple[Any, ...]:
+        """Call the function."""
+        call = InterfaceCall(self.__name__, module, query, key, value)
+        before, inside.interface = inside.interface, call
+        try:
+            result = self.function(module, query, key, value, attention_mask, *arguments, **options)
+        finally:
+            inside.interface = before
+        entry = innermost()
+        if call.is_seen or entry is None:
+            return result
+        return call.notify(entry, attention_mask, options, result)
+
+
+class InterfaceCall:
+    """A call of an attention function of `transformers`.
+
+    Attributes:
+        module: The module that attends.
+        is_seen: Whether a function of torch that it called was watched.
     """
-    if getattr(module, "sees_others", False) or query.shape[2] != key.shape[2]:
-        return None, None
-    padding = None
-    if attention_mask is not None and attention_mask.dtype == torch.bool:
-        padding = ~attention_mask.expand(len(query), -1, -1, -1).any(dim=(1, 2))
-    return padding, (key.shape[2],)
+
+    def __init__(
+        self, name: str, module: nn.Module, query: Tensor, key: Tensor, value: Tensor
+    ) -> None:
+        self.module = module
+        self.is_seen = False
+        self._name = name
+        self._query, self._key, self._value = query, key, value
+
+    def adapt(self, product: Product) -> None:
+        """Undo what `sdpa` does to share keys among heads: it repeats them, or packs one query."""
+        self.is_seen = True
+        if self._name != "sdpa_attention_forward":
+            return
+        heads, key_heads = self._query.shape[1], self._key.shape[1]
+        if product.query.shape[1] != heads:
+            size = len(product.output), heads, 1
+            product.query = product.query.reshape(*size, -1)
+            product.output = product.output.reshape(*size, -1)
+            if product.mask is not None and product.mask.shape[1] > 1:
+                product.mask = product.mask.reshape(len(product.mask), heads, 1, -1)
+        elif product.key.shape[1] != key_heads:
+            num_keys = product.key.shape[2]
+            product.key, product.value = self._key[:, :, :num_keys], self._value[:, :, :num_keys]
+
+    def notify(
+        self, entry: Running, attention_mask: Any, options: dict[str, Any], result: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        """Notify of what the function computed; return its result, through which gradients pass."""
+        output, weights = result[:2]
+        query, key = self._query.expand(len(self._key), -1, -1, -1), self._key
+        heads = output.transpose(1, 2)
+        if isinstance(weights, Tensor) and weights.dim() == 4:
+            padding, grid = padding_and_grid(entry, attention_mask, query, weights.mT)
+            source = f"{self._name} of {type(self.module).__name__}"
+            notify(
+                self.module, WeightsPass(weights, self._value, heads, padding, grid, source)
+            )
+        else:
+            scale = options.pop("scaling", None)
+            scale = query.shape[-1] ** -0.5 if scale is None else scale
+            mask = self._mask(attention_mask, options)
+            padding, grid = padding_and_grid(entry, mask.tensor, query, key)
+            dropout = options.get("dropout", 0.0)
+            score = ScaledDot(scale)
+            notify(
+                self.module, Pass(score, query, key, self._value, mask, heads, dropout, padding, grid)
+            )
+        return (heads.transpose(1, 2), *result[1:])
+
+    def _mask(self, attention_mask: Any, options: dict[str, Any]) -> Mask:
+        """Return the mask of a function that returns no weights.
+
+        Raises:
+            ValueError: The function, or one of its options, is not known.
+        """
+        known = {"flex_attention_forward": _flex_mask, "flash_attention_forward": _flash_mask}
+        if self._name not in known:
+            raise ValueError(
+                f"{type(self.module).__name__} attends by {self._name}, which is not known and "
+                "returns no weights, so that its maps cannot be recorded: take "
+                "attn_implementation='sdpa' or 'eager'."
+            )
+        left = {name: value for name, value in options.items() if name not in HARMLESS}
+        mask = known[self._name](self.module, self._query, self._key, attention_mask, left)
+        for name, value in left.items():
+            if value is not None:
+                raise ValueError(
+                    f"{type(self.module).__name__} attends by {self._name} with {name}, which "
+                    "cannot be recorded: take attn_implementation='eager'."
+                )
+        return mask
 
 
-def _remember_sequence(
-    module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
-) -> None:
-    """Note whether a module was called with the keys of another sequence."""
-    bound = inspect.signature(type(module).forward).bind(module, *arguments, **named).arguments
-    bound |= bound.get("kwargs", {})
-    module.__dict__["sees_others"] = any(bound.get(name) is not None for name in OTHER_SEQUENCES)
+def _flex_mask(
+    module: nn.Module, query: Tensor, key: Tensor, attention_mask: Any, options: dict[str, Any]
+) -> Mask:
+    """Return the mask of `flex_attention`, of a block mask or a float one and of a bias."""
+    options.pop("is_causal", None)  # a block mask has it
+    bias = options.pop("position_bias", None)
+    if attention_mask is None:
+        return Mask(bias)
+    if isinstance(attention_mask, Tensor):
+        tensor = attention_mask[..., : key.shape[2]]
+    else:
+        from torch.nn.attention.flex_attention import create_mask
+
+        size = len(key), query.shape[1], query.shape[2], key.shape[2]
+        tensor = create_mask(attention_mask.mask_mod, *size, device=query.device)
+    if bias is None:
+        return Mask(tensor)
+    if tensor.dtype == torch.bool:
+        return Mask(bias.masked_fill(~tensor, -torch.inf))
+    return Mask(tensor + bias)
+
+
+def _flash_mask(
+    module: nn.Module, query: Tensor, key: Tensor, attention_mask: Any, options: dict[str, Any]
+) -> Mask:
+    """Return the mask of `flash_attention`: padding [B, K], a causal one and a window.
+
+    Its queries are the last of the keys.
+    """
+    causal, window = options.pop("is_causal", None), options.pop("sliding_window", None)
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    num_queries, num_keys = query.shape[2], key.shape[2]
+    shown = torch.ones(num_queries, num_keys, dtype=torch.bool, device=query.device)
+    if causal:
+        shown = causal_mask(num_keys, num_keys, query.device)[num_keys - num_queries :]
+    if window is not None:
+        tokens = torch.arange(num_keys, device=query.device)
+        steps = tokens[num_keys - num_queries :, None] - tokens
+        shown = shown & (steps < window) & (steps > -window)
+    if attention_mask is None:
+        return Mask(shown[None, None])
+    return Mask(shown & attention_mask[:, None, None, -num_keys:].bool())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from attention_atlas.attention.differential import Differential, halves
 from attention_atlas.attention.linear import Hedgehog
 from attention_atlas.attention.masks import Mask, merge_masks
-from attention_atlas.attention.observers import Pass, is_observed, notify
+from attention_atlas.attention.observers import Pass, is_watched, notify
 from attention_atlas.attention.positions import Grid, check_grid, rotary_angles, rotate
 from attention_atlas.attention.scores import Score, build_score, check_score, name_of
 from attention_atlas.attention.windowed import Window, attend_in_window
@@ -49,6 +49,8 @@ class Attention(nn.Module):
     Maps are never returned: `record` computes them. Raises ValueError for sizes that do not fit and
     options that do not go together.
     """
+
+    reports_passes = True
 
     def __init__(
         self,
@@ -153,7 +155,7 @@ class Attention(nn.Module):
         dropout_p = self.dropout if self.training else 0.0
         heads = self._attend(queries, keys, values, mask, window, dropout_p)
 
-        if is_observed(self):
+        if is_watched():
             padding = _boolean(key_padding_mask) if is_self_attention else None
             weight = None if self.differential is None else self.differential.weight()
             projected = queries, keys, values

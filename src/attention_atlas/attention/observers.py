@@ -1,11 +1,13 @@
-"""One forward pass of attention, and the observers that are notified of it."""
+"""Which module of a watched model is running, and who is notified when it attends."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ from attention_atlas.attention.kernels import not_compiled
 from attention_atlas.attention.masks import Mask
 from attention_atlas.attention.positions import Grid
 from attention_atlas.attention.scores import Score
-from attention_atlas.attention.shapes import Keys, Outputs, Queries, Values
+from attention_atlas.attention.shapes import Keys, Map, Outputs, Queries, Values
 from attention_atlas.attention.windowed import Window
 
 
@@ -44,45 +46,135 @@ class Pass(NamedTuple):
     weight: Float[Tensor, ""] | None = None
 
 
-Observer = Callable[[Pass], None]
+class WeightsPass(NamedTuple):
+    """One forward pass of attention that gave its weights itself.
+
+    Attributes:
+        weights: The map, as the model computed it; a part of the autograd graph of its output.
+        value: What the weights average; None if it is not known.
+        output: The average; None if it is not known.
+        padding: As in `Pass`, and so is `grid`.
+        source: Where the weights come from, in words.
+    """
+
+    weights: Map
+    value: Values | None
+    output: Outputs | None
+    padding: Bool[Tensor, "batch queries"] | None
+    grid: Grid | None
+    source: str
 
 
-class Observers(tuple[Observer, ...]):
-    """The observers of a module; a copy of the module has none."""
+Observer = Callable[[str, Pass | WeightsPass], None]
+
+
+class Running(NamedTuple):
+    """A module of a watched model that is running, and the arguments that it was called with."""
+
+    watcher: Watcher
+    name: str
+    module: nn.Module
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+
+
+class _Stack(threading.local):
+    """The modules that are running in a thread, the innermost last."""
+
+    def __init__(self) -> None:
+        self.entries: list[Running] = []
+
+
+_stack = _Stack()
+_watchers: list[Watcher] = []
+
+
+class Watcher:
+    """Follows one model in one thread.
+
+    Attributes:
+        names: Names of the modules of the model, without wrappers, by id.
+        ran: Names of the modules that ran.
+        seen: Names of the modules of which a pass was seen.
+    """
+
+    def __init__(self, names: dict[int, str], observer: Observer) -> None:
+        self.names = names
+        self.ran: dict[str, nn.Module] = {}
+        self.seen: set[str] = set()
+        self._observer = observer
+        self._thread = threading.get_ident()
+
+    @contextmanager
+    def following(self, modules: list[nn.Module]) -> Iterator[None]:
+        """Know which of the modules is running."""
+        with ExitStack() as stack:
+            for module in modules:
+                before = module.register_forward_pre_hook(self._enter, with_kwargs=True)
+                stack.callback(before.remove)
+                after = module.register_forward_hook(self._leave, always_call=True)
+                stack.callback(after.remove)
+            _watchers.append(self)
+            stack.callback(_watchers.remove, self)
+            yield
+
+    @not_compiled
+    def _enter(
+        self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> None:
+        # Checkpointing repeats a pass in a thread of autograd.
+        if threading.get_ident() == self._thread or in_backward():
+            name = self.names.get(id(module))
+            if name is not None:  # a copy of a model has its hooks too
+                self.ran[name] = module
+                _stack.entries.append(Running(self, name, module, arguments, named))
+
+    @not_compiled
+    def _leave(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        entries = _stack.entries
+        for place in range(len(entries) - 1, -1, -1):
+            if entries[place].watcher is self and entries[place].module is module:
+                del entries[place]
+                return
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Observers, ())
+        return Watcher, ({}, _ignore)  # of a copy of a model
+
+    def notify(self, name: str, seen: Pass | WeightsPass) -> None:
+        """Notify the observer of a pass of a module."""
+        self.seen.add(name)
+        self._observer(name, seen)
 
 
-@contextmanager
-def observe(module: nn.Module, observer: Observer) -> Iterator[None]:
-    """Notify an observer of every pass of a module meanwhile."""
-    _set(module, (*_observers(module), observer))
-    try:
-        yield
-    finally:
-        _set(module, tuple(other for other in _observers(module) if other is not observer))
+def _ignore(name: str, seen: Pass | WeightsPass) -> None:
+    """Observe nothing."""
 
 
-def is_observed(module: nn.Module) -> bool:
-    """Whether a module has observers."""
-    return bool(_observers(module))
+def in_backward() -> bool:
+    """Whether autograd is in a backward pass."""
+    # torch has no public way; its own checkpointing asks so, and test_gradients.py watches it.
+    return torch._C._current_graph_task_id() != -1
+
+
+def is_watched() -> bool:
+    """Whether any model is watched; `torch.compile` compiles anew where this changes."""
+    return bool(_watchers)
+
+
+def innermost() -> Running | None:
+    """Return the module that is running in this thread, of any model that is watched in it."""
+    return _stack.entries[-1] if _stack.entries else None
+
+
+def running() -> list[Running]:
+    """Return the innermost running module of each model that is watched in this thread."""
+    innermost = {entry.watcher: entry for entry in _stack.entries}
+    return list(innermost.values())
 
 
 @not_compiled
-def notify(module: nn.Module, seen: Pass) -> None:
-    """Call all observers with a pass; `torch.compile` leaves this to Python."""
-    for observer in _observers(module):
-        observer(seen)
-
-
-def _observers(module: nn.Module) -> tuple[Observer, ...]:
-    observers: tuple[Observer, ...] = getattr(module, "observers", ())
-    return observers
-
-
-def _set(module: nn.Module, observers: tuple[Observer, ...]) -> None:
-    if observers:
-        module.observers = Observers(observers)  # type: ignore[assignment]
-    elif hasattr(module, "observers"):
-        del module.observers
+def notify(module: nn.Module | None, seen: Pass | WeightsPass) -> None:
+    """Notify all who watch the module in this thread; the innermost that is running if None."""
+    for entry in running():
+        name = entry.watcher.names.get(id(module), entry.name)
+        entry.watcher.notify(name, seen)

@@ -1,15 +1,17 @@
 """Record maps while a model runs, whichever kernel computes its output.
 
-A row of a map is a function of one query and all keys. So the forward pass only copies the queries
-and keys asked for; rows are computed from the copies, in float32, when they are accessed. The
-gradient by a map is a function of the values and of the gradient by the heads' output, which a hook
-copies in the backward pass.
+The attention functions that a model calls are watched, not replaced. A row of a map is a function of
+one query and all keys. So the forward pass only copies the queries and keys asked for; rows are
+computed from the copies, in float32, when they are accessed. The gradient by a map is a function of
+the values and of the gradient by the heads' output, which a hook copies in the backward pass. Where
+a function gives its weights, they are the map.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -18,20 +20,25 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attention_atlas.attention.huggingface import noting_sequences
 from attention_atlas.attention.module import Attention
-from attention_atlas.attention.observers import Pass, observe
+from attention_atlas.attention.observers import Pass, WeightsPass, in_backward
 from attention_atlas.attention.recorded_call import Call
+from attention_atlas.attention.scored_call import ScoredCall
 from attention_atlas.attention.selection import (
+    LayerChoice,
     Layers,
-    choose_layers,
+    attention_modules,
     hint,
     index,
     listed,
+    module_names,
     take,
     take_mask,
 )
 from attention_atlas.attention.statistics import Rollout, Statistic, build_statistic
+from attention_atlas.attention.unseen import unseen_modules, why_missed
+from attention_atlas.attention.watching import watch
+from attention_atlas.attention.weights_call import WeightsCall
 
 
 class Recording:
@@ -41,7 +48,6 @@ class Recording:
     then stored.
 
     Attributes:
-        names: The modules recorded.
         calls: By module, every call in order, for a model that runs more than once inside one
             `with`; each has `.map`, `.band`, `.gradient`, `.statistics(["entropy"])` and, of
             differential attention, `.parts`.
@@ -49,11 +55,13 @@ class Recording:
         bands: By module with a window, the weights in the window.
         gradients: By module, the gradient by its map.
         statistics: By statistic, then by module.
+        unseen: Modules that ran and of which no map is known, with the reason, once the `with` has
+            ended.
     """
 
     def __init__(self, names: Sequence[str], statistics: Sequence[Statistic] = ()) -> None:
-        self.names = list(names)
         self.calls: dict[str, list[Call]] = {name: [] for name in names}
+        self.unseen: dict[str, str] = {}
         self.maps: Mapping[str, Tensor] = _LastCalls(self.calls, attrgetter("map"))
         self.bands: Mapping[str, Tensor] = _LastCalls(
             self.calls, attrgetter("band"), lambda call: call.window is not None
@@ -63,9 +71,14 @@ class Recording:
         self._statistics = _Statistics(self.calls, statistics)
         self.statistics: Mapping[str, Mapping[str, Tensor]] = self._statistics
 
+    @property
+    def names(self) -> list[str]:
+        """The modules recorded."""
+        return list(self.calls)
+
     def add(self, name: str, call: Call) -> None:
         """Append a call of a module."""
-        self.calls[name].append(call)
+        self.calls.setdefault(name, []).append(call)
         self._statistics.order.append(call)
 
 
@@ -157,7 +170,7 @@ def record(
     gradients: bool = False,
     statistics: Sequence[str | Statistic] = (),
 ) -> Iterator[Recording]:
-    """Record the maps of every `Attention` in a model while it runs inside the `with` block.
+    """Record the maps of whatever attends in a model while it runs inside the `with` block.
 
     ```
     with record(model, layers="encoder.*", heads=[0], gradients=True) as recording:
@@ -167,17 +180,25 @@ def record(
     recording.gradients["encoder.layers.0.attention"]  # [B, 1, Q, K]
     ```
 
+    Recorded are our `Attention`, `nn.MultiheadAttention`, models of `transformers` with the
+    attention function that they have, and every module that calls `scaled_dot_product_attention`,
+    under the name of the module that calls it. Only what this model does in this thread is
+    recorded.
+
     Neither the outputs nor the gradients change by one bit, because the kernel stays as it is: the
     forward pass copies the queries and keys asked for and the rows are computed from them, in
-    float32, when they are accessed. Maps are before dropout; a row sums to 1, except a fully masked
-    row, which is zeros. The copies live as long as the recording.
+    float32, when they are accessed; or it copies the weights, where the model computes them itself.
+    There are two exceptions, with differences of about 1e-6: models compiled by `torch.compile` run
+    as they are written, and `nn.TransformerEncoder` without its fast path for evaluation. Maps are
+    before dropout, but for functions that give their weights after it, such as `eager` of
+    `transformers` in training; a row sums to 1, except a fully masked row, which is zeros, and rows
+    beside a null key or an attention sink. The copies live as long as the recording.
 
     None asks for all. Indexes count from 0, or from the end if negative.
 
     - `layers`: names of modules as in `model.named_modules()`, patterns such as
-      `"encoder.layers.*"`, or indexes in that order; one or a list. A model that is an `Attention`
-      itself is named `"attention"`. Prefixes that DDP, `torch.compile` and the like add to names
-      are left out.
+      `"encoder.layers.*"`, or indexes in that order; one or a list. A model that attends itself is
+      named `"attention"`. What DDP, `torch.compile`, PEFT and the like add to names is left out.
     - `heads`, `queries`, `samples`: indexes, one or a list; `queries="first"` is short for `[0]`,
       the row of a readout or of a CLS token, and `"readout"` is that row of the last of the layers
       alone, in the order of `model.named_modules()`.
@@ -190,15 +211,20 @@ def record(
       contribution of each key of that layer to the first row of the last layer.
 
     Several records may be open at once, each with its own choice. A forward pass that activation
-    checkpointing repeats is recorded once.
+    checkpointing repeats is recorded once. When the block ends, a warning names the modules that
+    attended and were not seen; they are listed in `recording.unseen`.
 
     Raises ValueError if a layer, head or statistic does not exist, or if a rollout is not defined;
-    in the forward pass, if a query or sample does not exist, or if gradients are asked for while
-    dropout of attention weights is active, where the outputs do not determine them.
+    in the forward pass, if a query or sample does not exist, if gradients are asked for while
+    dropout of attention weights is active, where the outputs do not determine them, or if a
+    function attends in a way that is not known; at the end, if nothing was recorded.
     """
-    modules = choose_layers(model, layers)
+    modules = attention_modules(model)
+    choice = LayerChoice(list(modules), list(module_names(model).values()), layers)
+    modules = {name: module for name, module in modules.items() if choice.takes(name)}
     if queries == "readout":
         modules = dict(list(modules.items())[-1:])
+        choice = LayerChoice(list(modules), [], list(modules))
     chosen_heads, chosen_samples = listed(heads), listed(samples)
     rows = [0] if queries in ("first", "readout") else listed(queries)
     if isinstance(rows, str):
@@ -212,47 +238,79 @@ def record(
     if any(isinstance(statistic, Rollout) for statistic in chosen):
         _check_rollout(modules, chosen_heads, rows)
     recording = Recording(list(modules), chosen)
-    with ExitStack() as stack:
-        for name, module in modules.items():
-            observer = _Observer(recording, name, chosen_samples, chosen_heads, rows, gradients)
-            stack.enter_context(observe(module, observer))
-        stack.enter_context(noting_sequences(modules.values()))
+    observer = _Observer(recording, choice, chosen_samples, chosen_heads, rows, gradients)
+    with watch(model, observer) as watcher:
         yield recording
+    recording.unseen = unseen_modules(watcher)
+    ran = [name for name, calls in recording.calls.items() if calls]
+    if not ran or choice.missed(ran):
+        raise ValueError(why_missed(model, watcher, choice.missed(ran), recording.unseen))
+    if recording.unseen:
+        listing = "; ".join(f"{name} ({why})" for name, why in recording.unseen.items())
+        warnings.warn(f"Of {type(model).__name__} no map is known of: {listing}.", stacklevel=3)
 
 
 @dataclass(frozen=True, eq=False)
 class _Observer:
-    """Copies the samples, heads and queries asked for from each forward pass of one module."""
+    """Copies the samples, heads and queries asked for from each forward pass."""
 
     recording: Recording
-    name: str
+    choice: LayerChoice
     samples: Sequence[int] | None
     heads: Sequence[int] | None
     queries: Sequence[int] | None
     gradients: bool
 
     @torch.no_grad()
-    def __call__(self, seen: Pass) -> None:
-        is_repeated = _in_backward()
-        if is_repeated and not self.gradients:
+    def __call__(self, name: str, seen: Pass | WeightsPass) -> None:
+        if not self.choice.takes(name) or (in_backward() and not self.gradients):
             return
+        first = seen.query if isinstance(seen, Pass) else seen.weights
+        batch, num_heads, num_queries, _ = first.shape
+        chosen = (
+            index(self.samples, batch, f"sample in the batch of {name!r}"),
+            index(self.heads, num_heads, f"head of {name!r}"),
+            index(self.queries, num_queries, f"query of {name!r}"),
+        )
+        positions = range(num_queries) if chosen[2] is None else chosen[2]
+        if isinstance(seen, WeightsPass):
+            self._add_weights(name, seen, chosen, positions)
+        else:
+            self._add_scored(name, seen, chosen, positions)
+
+    def _add_weights(
+        self, name: str, seen: WeightsPass, chosen: Chosen, positions: Sequence[int]
+    ) -> None:
+        if in_backward():
+            return
+        call = WeightsCall(
+            weights=take(seen.weights, *chosen),
+            keeps_gradient=self.gradients,
+            padding=None if seen.padding is None else take(seen.padding, chosen[0], chosen[2]),
+            positions=positions,
+            grid=seen.grid,
+            source=seen.source,
+        )
+        self.recording.add(name, call)
+        if self.gradients:
+            _keep_gradient(seen.weights, partial(setattr, call, "weights_gradient"), chosen)
+
+    def _add_scored(
+        self, name: str, seen: Pass, chosen: Chosen, positions: Sequence[int]
+    ) -> None:
         if self.gradients and seen.dropout_p > 0:
             raise ValueError(
-                f"Gradients by the maps of {self.name!r} cannot be recorded while dropout of "
+                f"Gradients by the maps of {name!r} cannot be recorded while dropout of "
                 "attention weights is active: set its dropout to 0, or the model to eval()."
             )
-        batch, num_heads, num_queries, _ = seen.query.shape
-        samples = index(self.samples, batch, f"sample in the batch of {self.name!r}")
-        heads = index(self.heads, num_heads, f"head of {self.name!r}")
-        queries = index(self.queries, num_queries, f"query of {self.name!r}")
-        groups = num_heads // seen.key.shape[1]
+        samples, heads, queries = chosen
+        groups = seen.query.shape[1] // seen.key.shape[1]
         key_heads = None if heads is None else [head // groups for head in heads]
-        query, key = take(seen.query, samples, heads, queries), take(seen.key, samples, key_heads)
-        watch = partial(_watch, output=seen.output, chosen=(samples, heads, queries))
-        if is_repeated:
-            self._watch_again(query, key, watch)
+        query, key = take(seen.query, *chosen), take(seen.key, samples, key_heads)
+        if in_backward():
+            self._watch_again(name, query, key, seen.output, chosen)
             return
-        call = Call(
+        call = ScoredCall(
             score=seen.score,
             parameters={name: take(own, heads) for name, own in seen.score.named_parameters()},
             query=query,
@@ -261,47 +319,44 @@ class _Observer:
             mask=take_mask(seen.mask, samples, heads, queries),
             window=seen.window,
             padding=None if seen.padding is None else take(seen.padding, samples, queries),
-            positions=range(num_queries) if queries is None else queries,
+            positions=positions,
             grid=seen.grid,
             weight=None if seen.weight is None else seen.weight.clone(),
         )
-        self.recording.add(self.name, call)
+        self.recording.add(name, call)
         if self.gradients and seen.output.requires_grad:
             call.is_watched = True
-            watch(call)
+            _keep_gradient(seen.output, partial(setattr, call, "output_gradient"), chosen)
 
-    def _watch_again(self, query: Tensor, key: Tensor, watch: Callable[[Call], None]) -> None:
+    def _watch_again(
+        self, name: str, query: Tensor, key: Tensor, output: Tensor, chosen: Chosen
+    ) -> None:
         """Watch the output of a pass that activation checkpointing repeats.
 
         If it ran the first one without gradients (reentrant), the gradient passes this output. Its
         call is the one with the same queries and keys, bit for bit.
         """
-        calls = [call for call in self.recording.calls[self.name] if not call.is_watched]
-        same = [c for c in calls if torch.equal(c.query, query) and torch.equal(c.key, key)]
+        same = [
+            call
+            for call in self.recording.calls[name]
+            if isinstance(call, ScoredCall)
+            and not call.is_watched
+            and torch.equal(call.query, query)
+            and torch.equal(call.key, key)
+        ]
         for call in same:
             call.is_ambiguous = len(same) > 1
-            watch(call)
+            _keep_gradient(output, partial(setattr, call, "output_gradient"), chosen)
 
 
 Chosen = tuple[list[int] | None, list[int] | None, list[int] | None]
 """Indexes of samples, heads and queries; None for all."""
 
 
-def _watch(call: Call, output: Tensor, chosen: Chosen) -> None:
-    """Store the gradient by an output in its call, once the backward pass computes it."""
-    if not output.requires_grad:
-        return
-
-    def store(gradient: Tensor) -> None:
-        call.output_gradient = take(gradient, *chosen)
-
-    output.register_hook(store)  # type: ignore[no-untyped-call]
-
-
-def _in_backward() -> bool:
-    """Whether autograd is in a backward pass."""
-    # torch has no public way; its own checkpointing asks so, and test_gradients.py watches it.
-    return torch._C._current_graph_task_id() != -1
+def _keep_gradient(tensor: Tensor, keep: Callable[[Tensor], None], chosen: Chosen) -> None:
+    """Store a part of the gradient by a tensor, once the backward pass computes it."""
+    if tensor.requires_grad:
+        tensor.register_hook(lambda gradient: keep(take(gradient, *chosen)))  # type: ignore[no-untyped-call]
 
 
 def _build_statistics(statistics: Sequence[str | Statistic]) -> list[Statistic]:

@@ -4,88 +4,136 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterable, Sequence
+from functools import cache
+from types import CodeType, FunctionType
 from typing import Any
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from attention_atlas.attention.huggingface import NAME, calls_interface, implementation_of
 from attention_atlas.attention.masks import Mask
 from attention_atlas.attention.module import Attention
+from attention_atlas.attention.torch_functions import ATTENTION_FUNCTIONS, is_attention
 
 Layers = str | int | Sequence[str | int]
 
-# Attributes by which torch.compile, checkpointing and FSDP wrap a module.
-WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 
+class LayerChoice:
+    """Which modules are recorded.
 
-def choose_layers(model: nn.Module, layers: Layers | None) -> dict[str, nn.Module]:
-    """Return the modules chosen, by name, in the order of the model.
+    Args:
+        names: Names of the modules that are known to attend.
+        others: Names of all modules, which may attend in a way that is seen when they run.
+        layers: Names, patterns or indexes of `names`; None for all.
 
-    Raises ValueError if a layer does not exist, or cannot be recorded.
+    Raises:
+        ValueError: There is no such module.
     """
-    modules = attention_modules(model)
-    if not modules:
-        raise ValueError(why_none(model))
-    names = list(modules)
-    chosen: set[str] = set(names) if layers is None else set()
-    for layer in [layers] if isinstance(layers, (str, int)) else layers or ():
-        if isinstance(layer, int):
-            if not -len(names) <= layer < len(names):
-                raise ValueError(
-                    f"There is no attention module with index {layer}: there are {len(names)}."
-                )
-            chosen.add(names[layer])
-        else:
-            matches = fnmatch.filter(names, layer)
-            if not matches:
-                raise ValueError(f"No attention module is named {layer!r}{hint(layer, names)}")
-            chosen.update(matches)
-    found = {name: module for name, module in modules.items() if name in chosen}
-    for name, module in found.items():
-        _check_implementation(name, module)
-    return found
+
+    def __init__(self, names: Sequence[str], others: Sequence[str], layers: Layers | None) -> None:
+        self.patterns: list[str] | None = None if layers is None else []
+        for layer in [layers] if isinstance(layers, str | int) else layers or ():
+            if isinstance(layer, int):
+                if not -len(names) <= layer < len(names):
+                    raise ValueError(
+                        f"There is no attention module with index {layer}: there are {len(names)}."
+                    )
+                self.patterns.append(names[layer])
+            else:
+                if not fnmatch.filter([*names, *others], layer):
+                    raise ValueError(f"No attention module is named {layer!r}{hint(layer, names)}")
+                self.patterns.append(layer)
+
+    def takes(self, name: str) -> bool:
+        """Whether a module is recorded."""
+        patterns = self.patterns
+        return patterns is None or any(fnmatch.fnmatchcase(name, each) for each in patterns)
+
+    def missed(self, names: Iterable[str]) -> list[str]:
+        """Return the patterns that match none of these names."""
+        return [each for each in self.patterns or () if not fnmatch.filter(names, each)]
 
 
 def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Return every module that attends, by its name without wrappers.
+    """Return every module that is known to attend, by its name without wrappers.
 
-    These are each `Attention`, and the modules of Hugging Face models that attend through the
-    interface of `transformers`.
+    These are each `Attention`, `nn.MultiheadAttention`, and modules whose code calls the attention
+    functions of torch or of `transformers`.
     """
-    if isinstance(model, nn.parallel.DistributedDataParallel):
-        return attention_modules(model.module)
-    compiled = getattr(model, "_orig_mod", None)
-    if isinstance(compiled, nn.Module):
-        return attention_modules(compiled)
-    modules = {}
+    named = module_names(model)
+    return {named[id(module)]: module for module in model.modules() if attends(type(module))}
+
+
+def module_names(model: nn.Module) -> dict[int, str]:
+    """Return the names of all modules without those of wrappers, by id.
+
+    A model that has no name in itself is named `"attention"`.
+    """
+    names = {"": ""}
+    found = {}
     for path, module in model.named_modules():
-        if isinstance(module, Attention) or calls_interface(module):
-            name = ".".join(part for part in path.split(".") if part not in WRAPPERS)
-            modules[name or "attention"] = module
-    return modules
+        if path:
+            parent, _, part = path.rpartition(".")
+            is_wrapped = _wraps(model.get_submodule(parent), part)
+            names[path] = names[parent] if is_wrapped else f"{names[parent]}.{part}".lstrip(".")
+        found[id(module)] = names[path] or "attention"
+    return found
 
 
-def why_none(model: nn.Module) -> str:
-    """Return the error message for a model without a module that attends."""
-    name = type(model).__name__
-    if hasattr(model, "set_attn_implementation"):
-        return (
-            f"{name} does not attend through the attention interface of transformers, so its maps "
-            "cannot be recorded."
+def _wraps(owner: nn.Module, part: str) -> bool:
+    """Whether a part of a module is the module that it wraps."""
+    if isinstance(owner, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        return part == "module"
+    if type(owner).__module__.startswith("peft."):
+        return part in ("base_model", "model", "base_layer")
+    return part in ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+
+
+@cache
+def attends(kind: type[nn.Module]) -> bool:
+    """Whether modules of a class are known to attend, by what their methods call."""
+    if issubclass(kind, Attention | nn.MultiheadAttention):
+        return True
+    own = [
+        base
+        for base in kind.__mro__
+        if issubclass(base, nn.Module) and not base.__module__.startswith(LIBRARIES)
+    ]
+    return any(_calls_attention(value, {}) for base in own for value in vars(base).values())
+
+
+LIBRARIES = ("torch.nn.", "transformers.modeling_utils")
+FUNCTIONS = {"ALL_ATTENTION_FUNCTIONS", *(function.__name__ for function in ATTENTION_FUNCTIONS)}
+
+
+def _calls_attention(function: Any, known: dict[Any, bool]) -> bool:
+    """Whether a function, or one of the same file that it calls, calls attention functions."""
+    function = inspect.unwrap(function) if callable(function) else function
+    if not isinstance(function, FunctionType):
+        return False
+    if function not in known:
+        known[function] = False
+        names = _names(function.__code__)
+        helpers = [function.__globals__.get(name) for name in names]
+        known[function] = bool(names & FUNCTIONS) or any(
+            is_attention(helper)
+            or (
+                isinstance(helper, FunctionType)
+                and helper.__module__ == function.__module__
+                and _calls_attention(helper, known)
+            )
+            for helper in helpers
         )
-    return f"{name} holds no Attention module to record."
+    return known[function]
 
 
-def _check_implementation(name: str, module: nn.Module) -> None:
-    implementation = implementation_of(module)
-    if not isinstance(module, Attention) and implementation != NAME:
-        raise ValueError(
-            f"{name!r} attends by attn_implementation={implementation!r}, which cannot be "
-            "recorded: call attention_atlas.pretrained.wire(model) first."
-        )
+def _names(code: CodeType) -> set[str]:
+    """Return all names in a function and in those defined in it."""
+    inner = (_names(each) for each in code.co_consts if isinstance(each, CodeType))
+    return set(code.co_names).union(*inner)
 
 
 def listed(choice: Any) -> Any:

@@ -1,0 +1,210 @@
+"""Watch the attention functions of torch, whichever module calls them.
+
+While a model is watched, the names of the functions lead to ones that call the originals and look
+at what these were given and gave back. Elsewhere they do nothing but call them.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attention_atlas.attention.kernels import not_compiled
+from attention_atlas.attention.masks import Mask
+from attention_atlas.attention.observers import Pass, WeightsPass, innermost, notify
+from attention_atlas.attention.scores import ScaledDot
+from attention_atlas.attention.sequences import padding_and_grid
+
+REPORTS_ITSELF = "reports_passes"
+"""A class attribute of modules that notify observers of their passes themselves."""
+
+_lock = threading.Lock()
+_users: Counter[tuple[str, str]] = Counter()
+
+
+class _Inside(threading.local):
+    """What the attention functions of this thread are called by."""
+
+    multi_head: tuple[int, int] | None = None  # batch and heads of `multi_head_attention_forward`
+    interface: Any = None
+
+
+inside = _Inside()
+
+
+@contextmanager
+def watched_functions(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Watch the functions of torch, also where the classes of modules have imported their names."""
+    owners = {F.__name__} | {type(module).__module__ for module in modules}
+    names = [(owner, name) for owner in owners if owner in sys.modules for name in _names(owner)]
+    with _lock:
+        for owner, name in names:
+            _users[owner, name] += 1
+            value = vars(sys.modules[owner])[name]
+            setattr(sys.modules[owner], name, _WATCHING.get(value, value))
+    try:
+        yield
+    finally:
+        with _lock:
+            for owner, name in names:
+                _users[owner, name] -= 1
+                if not _users[owner, name]:
+                    value = vars(sys.modules[owner])[name]
+                    setattr(sys.modules[owner], name, getattr(value, "__wrapped__", value))
+
+
+def is_attention(function: object) -> bool:
+    """Whether a function is one that is watched."""
+    return callable(function) and getattr(function, "__wrapped__", function) in ATTENTION_FUNCTIONS
+
+
+def _names(owner: str) -> list[str]:
+    """Return the names by which a module knows a function that is watched."""
+    known = {id(each) for pair in _WATCHING.items() for each in pair}
+    return [name for name, value in vars(sys.modules[owner]).items() if id(value) in known]
+
+
+def _watching(function: Callable[..., Any], watch: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls `watch` with the original where a watched model is running."""
+
+    @wraps(function)
+    @not_compiled
+    def call(*arguments: Any, **named: Any) -> Any:
+        if innermost() is None:
+            return function(*arguments, **named)
+        return watch(function, *arguments, **named)
+
+    return call
+
+
+def _watch_product(
+    function: Callable[..., Tensor],
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Call `scaled_dot_product_attention`, and notify of what it computed."""
+    output = function(
+        query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+    )
+    entry = innermost()
+    if entry is None or getattr(entry.module, REPORTS_ITSELF, False):
+        return output
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    seen = Product(query, key, value, attn_mask, output)
+    if inside.interface is not None:
+        inside.interface.adapt(seen)
+    heads = seen.output
+    with torch.no_grad():
+        query, key, mask = _as_computed(seen.query), _as_computed(seen.key), seen.mask
+    padding, grid = padding_and_grid(entry, mask, query, key)
+    product = Pass(
+        ScaledDot(scale),
+        query,
+        key,
+        seen.value,
+        Mask(mask, is_causal),
+        heads,
+        dropout_p,
+        padding,
+        grid,
+    )
+    notify(None if inside.interface is None else inside.interface.module, product)
+    return heads.reshape(output.shape)
+
+
+class Product:
+    """The arguments and the output of a product, with four axes: [B, H, tokens, width].
+
+    The output is a view, which the caller goes on with, so that gradients pass it.
+    """
+
+    def __init__(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, output: Tensor
+    ) -> None:
+        lead = output.shape[:-2]
+        if output.dim() < 4:  # no heads
+            query, key, value, output = (
+                tensor[(None,) * (3 - tensor.dim())].unsqueeze(1)
+                for tensor in (query, key, value, output)
+            )
+            if mask is not None and mask.dim() == 3:
+                mask = mask.unsqueeze(1)
+        elif output.dim() > 4:
+            query, key, value = (
+                tensor.expand(*lead[:-1], *tensor.shape[-3:]).flatten(0, -4)
+                for tensor in (query, key, value)
+            )
+            output = output.flatten(0, -4)
+            if mask is not None and mask.dim() > 3:
+                mask = mask.expand(*lead[:-1], *mask.shape[-3:]).flatten(0, -4)
+        if mask is not None:
+            mask = mask[(None,) * (4 - mask.dim())]
+            mask = mask.expand(*mask.shape[:-1], key.shape[-2])
+        batch = output.shape[0]
+        self.query = query.expand(batch, -1, -1, -1)
+        self.key = key.expand(batch, -1, -1, -1)
+        self.value = value.expand(batch, -1, -1, -1)
+        self.mask = mask
+        self.output = output
+
+
+def _as_computed(tensor: Tensor) -> Tensor:
+    """Return a tensor in the dtype to which autocast casts it."""
+    kind = tensor.device.type
+    if tensor.dtype == torch.float32 and torch.is_autocast_enabled(kind):
+        return tensor.to(torch.get_autocast_dtype(kind))
+    return tensor
+
+
+def _watch_multi_head(
+    function: Callable[..., Any],
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    *arguments: Any,
+    **named: Any,
+) -> Any:
+    """Call `multi_head_attention_forward`, in which a softmax may give the weights."""
+    before = inside.multi_head
+    inside.multi_head = query.shape[1] if query.dim() == 3 else 1, num_heads
+    try:
+        return function(query, key, value, embed_dim_to_check, num_heads, *arguments, **named)
+    finally:
+        inside.multi_head = before
+
+
+def _watch_softmax(function: Callable[..., Tensor], *arguments: Any, **named: Any) -> Tensor:
+    """Call `softmax`, and notify of its result inside `multi_head_attention_forward`."""
+    weights = function(*arguments, **named)
+    entry = innermost()
+    if entry is None or inside.multi_head is None:
+        return weights
+    heads = weights.reshape(*inside.multi_head, *weights.shape[-2:])
+    padding, grid = padding_and_grid(entry, None, heads, heads.mT)
+    notify(None, WeightsPass(heads, None, None, padding, grid, "multi_head_attention_forward"))
+    return heads.reshape(weights.shape)
+
+
+ATTENTION_FUNCTIONS = (F.scaled_dot_product_attention, F.multi_head_attention_forward)
+_WATCHING: dict[Callable[..., Any], Callable[..., Any]] = {
+    F.scaled_dot_product_attention: _watching(F.scaled_dot_product_attention, _watch_product),
+    F.multi_head_attention_forward: _watching(F.multi_head_attention_forward, _watch_multi_head),
+    F.softmax: _watching(F.softmax, _watch_softmax),
+}

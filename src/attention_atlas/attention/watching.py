@@ -1,0 +1,35 @@
+"""Watch what attends in a model while it runs, whatever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+
+from attention_atlas.attention.compiled import uncompiled
+from attention_atlas.attention.huggingface import watched_interface
+from attention_atlas.attention.observers import Observer, Watcher
+from attention_atlas.attention.returned_weights import returned_weights
+from attention_atlas.attention.selection import attends, module_names
+from attention_atlas.attention.torch_functions import watched_functions
+
+
+@contextmanager
+def watch(model: nn.Module, observer: Observer) -> Iterator[Watcher]:
+    """Notify an observer of every pass of attention in a model, in this thread, meanwhile."""
+    watcher = Watcher(module_names(model), observer)
+    modules = [model, *(each for each in model.modules() if each is not model and _is_own(each))]
+    with ExitStack() as stack:
+        stack.enter_context(watched_functions(modules))
+        stack.enter_context(watched_interface())
+        stack.enter_context(uncompiled(model))
+        stack.enter_context(watcher.following(modules))
+        stack.enter_context(returned_weights(model, watcher))
+        yield watcher
+
+
+def _is_own(module: nn.Module) -> bool:
+    """Whether a module may attend: those of torch do not, but for one."""
+    return attends(type(module)) or not type(module).__module__.startswith("torch.nn.")
