@@ -256,6 +256,8 @@ def test_layers_by_name_index_and_pattern() -> None:
     ]:
         with record(model, layers=layers) as recording:
             assert recording.names == names
+            model(*batch())
+        assert [name for name, calls in recording.calls.items() if calls] == names
 
 
 @pytest.mark.usefixtures("unchecked_shapes")
@@ -274,7 +276,10 @@ def test_what_does_not_exist_is_reported() -> None:
     for arguments, sentence in cases:
         with pytest.raises(ValueError, match=sentence), record(model, **arguments):
             pass
-    with pytest.raises(ValueError, match="holds no Attention"), record(nn.Linear(2, 2)):
+    linear = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="nothing attends in Linear"), record(linear):
+        linear(torch.zeros(2))
+    with pytest.raises(ValueError, match="Model did not run inside"), record(model):
         pass
     with (
         pytest.raises(ValueError, match=r"no query of .layers\.0\.attention. with index 19"),
@@ -287,10 +292,10 @@ def test_what_does_not_exist_is_reported() -> None:
     ):
         model(x, padding)
     with record(model, layers="readout") as recording:
-        pass
-    assert list(recording.maps) == []
-    with pytest.raises(KeyError, match="did not run"):
-        recording.maps["readout"]
+        assert list(recording.maps) == []
+        with pytest.raises(KeyError, match="did not run"):
+            recording.maps["readout"]
+        model(x, padding)
     with pytest.raises(KeyError, match="did you mean 'readout'"):
         recording.maps["readin"]
 
@@ -318,8 +323,10 @@ def test_a_copy_of_a_model_is_not_recorded() -> None:
         restored = pickle.loads(pickle.dumps(model))
         twin(x, padding)
         restored(x, padding)
-    assert all(not calls for calls in recording.calls.values())
-    assert not any(getattr(module, "observers", ()) for module in twin.modules())
+        assert all(not calls for calls in recording.calls.values())
+        model(x, padding)
+        twin(x, padding)
+    assert [len(calls) for calls in recording.calls.values()] == [1, 1, 1]
 
 
 def test_empty_choices_give_empty_maps() -> None:

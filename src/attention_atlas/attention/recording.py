@@ -243,7 +243,7 @@ def record(
         yield recording
     recording.unseen = unseen_modules(watcher)
     ran = [name for name, calls in recording.calls.items() if calls]
-    if not ran or choice.missed(ran):
+    if (not ran and choice.patterns != []) or choice.missed(ran):
         raise ValueError(why_missed(model, watcher, choice.missed(ran), recording.unseen))
     if recording.unseen:
         listing = "; ".join(f"{name} ({why})" for name, why in recording.unseen.items())

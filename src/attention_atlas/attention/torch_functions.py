@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from attention_atlas.attention.kernels import not_compiled
 from attention_atlas.attention.masks import Mask
-from attention_atlas.attention.observers import Pass, WeightsPass, innermost, notify
+from attention_atlas.attention.observers import Pass, Running, WeightsPass, innermost, notify
 from attention_atlas.attention.scores import ScaledDot
 from attention_atlas.attention.sequences import padding_and_grid
 
@@ -79,15 +79,24 @@ def _watching(function: Callable[..., Any], watch: Callable[..., Any]) -> Callab
     @wraps(function)
     @not_compiled
     def call(*arguments: Any, **named: Any) -> Any:
-        if innermost() is None:
+        entry = innermost()
+        if entry is None or getattr(entry.module, REPORTS_ITSELF, False):
             return function(*arguments, **named)
-        return watch(function, *arguments, **named)
+        return watch(entry, function, *arguments, **named)
 
     return call
 
 
 def _watch_product(
-    function: Callable[..., Tensor],
+    entry: Running, function: Callable[..., Tensor], *arguments: Any, **named: Any
+) -> Tensor:
+    """Call `scaled_dot_product_attention`, and notify of what it computed."""
+    return _notify_product(entry, function(*arguments, **named), *arguments, **named)
+
+
+def _notify_product(
+    entry: Running,
+    output: Tensor,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -97,13 +106,7 @@ def _watch_product(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Call `scaled_dot_product_attention`, and notify of what it computed."""
-    output = function(
-        query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
-    )
-    entry = innermost()
-    if entry is None or getattr(entry.module, REPORTS_ITSELF, False):
-        return output
+    """Notify of a product; return its output, through which gradients pass."""
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     seen = Product(query, key, value, attn_mask, output)
     if inside.interface is not None:
@@ -172,6 +175,7 @@ def _as_computed(tensor: Tensor) -> Tensor:
 
 
 def _watch_multi_head(
+    entry: Running,
     function: Callable[..., Any],
     query: Tensor,
     key: Tensor,
@@ -190,11 +194,12 @@ def _watch_multi_head(
         inside.multi_head = before
 
 
-def _watch_softmax(function: Callable[..., Tensor], *arguments: Any, **named: Any) -> Tensor:
+def _watch_softmax(
+    entry: Running, function: Callable[..., Tensor], *arguments: Any, **named: Any
+) -> Tensor:
     """Call `softmax`, and notify of its result inside `multi_head_attention_forward`."""
     weights = function(*arguments, **named)
-    entry = innermost()
-    if entry is None or inside.multi_head is None:
+    if inside.multi_head is None:
         return weights
     heads = weights.reshape(*inside.multi_head, *weights.shape[-2:])
     padding, grid = padding_and_grid(entry, None, heads, heads.mT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -23,11 +23,15 @@ def unseen_modules(watcher: Watcher) -> dict[str, str]:
         for name, module in watcher.ran.items()
         if (reason := _reason(module)) and not _is_near(name, watcher.seen)
     }
-    return {
-        name: reason
-        for name, reason in found.items()
-        if not any(other.startswith(f"{name}.") for other in found)
-    }
+    innermost = innermost_names(found)
+    return {name: reason for name, reason in found.items() if name in innermost}
+
+
+def innermost_names(names: Iterable[str]) -> set[str]:
+    """Return the names of modules that hold none of the others."""
+    every = set(names)
+    holders = {name[:place] for name in every for place, sign in enumerate(name) if sign == "."}
+    return every - holders
 
 
 def _reason(module: nn.Module) -> str | None:
