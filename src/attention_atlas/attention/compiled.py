@@ -37,7 +37,7 @@ def _is_compiled(module: nn.Module) -> bool:
 @contextmanager
 def _without_fast_path() -> Iterator[None]:
     """Switch off the fused path of `nn.TransformerEncoder`, until all who watch have ended."""
-    global _users  # noqa: PLW0603  one switch of torch for all threads
+    global _users
     with _lock:
         if _users == 0 and torch.backends.mha.get_fastpath_enabled():
             torch.backends.mha.set_fastpath_enabled(False)

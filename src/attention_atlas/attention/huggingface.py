@@ -48,7 +48,7 @@ _users = 0
 @contextmanager
 def watched_interface() -> Iterator[None]:
     """Watch the functions that `transformers` hands out."""
-    global _users  # noqa: PLW0603  methods of one class are exchanged for all who watch
+    global _users
     library = sys.modules.get("transformers.modeling_utils")
     if library is None:
         yield
@@ -154,9 +154,7 @@ class InterfaceCall:
         if isinstance(weights, Tensor) and weights.dim() == 4:
             padding, grid = padding_and_grid(entry, attention_mask, query, weights.mT)
             source = f"{self._name} of {type(self.module).__name__}"
-            notify(
-                self.module, WeightsPass(weights, self._value, heads, padding, grid, source)
-            )
+            notify(self.module, WeightsPass(weights, self._value, heads, padding, grid, source))
         else:
             scale = options.pop("scaling", None)
             scale = query.shape[-1] ** -0.5 if scale is None else scale
@@ -165,7 +163,8 @@ class InterfaceCall:
             dropout = options.get("dropout", 0.0)
             score = ScaledDot(scale)
             notify(
-                self.module, Pass(score, query, key, self._value, mask, heads, dropout, padding, grid)
+                self.module,
+                Pass(score, query, key, self._value, mask, heads, dropout, padding, grid),
             )
         return (heads.transpose(1, 2), *result[1:])
 

@@ -121,9 +121,7 @@ class Watcher:
             yield
 
     @not_compiled
-    def _enter(
-        self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
-    ) -> None:
+    def _enter(self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         # Checkpointing repeats a pass in a thread of autograd.
         if threading.get_ident() == self._thread or in_backward():
             name = self.names.get(id(module))

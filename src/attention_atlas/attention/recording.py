@@ -1,7 +1,7 @@
 """Record maps while a model runs, whichever kernel computes its output.
 
-The attention functions that a model calls are watched, not replaced. A row of a map is a function of
-one query and all keys. So the forward pass only copies the queries and keys asked for; rows are
+The attention functions that a model calls are watched, not replaced. A row of a map is a function
+of one query and all keys. So the forward pass only copies the queries and keys asked for; rows are
 computed from the copies, in float32, when they are accessed. The gradient by a map is a function of
 the values and of the gradient by the heads' output, which a hook copies in the backward pass. Where
 a function gives its weights, they are the map.
@@ -295,9 +295,7 @@ class _Observer:
         if self.gradients:
             _keep_gradient(seen.weights, partial(setattr, call, "weights_gradient"), chosen)
 
-    def _add_scored(
-        self, name: str, seen: Pass, chosen: Chosen, positions: Sequence[int]
-    ) -> None:
+    def _add_scored(self, name: str, seen: Pass, chosen: Chosen, positions: Sequence[int]) -> None:
         if self.gradients and seen.dropout_p > 0:
             raise ValueError(
                 f"Gradients by the maps of {name!r} cannot be recorded while dropout of "

@@ -43,10 +43,10 @@ def _models_with_own_attention(model: nn.Module) -> list[nn.Module]:
     inside: set[int] = set()
     for module in model.modules():
         if isinstance(module, library.PreTrainedModel) and id(module) not in inside:
-            kinds = {type(part) for part in module.modules()}
-            if any(map(_is_own, kinds)) and not any(map(attends, kinds)):
+            parts = list(module.modules())
+            if any(map(_is_own, parts)) and not any(map(attends, parts)):
                 found.append(module)
-                inside |= {id(part) for part in module.modules()}
+                inside |= {id(part) for part in parts}
     return [module for module in found if _can_be_asked(module)]
 
 
@@ -55,8 +55,8 @@ def _is_banded(model: nn.Module) -> bool:
     return type(model).__name__.startswith(("Longformer", "LED"))
 
 
-def _is_own(kind: type[nn.Module]) -> bool:
-    return ATTENTION.search(kind.__name__) is not None
+def _is_own(module: nn.Module) -> bool:
+    return ATTENTION.search(type(module).__name__) is not None
 
 
 def _can_be_asked(model: nn.Module) -> bool:
@@ -109,9 +109,7 @@ class _Asking:
 
     def _layers(self, started: list[str]) -> list[str]:
         """Return the names of the modules that attended, in the order in which they started."""
-        own = innermost_names(
-            name for name in started if _is_own(type(self.watcher.ran[name]))
-        )
+        own = innermost_names(name for name in started if _is_own(self.watcher.ran[name]))
         return [name for name in started if name in own]
 
 

@@ -55,7 +55,7 @@ class ScoredCall(Call):
         return self.weight is not None
 
     @cached_property
-    def parts(self) -> tuple[Map, Map]:  # type: ignore[override]
+    def parts(self) -> tuple[Map, Map]:
         """The two maps of differential attention: `map` is A1 - lambda * A2.
 
         ValueError if there is one map only.

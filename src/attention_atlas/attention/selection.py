@@ -34,18 +34,19 @@ class LayerChoice:
     """
 
     def __init__(self, names: Sequence[str], others: Sequence[str], layers: Layers | None) -> None:
-        self.patterns: list[str] | None = None if layers is None else []
+        patterns: list[str] = []
         for layer in [layers] if isinstance(layers, str | int) else layers or ():
             if isinstance(layer, int):
                 if not -len(names) <= layer < len(names):
                     raise ValueError(
                         f"There is no attention module with index {layer}: there are {len(names)}."
                     )
-                self.patterns.append(names[layer])
+                patterns.append(names[layer])
             else:
                 if not fnmatch.filter([*names, *others], layer):
                     raise ValueError(f"No attention module is named {layer!r}{hint(layer, names)}")
-                self.patterns.append(layer)
+                patterns.append(layer)
+        self.patterns = None if layers is None else patterns
 
     def takes(self, name: str) -> bool:
         """Whether a module is recorded."""
@@ -64,7 +65,7 @@ def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
     functions of torch or of `transformers`.
     """
     named = module_names(model)
-    return {named[id(module)]: module for module in model.modules() if attends(type(module))}
+    return {named[id(module)]: module for module in model.modules() if attends(module)}
 
 
 def module_names(model: nn.Module) -> dict[int, str]:
@@ -92,9 +93,14 @@ def _wraps(owner: nn.Module, part: str) -> bool:
     return part in ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 
 
+def attends(module: nn.Module) -> bool:
+    """Whether a module is known to attend, by what the methods of its class call."""
+    kind: Any = type(module)
+    return _attends(kind)
+
+
 @cache
-def attends(kind: type[nn.Module]) -> bool:
-    """Whether modules of a class are known to attend, by what their methods call."""
+def _attends(kind: type[nn.Module]) -> bool:
     if issubclass(kind, Attention | nn.MultiheadAttention):
         return True
     own = [
@@ -171,7 +177,7 @@ def take_mask(mask: Mask, *choices: list[int] | None) -> Mask:
     )
 
 
-def hint(name: str, names: list[str]) -> str:
+def hint(name: str, names: Sequence[str]) -> str:
     """Return the end of an error message: the closest of some names."""
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
     return f"; did you mean {close[0]!r}?" if close else "."

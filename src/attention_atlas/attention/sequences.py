@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import cache
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -36,7 +37,8 @@ def _sees_others(entry: Running) -> bool:
 
     Decoders attend to themselves and to the encoder by modules of one class.
     """
-    bound = _signature(type(entry.module)).bind_partial(*entry.arguments, **entry.named).arguments
+    kind: Any = type(entry.module)
+    bound = _signature(kind).bind_partial(*entry.arguments, **entry.named).arguments
     bound |= bound.get("kwargs", {})
     if any(bound.get(name) is not None for name in OTHER_SEQUENCES):
         return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import torch
 from torch import nn
 
 from attention_atlas.attention.compiled import uncompiled
@@ -32,4 +31,4 @@ def watch(model: nn.Module, observer: Observer) -> Iterator[Watcher]:
 
 def _is_own(module: nn.Module) -> bool:
     """Whether a module may attend: those of torch do not, but for one."""
-    return attends(type(module)) or not type(module).__module__.startswith("torch.nn.")
+    return attends(module) or not type(module).__module__.startswith("torch.nn.")

@@ -22,7 +22,7 @@ from transformers.models.auto.modeling_auto import (
 
 from attention_atlas.encoder.pretrained_inputs import build_inputs, has_cls
 from attention_atlas.encoder.tokens import Batch, TokenLayout
-from attention_atlas.pretrained.source import encoder_of, load_config, load_wired
+from attention_atlas.pretrained.source import encoder_of, load_config, load_pretrained
 
 HEADS: dict[str, tuple[Any, Mapping[str, str | Sequence[str]]]] = {
     "text": (AutoModelForSequenceClassification, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
@@ -104,10 +104,10 @@ def load_whole(name: str, modality: str) -> tuple[PreTrainedModel, PreTrainedMod
     """
     config = load_config(name)
     classifies = _classifies(config, modality)
-    model, missing = load_wired(name, HEADS[modality][0] if classifies else AutoModel)
+    model, missing = load_pretrained(name, HEADS[modality][0] if classifies else AutoModel)
     if classifies and any(not key.startswith(f"{model.base_model_prefix}.") for key in missing):
         classifies = False  # its files have no head after all
-        model, _ = load_wired(name, AutoModel)
+        model, _ = load_pretrained(name, AutoModel)
     classes = []
     if classifies:
         labels: dict[Any, str] = dict(config.id2label or {})

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from attention_atlas.attention import record
-from attention_atlas.attention.observers import Pass, observe
-from attention_atlas.attention.selection import attention_modules
+from attention_atlas.attention.observers import Pass, WeightsPass
+from attention_atlas.attention.watching import watch
 from attention_atlas.errors import InputError
 
 Inputs = dict[str, Tensor]
@@ -22,7 +22,7 @@ class Backbone(nn.Module):
     """A model of transformers, cut before its first block.
 
     Args:
-        model: An encoder, wired for recording.
+        model: An encoder.
         example: Arguments for one sample.
 
     Attributes:
@@ -36,7 +36,8 @@ class Backbone(nn.Module):
         width: D.
 
     Raises:
-        InputError: The layers of the model do not attend from all tokens to all tokens.
+        InputError: The layers of the model do not attend from all tokens to all tokens, or in a way
+            that is not known.
     """
 
     def __init__(self, model: PreTrainedModel, example: Inputs) -> None:
@@ -44,12 +45,14 @@ class Backbone(nn.Module):
         self.model = model
         was_training = model.training
         model.eval()
-        names = list(attention_modules(model))
-        recorded = record(model, queries="first")
-        with torch.no_grad(), recorded as recording, _projections(model) as self._projections:
-            hidden = model(**example).last_hidden_state
+        recorded, projections = record(model, queries="first"), _projections(model)
+        try:
+            with torch.no_grad(), recorded as recording, projections as self._projections:
+                hidden = model(**example).last_hidden_state
+        except ValueError as error:
+            raise InputError(str(error)) from error
         self.num_tokens, self.width = hidden.shape[1:]
-        self.layers = [name for name in names if recording.calls[name]]
+        self.layers = [name for name in recording.names if recording.calls[name]]
         self.heads = [recording.calls[name][0].shape[1] for name in self.layers]
         calls = [recording.calls[name] for name in self.layers]
         if any(len(each) > 1 for each in calls):
@@ -212,9 +215,10 @@ def _projections(model: PreTrainedModel) -> Iterator[dict[str, str]]:
     found: dict[str, str] = {}
     last: dict[str, Tensor] = {}  # the output of the layer that ran last
 
-    def attended(layer: str, seen: Pass) -> None:
+    def attended(layer: str, seen: Pass | WeightsPass) -> None:
         last.clear()
-        last[layer] = seen.output.transpose(1, 2).flatten(2)
+        if seen.output is not None:
+            last[layer] = seen.output.transpose(1, 2).flatten(2)
 
     def entered(name: str, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         for layer, merged in last.items():
@@ -222,8 +226,7 @@ def _projections(model: PreTrainedModel) -> Iterator[dict[str, str]]:
                 found[layer] = name
 
     with ExitStack() as stack:
-        for name, module in attention_modules(model).items():
-            stack.enter_context(observe(module, partial(attended, name)))
+        stack.enter_context(watch(model, attended))
         for name, module in model.named_modules():
             if isinstance(module, nn.Linear | Conv1D):
                 stack.callback(module.register_forward_pre_hook(partial(entered, name)).remove)

@@ -11,9 +11,7 @@ from huggingface_hub.utils import logging as hub_logging
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from attention_atlas.attention.huggingface import NAME
 from attention_atlas.errors import InputError
-from attention_atlas.pretrained.wiring import wire
 
 Loaded = TypeVar("Loaded")
 
@@ -91,17 +89,19 @@ def load_config(name: str) -> PreTrainedConfig:
 
 
 def load_model(name: str, modality: str, with_weights: bool = True) -> PreTrainedModel:
-    """Load the encoder of a pretrained model, wired for `record`.
+    """Load the encoder of a pretrained model.
 
     A model with a decoder gives its encoder, and one with a text and an image tower that of the
-    modality (`text`, `image` or `audio`). Arguments and errors are else those of `load_wired`.
+    modality (`text`, `image` or `audio`). Arguments and errors are else those of `load_pretrained`.
     """
-    model, _ = load_wired(name, AutoModel, with_weights)
+    model, _ = load_pretrained(name, AutoModel, with_weights)
     return encoder_of(model, modality)
 
 
-def load_wired(name: str, auto: Any, with_weights: bool = True) -> tuple[PreTrainedModel, set[str]]:
-    """Load a model in float32, wired for `record`, and list the weights that its files lack.
+def load_pretrained(
+    name: str, auto: Any, with_weights: bool = True
+) -> tuple[PreTrainedModel, set[str]]:
+    """Load a model in float32, and list the weights that its files lack.
 
     Args:
         name: A hub id, a folder, or the short name of a package.
@@ -109,18 +109,15 @@ def load_wired(name: str, auto: Any, with_weights: bool = True) -> tuple[PreTrai
         with_weights: Whether to load the weights; without, they are random.
 
     Raises:
-        InputError: It cannot be loaded, or its maps cannot be recorded.
+        InputError: It cannot be loaded.
     """
     config = load_config(name)
     _disable_model_augmentation(config)
-    with torch.device("meta"):  # checks the interface before the weights are loaded
-        wire(_from_config(name, config, AutoModel))
-    options = {"attn_implementation": NAME, "dtype": torch.float32}
     if not with_weights:
-        return wire(_from_config(name, config, auto, **options)), set()
-    options |= {"config": config, "output_loading_info": True}
+        return _from_config(name, config, auto, dtype=torch.float32), set()
+    options = {"dtype": torch.float32, "config": config, "output_loading_info": True}
     model, found = load(name, "model", auto.from_pretrained, **options)
-    return wire(model), set(found["missing_keys"])
+    return model, set(found["missing_keys"])
 
 
 def _from_config(name: str, config: PreTrainedConfig, auto: Any, **options: Any) -> PreTrainedModel:

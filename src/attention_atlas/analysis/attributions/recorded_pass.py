@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from attention_atlas.analysis.attributions.target import EmbeddedBatch
 from attention_atlas.attention import Attention, Recording, record
-from attention_atlas.attention.observers import Pass, observe
+from attention_atlas.attention.observers import Pass, WeightsPass
 from attention_atlas.attention.selection import attention_modules
+from attention_atlas.attention.watching import watch
 from attention_atlas.encoder import AttentionReadout, Classifier, FirstReadout, Tokens
 
 
@@ -129,32 +130,32 @@ class _Inputs:
         self.values: dict[str, Tensor] = {}
 
     @contextmanager
-    def saved(self, modules: dict[str, nn.Module]) -> Iterator[None]:
-        """Save the tokens passed to each `Attention`, and the values of the other modules."""
+    def saved(self, model: nn.Module) -> Iterator[None]:
+        """Save the tokens passed to each `Attention`, and the values of other modules."""
         with ExitStack() as stack:
-            for name, module in modules.items():
+            for name, module in attention_modules(model).items():
                 if isinstance(module, Attention):
                     hook = module.register_forward_pre_hook(partial(self._save_tokens, name))
                     stack.callback(hook.remove)
-                else:
-                    stack.enter_context(observe(module, partial(self._save_values, name)))
+            stack.enter_context(watch(model, self._save_values))
             yield
 
     def _save_tokens(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Save the first argument, the query's tokens, and the last, the value's."""
         self.attended[name] = inputs[0].detach(), inputs[-1].detach()
 
-    def _save_values(self, name: str, seen: Pass) -> None:
-        self.values[name] = seen.value.detach()
+    def _save_values(self, name: str, seen: Pass | WeightsPass) -> None:
+        if seen.value is not None:
+            self.values[name] = seen.value.detach()
 
 
 def _classify(
     model: Classifier, tokens: Tokens, with_gradients: bool
 ) -> tuple[Recording | None, _Inputs, Tensor]:
     """Return the recording, the inputs of each attention module, and the logits [B, C]."""
-    modules, inputs = attention_modules(model), _Inputs()
-    if not modules:
+    inputs = _Inputs()
+    if not model.attention_layers and not isinstance(model.readout, AttentionReadout):
         return None, inputs, model.classify(tokens)
-    with inputs.saved(modules), record(model, gradients=with_gradients) as recording:
+    with inputs.saved(model), record(model, gradients=with_gradients) as recording:
         logits = model.classify(tokens)
     return recording, inputs, logits

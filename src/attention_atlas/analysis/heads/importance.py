@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from attention_atlas.attention import Attention
-from attention_atlas.attention.observers import Pass, observe
+from attention_atlas.attention.observers import Pass, WeightsPass
 from attention_atlas.attention.selection import attention_modules
+from attention_atlas.attention.watching import watch
 from attention_atlas.encoder import Classifier
 from attention_atlas.encoder.tokens import Batch
 from attention_atlas.errors import InputError
@@ -78,8 +79,7 @@ def head_importance(
 
 def _of_batch(model: Classifier, batch: Batch) -> dict[str, Tensor]:
     """Return |O_h' dL/dO_h| of each sample, [B, H], by name of the attention module."""
-    modules = attention_modules(model)
-    with torch.enable_grad(), _head_outputs(modules) as outputs:
+    with torch.enable_grad(), _head_outputs(model) as outputs:
         tokens = model.embedding(batch)
         # Parameters may be frozen, so the gradient is led through the tokens.
         logits = model.classify(replace(tokens, values=tokens.values.detach().requires_grad_()))
@@ -97,20 +97,25 @@ def _of_batch(model: Classifier, batch: Batch) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _head_outputs(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+def _head_outputs(model: Classifier) -> Iterator[dict[str, Tensor]]:
     """Collect the output of each head, [B, H, Q, E], by module, in a forward pass.
 
     For an `Attention`, the input of its output projection; a pretrained model has neither gate nor
     norm between the two.
     """
     outputs: dict[str, Tensor] = {}
+    modules = attention_modules(model)
+
+    def store(name: str, seen: Pass | WeightsPass) -> None:
+        if seen.output is not None and not isinstance(modules.get(name), Attention):
+            outputs[name] = seen.output
+
     with ExitStack() as stack:
         for name, module in modules.items():
             if isinstance(module, Attention):
                 hook = partial(_store_input, outputs, name, module.num_heads)
                 stack.callback(module.out_proj.register_forward_pre_hook(hook).remove)
-            else:
-                stack.enter_context(observe(module, partial(_store_output, outputs, name)))
+        stack.enter_context(watch(model, store))
         yield outputs
 
 
@@ -124,7 +129,3 @@ def _store_input(
     """Cut what enters an output projection into heads."""
     outputs[name] = inputs[0].view(*inputs[0].shape[:2], num_heads, -1).transpose(1, 2)
     return (outputs[name].transpose(1, 2).flatten(2), *inputs[1:])
-
-
-def _store_output(outputs: dict[str, Tensor], name: str, seen: Pass) -> None:
-    outputs[name] = seen.output
