@@ -301,8 +301,8 @@ ARCHITECTURES = [
     ),
 ]
 
-REFUSED = [
-    Architecture("MPNet", "MPNetModel", TEXT, text, {}),
-    Architecture("DeBERTa", "DebertaModel", TEXT, text, {}),
-    Architecture("DeBERTa v2", "DebertaV2Model", TEXT, text, {}),
+OWN = [
+    Architecture("MPNet", "MPNetModel", TEXT, text, one("encoder.layer.*.attention.attn")),
+    Architecture("DeBERTa", "DebertaModel", TEXT, text, BERT_LAYERS),
+    Architecture("DeBERTa v2", "DebertaV2Model", TEXT, text, BERT_LAYERS),
 ]

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from attention_atlas.attention import Recording, record
-from attention_atlas.attention.huggingface import NAME
-from attention_atlas.errors import InputError
 from attention_atlas.pretrained import wire
-from tests.pretrained.architectures import ARCHITECTURES, REFUSED, TEXT, Architecture, text
+from attention_atlas.pretrained.wiring import NAME
+from tests.pretrained.architectures import ARCHITECTURES, OWN, TEXT, Architecture, text
 
 every = pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: a.name)
 
@@ -49,7 +48,7 @@ def shown(attention: Tensor, call) -> Tensor:
 @every
 def test_maps_and_gradients_are_those_of_the_eager_model(architecture: Architecture) -> None:
     _, attentions, gradients = eager(architecture.name)
-    model = wire(architecture.build("sdpa"))
+    model = architecture.build("sdpa")
     for field, layers in architecture.maps.items():
         with record(model, layers=layers, gradients=True, statistics=["entropy"]) as recording:
             scalar(model(**architecture.make_inputs())).backward()
@@ -83,33 +82,42 @@ def test_outputs_are_those_of_sdpa(architecture: Architecture) -> None:
 @every
 def test_rows_heads_and_samples_can_be_chosen(architecture: Architecture) -> None:
     model, inputs = architecture.build(NAME), architecture.make_inputs()
-    with torch.no_grad(), record(model) as whole, record(model, -1, [1], [0, 2], [1]) as part:
+    layers = list(architecture.maps.values())
+    with torch.no_grad(), record(model, layers) as whole:
         model(**inputs)
     name = whole.names[-1]
+    with torch.no_grad(), record(model, name, [1], [0, 2], [1]) as part:
+        model(**inputs)
     assert part.names == [name]
     chosen = whole.maps[name][[1]][:, [1]][:, :, [0, 2]]
     torch.testing.assert_close(part.maps[name], chosen, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", REFUSED, ids=lambda a: a.name)
-def test_models_with_attention_of_their_own_are_refused(architecture: Architecture) -> None:
-    model = architecture.build("eager")
-    sentence = f"{architecture.model} does not attend through"
-    with pytest.raises(InputError, match=sentence):
-        wire(model)
-    with pytest.raises(ValueError, match=sentence), record(model):
-        pass
+@pytest.mark.parametrize("architecture", OWN, ids=lambda a: a.name)
+def test_models_with_attention_of_their_own_give_their_weights(architecture: Architecture) -> None:
+    model, inputs = architecture.build("eager"), architecture.make_inputs()
+    with torch.no_grad():
+        asked = model(**inputs, output_attentions=True)
+        plain = model(**inputs)
+        with record(model) as recording:
+            recorded = model(**inputs)
+    assert list(recorded) == list(plain)
+    assert torch.equal(recorded[0], plain[0])
+    for call, attention in zip(calls(recording), asked.attentions, strict=True):
+        assert torch.equal(call.map, attention)
+        assert call.source == f"output_attentions of {architecture.model}"
 
 
-def test_a_model_that_is_not_wired_is_refused() -> None:
+def test_wire_is_no_longer_needed() -> None:
     model = ARCHITECTURES[0].build("sdpa")
-    with pytest.raises(ValueError, match=r"'sdpa'.*wire\(model\)"), record(model):
-        pass
+    with pytest.warns(FutureWarning, match="no longer needed"):
+        assert wire(model) is model
+    assert model.config._attn_implementation == "sdpa"
 
 
 def test_padding_is_left_out() -> None:
     """A function without a mask function gets no mask, and padding is attended to silently."""
-    model, inputs = wire(ARCHITECTURES[0].build("sdpa")), text()
+    model, inputs = ARCHITECTURES[0].build("sdpa"), text()
     with torch.no_grad(), record(model, statistics=["received"]) as recording:
         padded = model(**inputs)[0]
         alone = model(input_ids=inputs["input_ids"][2:, :3])[0]
@@ -120,12 +128,14 @@ def test_padding_is_left_out() -> None:
     torch.testing.assert_close(received.sum(-1)[2], torch.full((4,), 3.0))  # of three valid rows
 
 
-def test_capped_scores_are_refused() -> None:
-    """The fused kernel would leave the cap out."""
-    options = {**TEXT, "num_key_value_heads": 2, "head_dim": 8, "attn_logit_softcapping": 30.0}
-    model = Architecture("", "Gemma2Model", options, text, {}).build(NAME)
-    with pytest.raises(ValueError, match="attends with softcap"):
-        model(**text())
+def test_capped_scores_are_those_of_eager() -> None:
+    options = {**TEXT, "num_key_value_heads": 2, "head_dim": 8, "attn_logit_softcapping": 0.1}
+    model = Architecture("", "Gemma2Model", options, text, {}).build("eager")
+    with torch.no_grad(), record(model) as recording:
+        expected = model(**text(), output_attentions=True).attentions
+    for call, attention in zip(calls(recording), expected, strict=True):
+        assert torch.equal(call.map, attention)
+        assert call.source == "eager_attention_forward of Gemma2Attention"
 
 
 def test_a_decoder_continues_from_its_cache() -> None:
@@ -150,11 +160,13 @@ def test_a_decoder_tells_its_own_tokens_from_those_of_the_encoder() -> None:
     received = {name: recording.statistics["received"][name].sum(-1)[2] for name in recording.names}
     torch.testing.assert_close(received["encoder.layers.1.self_attn"], torch.full((4,), 3.0))
     torch.testing.assert_close(received["decoder.layers.1.encoder_attn"], torch.full((4,), 9.0))
-    assert not any("sees_others" in vars(module) for module in model.modules())
 
 
-def test_parts_that_attend_on_their_own_are_named() -> None:
-    """The pooling head of SigLIP is an nn.MultiheadAttention."""
+def test_a_pooling_head_of_torch_is_recorded() -> None:
+    """That of SigLIP is an nn.MultiheadAttention."""
     siglip = next(each for each in ARCHITECTURES if each.name == "SigLIP")
-    with pytest.warns(UserWarning, match=r"head\.attention of .* attends on its own"):
-        wire(siglip.build("sdpa"))
+    model, inputs = siglip.build("sdpa"), siglip.make_inputs()
+    with torch.no_grad(), record(model) as recording:
+        model(**inputs)
+    assert recording.maps["head.attention"].shape == (2, 4, 1, 16)
+    assert not recording.unseen

@@ -7,7 +7,6 @@ import transformers
 from attention_atlas.encoder.pretrained import PretrainedEncoder
 from attention_atlas.encoder.pretrained_inputs import build_inputs, has_cls
 from attention_atlas.errors import InputError
-from attention_atlas.pretrained import wire
 from attention_atlas.pretrained.source import encoder_of
 from attention_atlas.tasks.optimization import decayed_names
 from tests.pretrained.architectures import ARCHITECTURES, IMAGE
@@ -27,7 +26,7 @@ def parts(name: str):
         modality = "image" if "pixel_values" in given else "audio"
         values = next(value for key, value in given.items() if key.startswith(("pixel", "input_")))
         example = {"inputs": values[:1]}
-    model = encoder_of(wire(architecture.build("sdpa")), modality)
+    model = encoder_of(architecture.build("sdpa"), modality)
     return *build_inputs(model, modality, example, seconds=0.2), example
 
 
@@ -97,7 +96,7 @@ def test_all_that_lora_trains_gets_a_gradient() -> None:
 
 def test_tokens_behind_the_patches_have_no_known_position() -> None:
     options = {**IMAGE, "image_size": [16, 16], "num_detection_tokens": 5}
-    model = wire(transformers.YolosModel(transformers.YolosConfig(**options)).eval())
+    model = transformers.YolosModel(transformers.YolosConfig(**options)).eval()
     with pytest.raises(InputError, match="YolosModel has other tokens behind its patches"):
         build_inputs(model, "image", {"inputs": torch.randn(1, 3, 16, 16)})
 
@@ -128,7 +127,7 @@ def test_tokens_before_the_patches_have_names(name: str, expected: list[str]) ->
     if name == "CLIP":
         model = architecture.build("sdpa").vision_model
         example = {"inputs": architecture.make_inputs()["pixel_values"][:1]}
-        inputs = build_inputs(wire(model), "image", example)[1]
+        inputs = build_inputs(model, "image", example)[1]
     else:
         inputs = parts(name)[1]
     assert list(inputs.leading_tokens) == expected
@@ -136,7 +135,7 @@ def test_tokens_before_the_patches_have_names(name: str, expected: list[str]) ->
 
 def test_registers_have_names() -> None:
     config = transformers.Dinov2WithRegistersConfig(**IMAGE, num_register_tokens=2)
-    model = wire(transformers.Dinov2WithRegistersModel(config).eval())
+    model = transformers.Dinov2WithRegistersModel(config).eval()
     _, inputs = build_inputs(model, "image", {"inputs": torch.randn(1, 3, 16, 16)})
     assert list(inputs.leading_tokens) == ["[CLS]", "[REG0]", "[REG1]"]
 
