@@ -97,17 +97,9 @@ def pick(
         query = None if query is None else query % sample.length
         if layer is None:
             source = f"no attention in the readout, so {source}"
-    if head is None:
-        heads, which = slice(None), f"mean of {len(rows)} heads"
-        which = "its one head" if len(rows) == 1 else which
-    elif -len(rows) <= head < len(rows):
-        head %= len(rows)
-        heads, which = slice(head, head + 1), f"head {head}"
-    else:
-        raise InputError(f"There is no head {head}: {_choices(len(rows), 'head')}.")
+    heads, which = _choose_heads(len(rows), head)
     weights = rows[heads].astype(np.float32).mean(axis=0)
-    if not np.isfinite(weights).all():
-        raise InputError(f"Sample {sample.sample_id!r} has weights that are not numbers: {source}.")
+    _check_finite(sample, weights, source)
     return View(
         weights,
         f"{source}, {which}",
@@ -117,23 +109,60 @@ def pick(
     )
 
 
-def _rows_of_layer(
-    sample: Sample, layer: int, query: int | None
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32] | None, str]:
-    """Return one row per head [H, K] of a layer, weights of the null key [H], and a description."""
+def pick_map(
+    sample: Sample, layer: int, head: int | None = None
+) -> tuple[npt.NDArray[np.float32], str]:
+    """Return the map [Q, K] of a layer and a head, or the mean of the heads, with a description.
+
+    Raises:
+        InputError: If there is no such layer or head, the sample has no full maps, or a weight is
+            NaN or infinite.
+    """
+    maps, layer = _maps_of_layer(sample, layer)
+    heads, which = _choose_heads(len(maps), head)
+    weights = maps[heads].astype(np.float32).mean(axis=0)
+    source = f"layer {layer}, {which}"
+    _check_finite(sample, weights, source)
+    return weights, source
+
+
+def _choose_heads(count: int, head: int | None) -> tuple[slice, str]:
+    """Return one head or all, and what they are called."""
+    if head is None:
+        return slice(None), "its one head" if count == 1 else f"mean of {count} heads"
+    if not -count <= head < count:
+        raise InputError(f"There is no head {head}: {_choices(count, 'head')}.")
+    head %= count
+    return slice(head, head + 1), f"head {head}"
+
+
+def _check_finite(sample: Sample, weights: npt.NDArray[Any], source: str) -> None:
+    if not np.isfinite(weights).all():
+        raise InputError(f"Sample {sample.sample_id!r} has weights that are not numbers: {source}.")
+
+
+def _maps_of_layer(sample: Sample, layer: int) -> tuple[npt.NDArray[Any], int]:
+    """Return the maps [H, Q, K] of a layer, and the layer counted from 0."""
     if not len(sample.entropy):
         raise InputError("This run has no map of a layer to show: its encoder has no layers.")
     maps = sample.maps
     if not -len(maps) <= layer < len(maps):
         raise InputError(f"There is no layer {layer}: {_choices(len(maps), 'layer')}.")
-    layer %= len(maps)
+    return maps[layer], layer % len(maps)
+
+
+def _rows_of_layer(
+    sample: Sample, layer: int, query: int | None
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32] | None, str]:
+    """Return one row per head [H, K] of a layer, weights of the null key [H], and a description."""
+    maps, layer = _maps_of_layer(sample, layer)
     if query is None:
-        rows = maps[layer].astype(np.float32).mean(axis=1)
+        rows = maps.astype(np.float32).mean(axis=1)
         null_share = None if sample.null_share is None else sample.null_share[layer]
         return rows, null_share, f"layer {layer}, attention received (mean of queries)"
     if not -sample.length <= query < sample.length:
         raise InputError(f"There is no query {query}: {_choices(sample.length, 'queries')}.")
-    rows = maps[layer, :, query].astype(np.float32)
+    rows = maps[:, query].astype(np.float32)
     null_share = None if sample.null_share is None else np.maximum(1 - rows.sum(axis=1), 0)
     return rows, null_share, f"layer {layer}, query {query % sample.length}"
 

@@ -49,6 +49,10 @@ def show(
             "repeated. Another name than one of them lists all.",
         ),
     ] = None,
+    whole_map: Annotated[
+        bool,
+        typer.Option("--map", help="Draw the map of the layer itself, queries by keys."),
+    ] = False,
     epoch: Epoch = None,
     save: Annotated[
         Path | None, typer.Option(help="Write a figure here (.png, .pdf, .svg) instead.")
@@ -62,9 +66,18 @@ def show(
             "--method cannot be combined with --layer, --head, --query or --epoch: it explains the "
             "whole model with its best weights. raw:1.3 is layer 1, head 3."
         )
+    if whole_map and (layer is None or query is not None or method):
+        raise InputError(
+            "--map draws all queries by all keys of a layer: give --layer, and --head for one of "
+            "its heads, without --query and --method."
+        )
     folder = local_run(run) if method else None
     atlas = open_run(run)
     chosen = choose_sample(atlas, sample, epoch)
+    if whole_map and layer is not None:
+        must_have_maps(atlas, chosen, run)
+        _show_map(chosen, layer, head, save, as_json)
+        return
     if folder is not None and method:
         views = _attribute(folder, chosen, method)
     else:
@@ -81,6 +94,35 @@ def show(
         print(f"Saved {save}")
     else:
         _draw(atlas, chosen, views)
+
+
+def _show_map(
+    sample: "Sample", layer: int, head: int | None, save: Path | None, as_json: bool
+) -> None:
+    """Draw the map of a layer, queries by keys."""
+    from attention_atlas.analysis.token_weights import pick_map
+
+    weights, description = pick_map(sample, layer, head)
+    if save is not None:
+        from attention_atlas.analysis.figures import save_figure
+        from attention_atlas.plot import attention_map
+
+        title = f"{sample.sample_id}\n{description}"
+        figure = attention_map(weights, sample.tokens, title=title, signed=sample.signed)
+        save_figure(figure, save)
+    if as_json:
+        described = {**describe_sample(sample), "epoch": sample.epoch, "map_of": description}
+        print_json({**described, "tokens": sample.tokens, "map": weights, "signed": sample.signed})
+    elif save is not None:
+        print(f"Saved {save}")
+    else:
+        from attention_atlas.analysis.terminal import heading
+        from attention_atlas.analysis.terminal_map import draw_map
+
+        console = make_console()
+        print_parts(console, *heading(sample), description, "")
+        tokens = sample.tokens
+        print_parts(console, *draw_map(console, weights, tokens, tokens, sample.signed))
 
 
 def _draw(atlas: "Atlas", sample: "Sample", views: "dict[str, View]") -> None:
