@@ -9,7 +9,6 @@ import torch
 from transformers import BertConfig, BertModel
 
 from attention_atlas.attention import record
-from attention_atlas.pretrained import wire
 from benchmarks.figures import Comparison, Figure
 from benchmarks.memory import peak_of
 from benchmarks.options import Options
@@ -71,7 +70,7 @@ def make_steps(device: str) -> dict[str, Step]:
     torch.manual_seed(0)
     ids = torch.randint(1000, 30_000, (BATCH, LENGTH), device=device)
     models = {name: _model(name).to(device) for name in ("sdpa", "eager")}
-    ours = wire(_model("sdpa")).to(device)
+    ours = _model("sdpa").to(device)
 
     @torch.no_grad()
     def plain() -> object:

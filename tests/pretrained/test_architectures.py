@@ -108,6 +108,15 @@ def test_models_with_attention_of_their_own_give_their_weights(architecture: Arc
         assert call.source == f"output_attentions of {architecture.model}"
 
 
+def test_nested_records_of_such_a_model_both_get_the_weights() -> None:
+    model, inputs = OWN[0].build("eager"), OWN[0].make_inputs()
+    with torch.no_grad(), record(model) as outer, record(model, heads=0) as inner:
+        output = model(**inputs)
+    assert "attentions" not in output
+    for name in outer.names:
+        assert torch.equal(inner.maps[name], outer.maps[name][:, :1])
+
+
 def test_wire_is_no_longer_needed() -> None:
     model = ARCHITECTURES[0].build("sdpa")
     with pytest.warns(FutureWarning, match="no longer needed"):

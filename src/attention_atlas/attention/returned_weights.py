@@ -29,7 +29,8 @@ def returned_weights(model: nn.Module, watcher: Watcher) -> Iterator[None]:
             asking = _Asking(each, watcher)
             before = each.register_forward_pre_hook(asking.ask, with_kwargs=True)
             stack.callback(before.remove)
-            after = each.register_forward_hook(asking.take)
+            # Of nested records the first to ask is the last to take.
+            after = each.register_forward_hook(asking.take, prepend=True)
             stack.callback(after.remove)
         yield
 

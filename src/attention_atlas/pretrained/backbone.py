@@ -52,7 +52,9 @@ class Backbone(nn.Module):
         except ValueError as error:
             raise InputError(str(error)) from error
         self.num_tokens, self.width = hidden.shape[1:]
-        self.layers = [name for name in recording.names if recording.calls[name]]
+        # A pooling head attends too, by a query of its own.
+        ran = {name: calls for name, calls in recording.calls.items() if calls}
+        self.layers = [name for name, calls in ran.items() if calls[0].grid is not None]
         self.heads = [recording.calls[name][0].shape[1] for name in self.layers]
         calls = [recording.calls[name] for name in self.layers]
         if any(len(each) > 1 for each in calls):
