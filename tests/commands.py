@@ -35,12 +35,16 @@ sys.meta_path.insert(0, Refuse())
 
 
 def run_script(
-    arguments: list[str], folder: Path, torch: bool = True, **environment: str
+    arguments: list[str],
+    folder: Path,
+    torch: bool = True,
+    forked: bool = True,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments in `folder`.
 
     `atlas` and the scripts of the repository are given by their names. Without `torch`, importing
-    it is an error.
+    it is an error. A script that starts workers which import it again cannot be `forked`.
     """
     first, *rest = arguments
     script = PROGRAMS.get(first, REPOSITORY / first)
@@ -48,7 +52,7 @@ def run_script(
         script = Path(first)
     settings = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     settings.pop("HYDRA_FULL_ERROR", None)
-    if torch and not environment and script.is_file():
+    if forked and torch and not environment and script.is_file():
         return fork_server().run([str(script), *rest], folder, settings)
     settings |= environment
     if not torch:

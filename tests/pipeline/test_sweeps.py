@@ -409,7 +409,7 @@ def test_pruning_without_a_search_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_launchers_run_the_jobs_in_processes_of_their_own(launcher, tiny, tmp_path: Path) -> None:
     command = ["train.py", "-m", *tiny["vision"], *FAILS, f"hydra/launcher={launcher}"]
-    done = run_script(command, tmp_path)
+    done = run_script(command, tmp_path, forked=False)
     assert done.returncode == 1
     sweep = the_sweep(tmp_path)
     good, bad = jobs(sweep)
@@ -417,7 +417,7 @@ def test_launchers_run_the_jobs_in_processes_of_their_own(launcher, tiny, tmp_pa
     assert DIVERGED in json.loads((sweep / bad / "failure.json").read_text())["sentence"]
     assert f"{sweep.name}/{bad}: {DIVERGED}" in done.stderr
     before = when_written(sweep)
-    assert run_script(command, tmp_path).returncode == 1
+    assert run_script(command, tmp_path, forked=False).returncode == 1
     assert when_written(sweep) == before
 
 
