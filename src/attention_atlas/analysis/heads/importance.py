@@ -74,8 +74,8 @@ def head_importance(
         mean = {name: values / (np.linalg.norm(values) or 1) for name, values in mean.items()}
     if missing := [name for name in model.attention_layers if name not in mean]:
         raise InputError(
-            f"The importance of the heads of {missing[0]} cannot be measured: the model returns its "
-            "weights, but not what each head puts out."
+            f"The importance of the heads of {missing[0]} cannot be measured: the model returns "
+            "its weights, but not what each head puts out."
         )
     layers = [mean.pop(name) for name in model.attention_layers]
     readout = next(iter(mean.values()), np.zeros(0))
