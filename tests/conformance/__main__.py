@@ -67,7 +67,9 @@ def main() -> int:
     torch.set_num_threads(1)
     results = check_all(options.names or model_types())
     if options.json:
-        options.json.write_text(json.dumps([dataclasses.asdict(each) for each in results], indent=1))
+        options.json.write_text(
+            json.dumps([dataclasses.asdict(each) for each in results], indent=1)
+        )
     print(table(results))
     return int(any(each.kind == "wrong" for each in results))
 

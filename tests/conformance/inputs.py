@@ -130,4 +130,7 @@ def candidates(model: PreTrainedModel, padding: str) -> Iterator[Inputs]:
         width = (_sizes(model.config, "hidden_size", "d_model") or [32])[0]
         yield {"hidden_states": torch.randn(3, TOKENS, width)}
     if main == "inputs":
-        yield {"inputs": torch.randint(5, 50, (3, TOKENS)), "attention_mask": attention_mask(padding)}
+        yield {
+            "inputs": torch.randint(5, 50, (3, TOKENS)),
+            "attention_mask": attention_mask(padding),
+        }

@@ -81,7 +81,9 @@ class _Looking(TorchFunctionMode):
         while self._running and self._running.pop() is not module:
             pass
 
-    def call_interface(self, function: Callable[..., Any], module: nn.Module, *a: Any, **n: Any) -> Any:
+    def call_interface(
+        self, function: Callable[..., Any], module: nn.Module, *a: Any, **n: Any
+    ) -> Any:
         """Call an attention function of `transformers`; one that gives no weights calls torch."""
         self._inside += 1
         try:
@@ -104,11 +106,15 @@ class _Looking(TorchFunctionMode):
         if function is F.scaled_dot_product_attention:
             weights = _explicit(*arguments, **named)
             self._keep(self._truth.attended, weights, None)
-        elif getattr(function, "__name__", "") == "softmax" and not self._inside and result.dim() > 2:
+        elif (
+            getattr(function, "__name__", "") == "softmax" and not self._inside and result.dim() > 2
+        ):
             self._keep(self._truth.softmaxes, result, None)
         return result
 
-    def _keep(self, kept: dict[str, list[Tensor]], weights: Tensor, module: nn.Module | None) -> None:
+    def _keep(
+        self, kept: dict[str, list[Tensor]], weights: Tensor, module: nn.Module | None
+    ) -> None:
         module = module if id(module) in self._names else (self._running or [None])[-1]
         kept[self._names.get(id(module), "?")].append(weights.detach().clone())
 

@@ -96,14 +96,15 @@ class Watcher:
         names: Names of the modules of the model, without wrappers, by id.
         ran: Names of the modules that ran.
         seen: Names of the modules of which a pass was seen.
-        started: Names of modules in the order in which they start; None if nobody asks.
+        softmaxes: Results of softmax in each module with an attention of its own that is running,
+            the innermost last.
     """
 
     def __init__(self, names: dict[int, str], observer: Observer) -> None:
         self.names = names
         self.ran: dict[str, nn.Module] = {}
         self.seen: set[str] = set()
-        self.started: list[str] | None = None
+        self.softmaxes: list[list[Tensor]] = []
         self._observer = observer
         self._thread = threading.get_ident()
 
@@ -127,8 +128,6 @@ class Watcher:
             name = self.names.get(id(module))
             if name is not None:  # a copy of a model has its hooks too
                 self.ran[name] = module
-                if self.started is not None:
-                    self.started.append(name)
                 _stack.entries.append(Running(self, name, module, arguments, named))
 
     @not_compiled
