@@ -62,7 +62,7 @@ def check(name: str) -> Result:
     attended, unseen = False, {}
     try:
         for model, eager, run in pairs:
-            truth, attends = _check_run(model, eager, run, result, unseen)
+            attends = _check_run(model, eager, run, result, unseen)
             attended = attended or attends
             result.runs.append(run.name)
     except WrongError as error:
@@ -89,9 +89,9 @@ def _line(error: Exception) -> str:
 def _prepare(name: str) -> tuple[PreTrainedModel, PreTrainedModel, list[_Run]]:
     """Return a model, its eager copy, and inputs that it takes."""
     first: Exception | None = None
-    for with_lists in (True, False):
+    for level in range(3):
         try:
-            config = tiny_config(name, with_lists)
+            config = tiny_config(name, level)
             kind = base_class(config)
             model = build(kind, config)
             runs = list(_runs(model))
@@ -112,14 +112,14 @@ def _eager(
 
 def _runs(model: PreTrainedModel) -> Iterator[_Run]:
     """Yield the ways to run a model that work."""
-    first: Exception | None = None
+    last: Exception | None = None
     paddings = ("no", "right", "left") if is_of_text(model) else ("no",)
     for place, padding in enumerate(paddings):
         for inputs in candidates(model, padding):
             try:
                 _call(model, inputs)
             except Exception as error:
-                first = first or error
+                last = error
                 continue
             mask = inputs.get("attention_mask")
             valid = mask if mask is not None and mask.shape == (3, 10) else None
@@ -127,7 +127,7 @@ def _runs(model: PreTrainedModel) -> Iterator[_Run]:
             break
         else:
             if place == 0:
-                raise first or ValueError(f"no inputs are known; it takes {model.main_input_name}")
+                raise last or ValueError(f"no inputs are known; it takes {model.main_input_name}")
 
 
 @torch.no_grad()
@@ -187,7 +187,7 @@ def _check_run(
     run: _Run,
     result: Result,
     unseen: dict[str, str],
-) -> tuple[Truth, bool]:
+) -> bool:
     truth = truth_in(eager, run)
     before = run.call(model)
     with warnings.catch_warnings():
@@ -214,7 +214,7 @@ def _check_run(
     for name in needed:
         if not any(_near(name, each) or each == "attention" for each in known):
             raise WrongError(f"{name} ({truth.kinds.get(name)}) is not seen")
-    return truth, _attends(truth)
+    return _attends(truth)
 
 
 def _compare(maps: Mapping[str, list[Tensor]], truth: Truth, run: _Run) -> float:

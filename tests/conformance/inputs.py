@@ -77,7 +77,6 @@ def _patches(model: PreTrainedModel) -> Iterator[Inputs]:
     frames = getattr(config, "temporal_patch_size", 1)
     channels = (_sizes(config, "num_channels", "in_channels", "in_chans") or [3])[0]
     rows = torch.randn(32, channels * frames * patch * patch) if isinstance(patch, int) else None
-    main = model.main_input_name
     if grid is not None and rows is not None:
         name = "hidden_states" if "hidden_states" in takes else "pixel_values"
         yield {name: rows, grid: torch.tensor([[1, 4, 4], [1, 4, 4]])}
@@ -102,6 +101,26 @@ def _sounds(model: PreTrainedModel) -> Iterator[Tensor]:
 
 def candidates(model: PreTrainedModel, padding: str) -> Iterator[Inputs]:
     """Yield inputs that a model may take; those that hold most first."""
+    takes = inspect.signature(model.forward).parameters
+    for inputs in _candidates(model, padding):
+        sound = next(
+            (v for n, v in inputs.items() if n.startswith("input_") and v.dim() == 3), None
+        )
+        first = next(iter(inputs.values()))
+        extras: Inputs = {
+            "qformer_input_ids": torch.randint(5, 50, (len(first), 4)),
+            "visual_feats": torch.randn(len(first), 4, getattr(model.config, "visual_feat_dim", 1)),
+            "visual_pos": torch.rand(len(first), 4, 4),
+            "merge_sizes": torch.ones(2, dtype=torch.long),
+        }
+        if sound is not None:
+            for size in (sound.shape[1], sound.shape[2]):
+                extras["input_features_mask"] = torch.ones(len(sound), size, dtype=torch.long)
+                yield {**inputs, **{n: v for n, v in extras.items() if n in takes}}
+        yield {**inputs, **{name: value for name, value in extras.items() if name in takes}}
+
+
+def _candidates(model: PreTrainedModel, padding: str) -> Iterator[Inputs]:
     takes = inspect.signature(model.forward).parameters
     main = model.main_input_name
     text: Inputs = texts(model, padding) if "input_ids" in takes else {}

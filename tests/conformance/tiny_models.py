@@ -7,23 +7,33 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel, ResNetConfig
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
 
-LARGEST = 40_000_000
+LARGEST = 70_000_000
 """Parameters of the largest model that is built."""
 
 WIDTH, HEADS, HEAD_DIM, VOCABULARY, POSITIONS, SIDE = 32, 4, 8, 99, 64, 32
 
 KEY_HEADS = re.compile(r"(.*_)?(kv_heads|key_value_heads|num_query_groups|multi_query_group_num)")
 
-# The first rule that matches a whole name counts. A value is never made larger.
-RULES: dict[str, int] = {
+# The first rule that matches a whole name counts. A value is never made larger. Where models of
+# these sizes do not work, only the counts are made small.
+COUNTS: dict[str, int] = {
     r"vocab_size|.*_vocab_size|vocab_size_.*|num_embeddings": VOCABULARY,
     r"codebook_size": 64,
-    r"type_vocab_size": 2,
+    r"(.*_)?(num_layers|hidden_layers|n_layers?|encoder_layers|decoder_layers|depth)": 2,
+    r"(.*_)?(num_blocks|num_encoder_blocks|layers_per_block)": 2,
+    r"(.*_)?(num_experts|n_routed_experts|num_local_experts|n_experts|num_routed_experts)": 4,
+    r"(.*_)?(experts_per_tok|experts_per_token|moe_topk|moe_top_k|moe_k)": 2,
+    r"n_group|topk_group|num_expert_group|topk_groups": 1,
+    r"num_kv_shared_layers": 0,
+    r"first_k_dense_replace|moe_layer_start_index": 1,
+}
+SIZES: dict[str, int] = {
     r"hidden_size_per_layer_input|moe_latent_size": 8,
+    r"(.*_)?mamba_(n_heads|num_heads|d_head|head_dim|headdim)|n_mamba_heads": 8,
     r".*index_n_heads|index_num_heads": HEADS,
     KEY_HEADS.pattern: 2,
     r"(.*_)?(n_heads?|num_heads|attention_heads|num_key_heads|num_value_heads)": HEADS,
@@ -31,10 +41,8 @@ RULES: dict[str, int] = {
     r"(.*_)?(head_dim|kv_channels|d_kv|attention_head_size|key_length|rotary_dim)": HEAD_DIM,
     r"(.*_)?lora_rank": 16,
     r"index_topk|.*index_topk": 4,
-    r"(.*_)?(intermediate_size|ffn_dim|d_ff|mlp_dim|inner_dim|n_inner|ffn_hidden_size|ffw_size)": 48,
-    r"(.*_)?(intermediate_dim|intermediate_channels|dim_feedforward)": 48,
-    r"(.*_)?(num_layers|hidden_layers|n_layers?|encoder_layers|decoder_layers|depth)": 2,
-    r"(.*_)?(num_blocks|num_encoder_blocks|layers_per_block)": 2,
+    r"(.*_)?(intermediate_size|ffn_dim|d_ff|mlp_dim|inner_dim|n_inner|ffn_hidden_size)": 48,
+    r"(.*_)?(intermediate_dim|intermediate_channels|dim_feedforward|ffw_size)": 48,
     r"(.*_)?(hidden_size|d_model|n_embd|embed_dim|embedding_size|hidden_dim|embedding_dim|dim|width)"
     r"|(.*_)?(d_embed|projection_dim|input_embedding_dim|fpn_hidden_size|embed_proj_dim|d_hidden)"
     r"|(.*_)?(feature_dim|output_dim|model_dim|hidden_channels)": WIDTH,
@@ -42,20 +50,38 @@ RULES: dict[str, int] = {
     r"|(.*_)?(max_seq_len|max_sequence_length|seq_length|max_seqlen)": POSITIONS,
     r"(.*_)?(image_size|input_size|img_size|resolution)": SIDE,
     r"patch_size": 8,
-    r"(.*_)?(num_experts|n_routed_experts|num_local_experts|n_experts|num_routed_experts)": 4,
-    r"(.*_)?(experts_per_tok|experts_per_token|moe_topk|moe_top_k|moe_k)": 2,
-    r"n_group|topk_group|num_expert_group|topk_groups": 1,
-    r"sliding_window|window_size|local_attention|attention_window_size|chunk_size|attention_chunk_size": 4,
+    r"sliding_window|window_size|local_attention|attention_window_size|chunk_size"
+    r"|attention_chunk_size": 4,
     r"num_queries|num_latents|query_length|num_query_tokens|num_denoising": 6,
     r"num_conv_pos_embeddings": 8,
     r"num_conv_pos_embedding_groups": 4,
     r"num_position_embeddings": 16,
-    r"num_kv_shared_layers": 0,
-    r"first_k_dense_replace|moe_layer_start_index": 1,
-}  # fmt: skip
+}
 
 # What rules cannot know: fields by model type, dotted where a config stands in another.
-SPECIAL: dict[str, dict[str, Any]] = {}
+NO_TIMM: dict[str, Any] = {
+    "use_timm_backbone": False,
+    "backbone": None,
+    "backbone_config": ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16, 16, 32], depths=[1] * 4, out_features=["stage4"]
+    ),
+}
+SPECIAL: dict[str, dict[str, Any]] = {
+    "detr": NO_TIMM,
+    "conditional_detr": NO_TIMM,
+    "dab-detr": NO_TIMM,
+    "deformable_detr": {**NO_TIMM, "num_feature_levels": 1},
+    "table-transformer": NO_TIMM,
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "bamba": {"attn_layer_indices": [1]},
+    "esm": {"vocab_size": VOCABULARY, "pad_token_id": 1, "mask_token_id": 4},
+    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    "nemotron": {"num_key_value_heads": 2},
+    "dbrx": {"attn_config.rope_theta": 10000.0, "attn_config.kv_n_heads": 2},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "deepseek_v2": {"num_experts_per_tok": 2},
+    "xmod": {"default_language": "en_XX"},
+}
 
 
 def model_types() -> list[str]:
@@ -66,28 +92,33 @@ def model_types() -> list[str]:
 class _Shrinker:
     """Makes the fields of a config and of those in it small, in the same way."""
 
-    def __init__(self, with_lists: bool) -> None:
+    def __init__(self, level: int) -> None:
         self._tokens: dict[int, int] = {}
-        self._with_lists = with_lists
+        self._rules = COUNTS if level > 1 else COUNTS | SIZES
+        self._with_lists = level != 1
 
     def shrink(self, config: PreTrainedConfig) -> None:
         for part in _parts(config):
-            layers = {n: v for n, v in vars(part).items() if isinstance(v, int) and _rule(n) == 2}
-            kinds = getattr(part, "layer_types", None)
+            fields = vars(part).items()
+            layers = {name: v for name, v in fields if isinstance(v, int) and self._rule(name) == 2}
+            kinds = vars(part).get("layer_types")
             self.shrink_fields(part, len(set(kinds)) if kinds else 2, set(layers.values()))
 
     def shrink_fields(self, config: PreTrainedConfig, layers: int, depths: set[int]) -> None:
         layers = max(layers, 2)
-        heads = getattr(config, "num_attention_heads", None)
-        shares_keys = getattr(config, "num_key_value_heads", heads) != heads
+        heads = vars(config).get("num_attention_heads")
+        shares_keys = vars(config).get("num_key_value_heads", heads) != heads
         for name, value in list(vars(config).items()):
             small = self._small(name, value, layers, depths)
-            if KEY_HEADS.fullmatch(name) and not shares_keys:
+            if KEY_HEADS.fullmatch(name) and not shares_keys and self._rule(name):
                 small = HEADS
             if small is not value and value is not None:
                 setattr(config, name, small)
-        head_dim = getattr(config, "head_dim", None) or HEAD_DIM
-        if isinstance(head_dim, int) and isinstance(getattr(config, "rope_parameters", None), dict):
+        head_dim = vars(config).get("head_dim") or HEAD_DIM
+        if vars(config).get("head_dim", 0) is None and self._rule("head_dim"):
+            config.head_dim = HEAD_DIM
+        rope = vars(config).get("rope_parameters")
+        if isinstance(head_dim, int) and isinstance(rope, dict) and rope and self._rule("head_dim"):
             config.rope_parameters = _small_rope(config.rope_parameters, head_dim)
 
     def _small(self, name: str, value: Any, layers: int, depths: set[int]) -> Any:
@@ -110,12 +141,17 @@ class _Shrinker:
             if value < 50:
                 return value
             return self._tokens.setdefault(value, VOCABULARY - 1 - len(self._tokens))
-        small = _rule(name)
+        small = self._rule(name)
         if small is None:
             return value
         if small == 2 and re.search("layers|depth|n_layer", name):
             small = layers
         return min(value, small)
+
+    def _rule(self, name: str) -> int | None:
+        return next(
+            (small for rule, small in self._rules.items() if re.fullmatch(rule, name)), None
+        )
 
 
 def _parts(config: PreTrainedConfig) -> Iterator[PreTrainedConfig]:
@@ -125,13 +161,9 @@ def _parts(config: PreTrainedConfig) -> Iterator[PreTrainedConfig]:
             yield from _parts(value)
 
 
-def _rule(name: str) -> int | None:
-    return next((small for rule, small in RULES.items() if re.fullmatch(rule, name)), None)
-
-
 def _small_rope(parameters: dict[str, Any], head_dim: int) -> dict[str, Any]:
     if any(isinstance(value, dict) for value in parameters.values()):
-        return {name: _small_rope(value, head_dim) for name, value in parameters.items() if value}
+        return {name: value and _small_rope(value, head_dim) for name, value in parameters.items()}
     pairs = int(head_dim * parameters.get("partial_rotary_factor", 1.0)) // 2
     small = {**parameters, "mrope_section": [pairs - 2 * (pairs // 3), pairs // 3, pairs // 3]}
     for name, value in parameters.items():
@@ -162,10 +194,10 @@ def _small_list(name: str, values: Any, layers: int, depths: set[int]) -> Any:
     return values
 
 
-def tiny_config(model_type: str, with_lists: bool = True) -> PreTrainedConfig:
-    """Return the config of a small model."""
+def tiny_config(model_type: str, level: int = 0) -> PreTrainedConfig:
+    """Return the config of a small model: 1 leaves lists as they are, 2 shrinks only counts."""
     config = CONFIG_MAPPING[model_type]()
-    _Shrinker(with_lists).shrink(config)
+    _Shrinker(level).shrink(config)
     for path, value in SPECIAL.get(model_type, {}).items():
         *holders, name = path.split(".")
         owner = config

@@ -1,7 +1,7 @@
 """The weights that a model attends with, taken where they are computed, without `record`.
 
-The `eager` functions of `transformers` return them; of a call of `scaled_dot_product_attention` they
-are computed step by step; elsewhere they are the result of a softmax.
+The `eager` functions of `transformers` return them; of `scaled_dot_product_attention` they are
+computed step by step; elsewhere they are the result of a softmax.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from transformers.modeling_utils import AttentionInterface
 
-
 MULTI_HEAD_NEEDED = 13
-"""Arguments of `multi_head_attention_forward` before `training`; torch passes the others by name."""
+"""Arguments of `multi_head_attention_forward` before `training`; the others have names."""
 
 
 @dataclass

@@ -1,9 +1,9 @@
 """The weights that modules of `transformers` return themselves, where they call no function we see.
 
-Such modules have an attention of their own, as DeBERTa has, and return its weights, some only when
-their model is asked by `output_attentions=True`. While they are watched the models are asked so, and
-their output is given on as if they had not been. What a module returns counts as its map only where
-a softmax in it has computed it: some return scores, a part of the weights, or those of blocks.
+Such modules have an attention of their own, as those of DeBERTa have, and return its weights, some
+only when their model is asked by `output_attentions=True`. While they are watched the models are
+asked so, and their output is given on as if they had not been. What a module returns is taken for
+its map only where a softmax in it has computed it: some return scores, or weights of blocks.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attention_atlas.attention.observers import Watcher, WeightsPass
+from attention_atlas.attention.observers import Running, Watcher, WeightsPass
 from attention_atlas.attention.selection import attends
+from attention_atlas.attention.sequences import padding_and_grid
 from attention_atlas.attention.unseen import ATTENTION
 
 HEADS = ("num_attention_heads", "num_heads", "n_heads", "num_attn_heads", "n_head")
@@ -38,14 +39,17 @@ def returned_weights(model: nn.Module, watcher: Watcher) -> Iterator[None]:
         looking = _Looking(watcher)
         for module in filter(_is_own, model.modules()):
             stack.callback(module.register_forward_pre_hook(looking.enter).remove)
-            stack.callback(module.register_forward_hook(looking.leave, always_call=True).remove)
+            leaving = module.register_forward_hook(
+                looking.leave, with_kwargs=True, always_call=True
+            )
+            stack.callback(leaving.remove)
         try:
             yield
         except Exception as error:
             if asked:
                 error.add_note(
-                    f"record() called {', '.join(asked)} with output_attentions=True, because their "
-                    "attention is of their own; if they fail so without it too, they cannot be recorded."
+                    f"record() called {', '.join(asked)} with output_attentions=True, because "
+                    "their attention is of their own. A model that fails so cannot be recorded."
                 )
             raise
 
@@ -127,7 +131,9 @@ class _Looking:
         """Keep the results of softmax in a module."""
         self.watcher.softmaxes.append([])
 
-    def leave(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+    def leave(
+        self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any
+    ) -> None:
         """Notify of the weights."""
         softmaxes = self.watcher.softmaxes.pop()
         name = self.watcher.names.get(id(module))
@@ -135,9 +141,10 @@ class _Looking:
         if name is None or len(found) != 1 or not _are_heads(found[0], module, output):
             return
         weights = found[0]
-        grid = (weights.shape[3],) if weights.shape[2] == weights.shape[3] else None
+        entry = Running(self.watcher, name, module, arguments, named)
+        padding, grid = padding_and_grid(entry, None, weights, weights.mT)
         source = f"what {type(module).__name__} returns"
-        self.watcher.notify(name, WeightsPass(weights, None, None, None, grid, source))
+        self.watcher.notify(name, WeightsPass(weights, None, None, padding, grid, source))
 
 
 def _tensors(output: Any) -> Iterable[Tensor]:

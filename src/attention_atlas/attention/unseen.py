@@ -9,7 +9,7 @@ from torch import nn
 
 from attention_atlas.attention.observers import Watcher
 
-ATTENTION = re.compile(r"Attention|Attn")
+ATTENTION = re.compile(r"(Attention|Attn)(?!\w*(Output|Projection|Norm)$)")
 OTHERS = re.compile(
     r"Mamba|SSM|StateSpace|DeltaNet|R[Ww][Kk][Vv]|Recurrent|LinearAtt|LightningAtt|Retention"
     r"|ShortConv|Hyena|[ms]LSTM"
