@@ -32,12 +32,12 @@ def texts(model: PreTrainedModel, padding: str) -> Inputs:
     """Texts, and what stands beside them."""
     takes = inspect.signature(model.forward).parameters
     generator = torch.Generator().manual_seed(3)
-    ids = torch.randint(5, 50, (3, TOKENS), generator=generator)
+    ids = torch.randint(5, 30, (3, TOKENS), generator=generator)
     made: Inputs = {"input_ids": ids}
     if "attention_mask" in takes:
         made["attention_mask"] = attention_mask(padding)
     if "decoder_input_ids" in takes:
-        made["decoder_input_ids"] = torch.randint(5, 50, (3, 5), generator=generator)
+        made["decoder_input_ids"] = torch.randint(5, 30, (3, 5), generator=generator)
     if "bbox" in takes:
         corners = torch.randint(0, 30, (3, TOKENS, 2), generator=generator)
         made["bbox"] = torch.cat([corners, corners + 5], -1)
@@ -84,16 +84,23 @@ def _patches(model: PreTrainedModel) -> Iterator[Inputs]:
         flat = torch.randn(2, 16, channels * patch * patch)
         mask = torch.ones(2, 16, dtype=torch.long)
         shapes = torch.tensor([[4, 4], [4, 4]])
-        yield {"pixel_values": flat, "pixel_attention_mask": mask, "spatial_shapes": shapes}
+        images: Inputs = {"pixel_values": flat, "pixel_attention_mask": mask}
+        yield {**images, "spatial_shapes": shapes}
+        yield (
+            {**texts(model, "no"), **images, "spatial_shapes": shapes}
+            if "input_ids" in takes
+            else images
+        )
 
 
 def _sounds(model: PreTrainedModel) -> Iterator[Tensor]:
-    bands = (_sizes(model.config, "num_mel_bins", "feature_size", "n_mels", "input_dim") or [80])[0]
+    bands = _sizes(model.config, "num_mel_bins", "feature_size", "n_mels", "input_dim") or [80]
     places = (_sizes(model.config, "max_source_positions", "max_length") or [64])[0]
     frames = places if isinstance(places, int) and places <= 2048 else 64
-    for length in dict.fromkeys([2 * frames, frames, 128]):
-        yield torch.randn(2, bands, length)
-        yield torch.randn(2, length, bands)
+    for width in dict.fromkeys([bands[0], 32]):
+        for length in dict.fromkeys([2 * frames, frames, 128, 200]):
+            yield torch.randn(2, width, length)
+            yield torch.randn(2, length, width)
     for length in (3200, 16000):
         yield torch.randn(2, length)
         yield torch.randn(2, 1, length)
@@ -108,7 +115,7 @@ def candidates(model: PreTrainedModel, padding: str) -> Iterator[Inputs]:
         )
         first = next(iter(inputs.values()))
         extras: Inputs = {
-            "qformer_input_ids": torch.randint(5, 50, (len(first), 4)),
+            "qformer_input_ids": torch.randint(5, 30, (len(first), 4)),
             "visual_feats": torch.randn(len(first), 4, getattr(model.config, "visual_feat_dim", 1)),
             "visual_pos": torch.rand(len(first), 4, 4),
             "merge_sizes": torch.ones(2, dtype=torch.long),
@@ -126,7 +133,7 @@ def _candidates(model: PreTrainedModel, padding: str) -> Iterator[Inputs]:
     text: Inputs = texts(model, padding) if "input_ids" in takes else {}
     others: Inputs = {}
     if not text and "decoder_input_ids" in takes:
-        others = {"decoder_input_ids": torch.randint(5, 50, (2, 5))}
+        others = {"decoder_input_ids": torch.randint(5, 30, (2, 5))}
     torch.manual_seed(4)
     if "pixel_values" in takes or main.startswith("pixel"):
         name = "pixel_values" if "pixel_values" in takes else main
@@ -150,6 +157,6 @@ def _candidates(model: PreTrainedModel, padding: str) -> Iterator[Inputs]:
         yield {"hidden_states": torch.randn(3, TOKENS, width)}
     if main == "inputs":
         yield {
-            "inputs": torch.randint(5, 50, (3, TOKENS)),
+            "inputs": torch.randint(5, 30, (3, TOKENS)),
             "attention_mask": attention_mask(padding),
         }

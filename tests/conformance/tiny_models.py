@@ -11,7 +11,7 @@ from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel, Res
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
 
-LARGEST = 70_000_000
+LARGEST = 100_000_000
 """Parameters of the largest model that is built."""
 
 WIDTH, HEADS, HEAD_DIM, VOCABULARY, POSITIONS, SIDE = 32, 4, 8, 99, 64, 32
@@ -80,6 +80,17 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "dbrx": {"attn_config.rope_theta": 10000.0, "attn_config.kv_n_heads": 2},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "deepseek_v2": {"num_experts_per_tok": 2},
+    "swin": {"image_size": 64, "window_size": 2},
+    "donut-swin": {"image_size": 64, "window_size": 2},
+    "maskformer-swin": {"image_size": 64, "window_size": 2},
+    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"]},
+    "recurrent_gemma": {"num_hidden_layers": 3},
+    "falcon_h1": {"mamba_d_ssm": 64},
+    "led": {"attention_window": [4, 4]},
+    "rt_detr": {"encoder_in_channels": [32, 64, 128], "decoder_in_channels": [32] * 3},
+    "rt_detr_v2": {"encoder_in_channels": [32, 64, 128], "decoder_in_channels": [32] * 3},
+    "sam": {"prompt_encoder_config.image_embedding_size": 4},
+    "sam_hq": {"prompt_encoder_config.image_embedding_size": 4},
     "xmod": {"default_language": "en_XX"},
 }
 
@@ -142,6 +153,8 @@ class _Shrinker:
                 return value
             return self._tokens.setdefault(value, VOCABULARY - 1 - len(self._tokens))
         small = self._rule(name)
+        if name == "window_size" and value > SIDE:  # in pixels
+            small = SIDE
         if small is None:
             return value
         if small == 2 and re.search("layers|depth|n_layer", name):
