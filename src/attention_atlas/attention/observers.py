@@ -68,6 +68,18 @@ class WeightsPass(NamedTuple):
 Observer = Callable[[str, Pass | WeightsPass], None]
 
 
+class OwnAttention(NamedTuple):
+    """What is computed in a module with an attention of its own.
+
+    Attributes:
+        softmaxes: Results of softmax along the last axis.
+        averaging: Those of them that something was multiplied by along this axis.
+    """
+
+    softmaxes: list[Tensor]
+    averaging: list[Tensor]
+
+
 class Running(NamedTuple):
     """A module of a watched model that is running, and the arguments that it was called with."""
 
@@ -96,15 +108,15 @@ class Watcher:
         names: Names of the modules of the model, without wrappers, by id.
         ran: Names of the modules that ran.
         seen: Names of the modules of which a pass was seen.
-        softmaxes: Results of softmax in each module with an attention of its own that is running,
-            the innermost last.
+        own: What is computed in each module with an attention of its own that is running, the
+            innermost last.
     """
 
     def __init__(self, names: dict[int, str], observer: Observer) -> None:
         self.names = names
         self.ran: dict[str, nn.Module] = {}
         self.seen: set[str] = set()
-        self.softmaxes: list[list[Tensor]] = []
+        self.own: list[OwnAttention] = []
         self._observer = observer
         self._thread = threading.get_ident()
 

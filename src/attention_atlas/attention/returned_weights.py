@@ -3,14 +3,15 @@
 Such modules have an attention of their own, as those of DeBERTa have, and return its weights, some
 only when their model is asked by `output_attentions=True`. While they are watched the models are
 asked so, and their output is given on as if they had not been. What a module returns is taken for
-its map only where a softmax in it has computed it: some return scores, or weights of blocks.
+its map only where a softmax in it has computed it: some return scores, or weights of blocks. What
+returns none has its map where the result of its only softmax is the first factor of a product.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attention_atlas.attention.observers import Running, Watcher, WeightsPass
+from attention_atlas.attention.observers import OwnAttention, Running, Watcher, WeightsPass
 from attention_atlas.attention.selection import attends
 from attention_atlas.attention.sequences import padding_and_grid
 from attention_atlas.attention.unseen import ATTENTION
@@ -128,28 +129,33 @@ class _Looking:
     watcher: Watcher
 
     def enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        """Keep the results of softmax in a module."""
-        self.watcher.softmaxes.append([])
+        """Keep what is computed in a module."""
+        self.watcher.own.append(OwnAttention([], []))
 
     def leave(
         self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any
     ) -> None:
         """Notify of the weights."""
-        softmaxes = self.watcher.softmaxes.pop()
+        own = self.watcher.own.pop()
         name = self.watcher.names.get(id(module))
-        found = [each for each in _tensors(output) if any(_is_of(each, own) for own in softmaxes)]
+        found = [
+            each for each in _tensors(output) if any(_is_of(each, one) for one in own.softmaxes)
+        ]
+        source = f"what {type(module).__name__} returns"
+        if not found:
+            found, source = own.averaging, f"a softmax of {type(module).__name__}"
         if name is None or len(found) != 1 or not _are_heads(found[0], module, output):
             return
         weights = found[0]
         entry = Running(self.watcher, name, module, arguments, named)
         padding, grid = padding_and_grid(entry, None, weights, weights.mT)
-        source = f"what {type(module).__name__} returns"
         self.watcher.notify(name, WeightsPass(weights, None, None, padding, grid, source))
 
 
-def _tensors(output: Any) -> Iterable[Tensor]:
-    values = output if isinstance(output, tuple | list) else [output]
-    return [value for value in values if isinstance(value, Tensor) and value.dim() == 4]
+def _tensors(output: Any) -> list[Tensor]:
+    values = output.values() if isinstance(output, dict) else output
+    values = values if not isinstance(values, Tensor) else [values]
+    return [value for value in values if isinstance(value, Tensor)]
 
 
 @torch.no_grad()
@@ -167,6 +173,10 @@ def _is_of(weights: Tensor, softmax: Tensor) -> bool:
 
 def _are_heads(weights: Tensor, module: nn.Module, output: Any) -> bool:
     """Whether the axes of weights are samples, heads, queries and keys."""
+    if weights.dim() != 4:
+        return False
+    if weights.shape[2] != weights.shape[3] and any("window" in name for name in vars(module)):
+        return False  # the columns may be those of a band
     counts = [getattr(module, name) for name in HEADS if hasattr(module, name)]
-    tokens = output[0].shape[:-1] if isinstance(output[0], Tensor) else ()
+    tokens = _tensors(output)[0].shape
     return weights.shape[1] in counts and weights.shape[2] in tokens

@@ -57,7 +57,7 @@ def watched_functions(modules: Iterable[nn.Module]) -> Iterator[None]:
     names: list[tuple[Any, str]] = [
         (each, name) for each in known.values() for name in _names(each)
     ]
-    names.append((Tensor, "softmax"))
+    names += [(Tensor, name) for name in ("softmax", "matmul", "__matmul__")]
     with _lock:
         for owner, name in names:
             _users[owner, name] += 1
@@ -227,9 +227,25 @@ def _watch_own_softmax(
     axis = named.get("dim", arguments[1] if len(arguments) > 1 else None)
     if axis in (-1, weights.dim() - 1):
         for each in running():
-            if each.watcher.softmaxes:
-                each.watcher.softmaxes[-1].append(weights)
+            if each.watcher.own:
+                each.watcher.own[-1].softmaxes.append(weights)
     return weights
+
+
+def _watch_average(
+    entry: Running, function: Callable[..., Tensor], *arguments: Any, **named: Any
+) -> Tensor:
+    """Call a product, and keep its first factor if it is the result of a softmax."""
+    first, sums = arguments[0] if arguments else None, True
+    if isinstance(first, str):  # of `einsum`
+        inputs, _, output = first.replace(" ", "").partition("->")
+        first, sums = arguments[1], inputs.partition(",")[0][-1:] not in output
+        first = first[0] if isinstance(first, list | tuple) else first
+    for each in running():
+        own = each.watcher.own[-1] if each.watcher.own else None
+        if own is not None and sums:
+            own.averaging.extend(weights for weights in own.softmaxes if weights is first)
+    return function(*arguments, **named)
 
 
 ATTENTION_FUNCTIONS = (F.scaled_dot_product_attention, F.multi_head_attention_forward)
@@ -239,4 +255,8 @@ _WATCHING: dict[Callable[..., Any], Callable[..., Any]] = {
     F.softmax: _watching(F.softmax, _watch_softmax),
     torch.softmax: _watching(torch.softmax, _watch_own_softmax),
     Tensor.softmax: _watching(Tensor.softmax, _watch_own_softmax),
+    torch.matmul: _watching(torch.matmul, _watch_average),
+    torch.einsum: _watching(torch.einsum, _watch_average),
+    Tensor.matmul: _watching(Tensor.matmul, _watch_average),
+    Tensor.__matmul__: _watching(Tensor.__matmul__, _watch_average),
 }
