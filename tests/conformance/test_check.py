@@ -21,7 +21,7 @@ def quiet():
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("name", ["bert", "gpt_oss", "deberta", "blip", "cpmant"])
+@pytest.mark.parametrize("name", ["bert", "gpt_oss", "deberta", "blip", "cpmant", "squeezebert"])
 def test_right(name) -> None:
     result = check(name)
     assert (result.kind, result.remark[:11]) in [("right", ""), ("right", "no generate")]
@@ -38,7 +38,7 @@ def test_wrong_maps_are_found(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("squeezebert", "SqueezeBertSelfAttention attends in a way that is not known"),  # scores
+        ("longformer", "LongformerSelfAttention attends in a way that is not known"),  # of bands
         ("granite_swa", "is not the average of the values"),  # a sink scales the average
         ("hiera", "HieraMaskUnitAttention attends in a way that is not known"),  # of units
         ("maskformer-swin", "'NoneType' object is not subscriptable"),  # fails when it is asked

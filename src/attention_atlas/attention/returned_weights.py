@@ -153,9 +153,13 @@ class _Looking:
 
 
 def _tensors(output: Any) -> list[Tensor]:
+    """Return the tensors in an output, and in what stands in it."""
+    if isinstance(output, Tensor):
+        return [output]
     values = output.values() if isinstance(output, dict) else output
-    values = values if not isinstance(values, Tensor) else [values]
-    return [value for value in values if isinstance(value, Tensor)]
+    if not isinstance(output, dict | tuple | list):
+        return []
+    return [tensor for value in values for tensor in _tensors(value)]
 
 
 @torch.no_grad()
@@ -177,6 +181,8 @@ def _are_heads(weights: Tensor, module: nn.Module, output: Any) -> bool:
         return False
     if weights.shape[2] != weights.shape[3] and any("window" in name for name in vars(module)):
         return False  # the columns may be those of a band
-    counts = [getattr(module, name) for name in HEADS if hasattr(module, name)]
+    holders = module, getattr(module, "config", None)
+    counts = [getattr(holder, name, None) for holder in holders for name in HEADS]
     tokens = _tensors(output)[0].shape
-    return weights.shape[1] in counts and weights.shape[2] in tokens
+    queries = [*tokens, tokens[1:-1].numel()]  # of an image
+    return weights.shape[1] in counts and weights.shape[2] in queries
