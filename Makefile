@@ -35,6 +35,9 @@ bench: $(READY) ## Measure what attention and recording cost: tables, and JSON i
 bench-check: $(READY) ## The same, and fail where a bound is missed.
 	$(BIN)/python -m benchmarks --check
 
+conformance: $(READY) ## Compare the maps of every architecture of transformers with the truth.
+	$(BIN)/python -m tests.conformance
+
 format: $(READY) ## Put the code into its style.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -56,4 +59,4 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help setup demo test test-slow test-all lint bench bench-check format lock clean
+.PHONY: help setup demo test test-slow test-all lint bench bench-check conformance format lock clean

@@ -367,7 +367,7 @@ def test_what_is_not_seen_is_named() -> None:
         model(x)
     assert recording.unseen == {
         "0": "OwnAttention attends in a way that is not known",
-        "1": "MambaMixer does not attend by a softmax",
+        "1": "MambaMixer does not attend by a softmax over keys",
     }
     assert recording.names == ["2"]
     with (

@@ -154,6 +154,7 @@ class InterfaceCall:
         if isinstance(weights, Tensor) and weights.dim() == 4:
             padding, grid = padding_and_grid(entry, attention_mask, query, weights.mT)
             source = f"{self._name} of {type(self.module).__name__}"
+            self._verify(weights, heads)
             notify(self.module, WeightsPass(weights, self._value, heads, padding, grid, source))
         else:
             scale = options.pop("scaling", None)
@@ -167,6 +168,25 @@ class InterfaceCall:
                 Pass(score, query, key, self._value, mask, heads, dropout, padding, grid),
             )
         return (heads.transpose(1, 2), *result[1:])
+
+    @torch.no_grad()
+    def _verify(self, weights: Tensor, heads: Tensor) -> None:
+        """Check, at the last query, that what was returned as weights averages the values.
+
+        Raises:
+            ValueError: It does not: a sink may have scaled the average, for example.
+        """
+        value = self._value.repeat_interleave(weights.shape[1] // self._value.shape[1], 1)
+        if weights.shape[3] != value.shape[2] or heads.shape[:3] != weights.shape[:3]:
+            return
+        expected = weights[:, :, -1:].to(value.dtype) @ value
+        scale = expected.abs().amax().float().item()
+        tolerance = scale * (1e-3 if value.dtype in (torch.float32, torch.float64) else 3e-2)
+        if not torch.allclose(heads[:, :, -1:], expected, rtol=0, atol=tolerance, equal_nan=True):
+            raise ValueError(
+                f"{type(self.module).__name__} attends by {self._name}, whose output is not the "
+                "average of the values by the weights that it returns, so that they are no maps."
+            )
 
     def _mask(self, attention_mask: Any, options: dict[str, Any]) -> Mask:
         """Return the mask of a function that returns no weights.

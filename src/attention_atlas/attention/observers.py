@@ -68,6 +68,18 @@ class WeightsPass(NamedTuple):
 Observer = Callable[[str, Pass | WeightsPass], None]
 
 
+class OwnAttention(NamedTuple):
+    """What is computed in a module with an attention of its own.
+
+    Attributes:
+        softmaxes: Results of softmax along the last axis.
+        averaging: Those of them that something was multiplied by along this axis.
+    """
+
+    softmaxes: list[Tensor]
+    averaging: list[Tensor]
+
+
 class Running(NamedTuple):
     """A module of a watched model that is running, and the arguments that it was called with."""
 
@@ -96,14 +108,15 @@ class Watcher:
         names: Names of the modules of the model, without wrappers, by id.
         ran: Names of the modules that ran.
         seen: Names of the modules of which a pass was seen.
-        started: Names of modules in the order in which they start; None if nobody asks.
+        own: What is computed in each module with an attention of its own that is running, the
+            innermost last.
     """
 
     def __init__(self, names: dict[int, str], observer: Observer) -> None:
         self.names = names
         self.ran: dict[str, nn.Module] = {}
         self.seen: set[str] = set()
-        self.started: list[str] | None = None
+        self.own: list[OwnAttention] = []
         self._observer = observer
         self._thread = threading.get_ident()
 
@@ -122,13 +135,10 @@ class Watcher:
 
     @not_compiled
     def _enter(self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        # Checkpointing repeats a pass in a thread of autograd.
-        if threading.get_ident() == self._thread or in_backward():
+        if self.is_followed():
             name = self.names.get(id(module))
             if name is not None:  # a copy of a model has its hooks too
                 self.ran[name] = module
-                if self.started is not None:
-                    self.started.append(name)
                 _stack.entries.append(Running(self, name, module, arguments, named))
 
     @not_compiled
@@ -138,6 +148,11 @@ class Watcher:
             if entries[place].watcher is self and entries[place].module is module:
                 del entries[place]
                 return
+
+    def is_followed(self) -> bool:
+        """Whether the calls of this thread are the watcher's."""
+        # Checkpointing repeats a pass in a thread of autograd.
+        return threading.get_ident() == self._thread or in_backward()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Watcher, ({}, _ignore)  # of a copy of a model

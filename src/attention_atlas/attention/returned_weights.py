@@ -1,63 +1,83 @@
-"""The weights that a model of `transformers` returns itself, where it calls no function we see.
+"""The weights that modules of `transformers` return themselves, where they call no function we see.
 
-Such models have an attention of their own, as DeBERTa does, and return its weights when they are
-asked by `output_attentions=True`. While they are watched they are asked so, and their output is
-given on as if they had not been.
+Such modules have an attention of their own, as those of DeBERTa have, and return its weights, some
+only when their model is asked by `output_attentions=True`. While they are watched the models are
+asked so, and their output is given on as if they had not been. What a module returns is taken for
+its map only where a softmax in it has computed it: some return scores, or weights of blocks. What
+returns none has its map where the result of its only softmax is the first factor of a product.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from attention_atlas.attention.observers import Watcher, WeightsPass
+from attention_atlas.attention.observers import OwnAttention, Running, Watcher, WeightsPass
 from attention_atlas.attention.selection import attends
-from attention_atlas.attention.unseen import ATTENTION, innermost_names
+from attention_atlas.attention.sequences import padding_and_grid
+from attention_atlas.attention.torch_functions import watched_products
+from attention_atlas.attention.unseen import ATTENTION
+
+HEADS = ("num_attention_heads", "num_heads", "n_heads", "num_attn_heads", "n_head")
+"""Attributes by which modules know the number of their heads."""
 
 
 @contextmanager
 def returned_weights(model: nn.Module, watcher: Watcher) -> Iterator[None]:
-    """Ask the models of `transformers` in a model for the weights of attention of their own."""
+    """Notify of the weights that modules with an attention of their own return."""
     with ExitStack() as stack:
+        asked = {type(each).__name__: each for each in _models_with_own_attention(model)}
         for each in _models_with_own_attention(model):
-            asking = _Asking(each, watcher)
-            before = each.register_forward_pre_hook(asking.ask, with_kwargs=True)
-            stack.callback(before.remove)
+            asking = _Asking(each)
+            stack.callback(each.register_forward_pre_hook(asking.ask, with_kwargs=True).remove)
             # Of nested records the first to ask is the last to take.
-            after = each.register_forward_hook(asking.take, prepend=True)
-            stack.callback(after.remove)
-        yield
+            stack.callback(each.register_forward_hook(asking.take, prepend=True).remove)
+        own = [module for module in model.modules() if _is_own(module)]
+        if own:
+            stack.enter_context(watched_products())
+        looking = _Looking(watcher)
+        for module in own:
+            stack.callback(module.register_forward_pre_hook(looking.enter).remove)
+            leaving = module.register_forward_hook(
+                looking.leave, with_kwargs=True, always_call=True
+            )
+            stack.callback(leaving.remove)
+        try:
+            yield
+        except Exception as error:
+            if asked:
+                error.add_note(
+                    f"record() called {', '.join(asked)} with output_attentions=True, because "
+                    "their attention is of their own. If they fail by that, they cannot be "
+                    "recorded."
+                )
+            raise
 
 
 def _models_with_own_attention(model: nn.Module) -> list[nn.Module]:
-    """Return the outermost models of `transformers` all of whose attention is of their own."""
+    """Return the models of `transformers` all of whose attention is of their own."""
     library = sys.modules.get("transformers.modeling_utils")
     if library is None:
         return []
-    found: list[nn.Module] = []
-    inside: set[int] = set()
-    for module in model.modules():
-        if isinstance(module, library.PreTrainedModel) and id(module) not in inside:
-            parts = list(module.modules())
-            if any(map(_is_own, parts)) and not any(map(attends, parts)):
-                found.append(module)
-                inside |= {id(part) for part in parts}
-    return [module for module in found if _can_be_asked(module)]
-
-
-def _is_banded(model: nn.Module) -> bool:
-    """Whether a model returns weights of a window, whose columns are not keys."""
-    return type(model).__name__.startswith(("Longformer", "LED"))
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, library.PreTrainedModel)
+        and any(map(_is_own, module.modules()))
+        and not any(map(attends, module.modules()))
+        and _can_be_asked(module)
+    ]
 
 
 def _is_own(module: nn.Module) -> bool:
-    return ATTENTION.search(type(module).__name__) is not None
+    return ATTENTION.search(type(module).__name__) is not None and not attends(module)
 
 
 def _can_be_asked(model: nn.Module) -> bool:
@@ -72,7 +92,6 @@ class _Asking:
     """Asks a model for its weights, and takes them out of its output."""
 
     model: nn.Module
-    watcher: Watcher
     is_asked: bool = field(default=False, init=False)
     gives_tuple: bool = field(default=False, init=False)
 
@@ -81,62 +100,98 @@ class _Asking:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Add the options to the arguments of the model."""
         config: Any = self.model.config
-        self.is_asked = bool(named.get("output_attentions") or config.output_attentions)
-        self.gives_tuple = not named.get("return_dict", getattr(config, "return_dict", True))
-        self.watcher.started = []
-        return arguments, {**named, "output_attentions": True, "return_dict": True}
+        names = inspect.signature(self.model.forward).parameters
+        bound = dict(zip(names, arguments, strict=False)) | named
+        self.is_asked = bool(bound.get("output_attentions") or config.output_attentions)
+        gives_dict = bound.get("return_dict")
+        default = getattr(config, "return_dict", True)
+        self.gives_tuple = not (default if gives_dict is None else gives_dict)
+        named = {**named, "output_attentions": True, "return_dict": True}
+        given = [named.pop(each, own) for each, own in zip(names, arguments, strict=False)]
+        return (*given, *arguments[len(given) :]), named
 
     def take(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
-        """Notify of the weights, and return the output that the model would have given."""
-        started, self.watcher.started = self.watcher.started or [], None
-        weights = {
-            name: value
-            for name, value in sorted(output.items(), key=lambda item: "encoder" not in item[0])
-            if name.endswith("attentions") and isinstance(value, tuple)
-        }
-        layers = self._layers(started)
-        if any(weights.values()) and not _is_banded(self.model):
-            self.watcher.seen.update(layers)
-        for name, each, is_cross in [] if _is_banded(self.model) else _named(layers, weights):
-            if isinstance(each, Tensor) and each.dim() == 4:
-                is_square = each.shape[2] == each.shape[3] and not is_cross
-                grid = (each.shape[3],) if is_square else None
-                source = f"output_attentions of {type(self.model).__name__}"
-                self.watcher.notify(name, WeightsPass(each, None, None, None, grid, source))
-        if not self.is_asked:
-            kept = {name: value for name, value in output.items() if name not in weights}
-            output = type(output)(**kept)
+        """Return the output that the model would have given."""
+        output = output if self.is_asked else _without_weights(output)
         return output.to_tuple() if self.gives_tuple else output
 
-    def _layers(self, started: list[str]) -> list[str]:
-        """Return the names of the modules that attended, in the order in which they started."""
-        own = innermost_names(name for name in started if _is_own(self.watcher.ran[name]))
-        return [name for name in started if name in own]
+
+def _without_weights(output: Any) -> Any:
+    """Return the output of a model, and those of others in it, without weights."""
+    kept = {
+        name: _without_weights(value)
+        if isinstance(value, dict) and "to_tuple" in dir(value)
+        else value
+        for name, value in output.items()
+        if not (name.endswith("attentions") and isinstance(value, tuple))
+    }
+    return type(output)(**kept)
 
 
-def _named(
-    layers: list[str], weights: Mapping[str, tuple[Any, ...]]
-) -> Iterator[tuple[str, Any, bool]]:
-    """Yield the name of the module, the weights, and whether they are of cross-attention.
+@dataclass
+class _Looking:
+    """Looks for the results of softmax in what modules return."""
 
-    Modules are known by the order in which they ran: those of an encoder, then those of a decoder,
-    whose layers attend to themselves and then to the encoder. Where numbers differ, the names are
-    those of the output.
-    """
-    cross = weights.get("cross_attentions", ())
-    own = [(name, each) for name, value in weights.items() for each in value if value is not cross]
-    pairs: list[tuple[str, Any, bool]] = []
-    remaining = list(cross)
-    num_before = len(own) - len(cross)
-    for place, (name, each) in enumerate(own):
-        pairs.append((name, each, False))
-        if remaining and place >= num_before:
-            pairs.append(("cross_attentions", remaining.pop(0), True))
-    if len(pairs) == len(layers):
-        for layer, (_, each, is_cross) in zip(layers, pairs, strict=True):
-            yield layer, each, is_cross
-        return
-    counts: dict[str, int] = {}
-    for name, each, is_cross in pairs:
-        counts[name] = counts.get(name, -1) + 1
-        yield f"{name}.{counts[name]}", each, is_cross
+    watcher: Watcher
+
+    def enter(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """Keep what is computed in a module."""
+        if self.watcher.is_followed():
+            self.watcher.own.append(OwnAttention([], []))
+
+    def leave(
+        self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any
+    ) -> None:
+        """Notify of the weights."""
+        if not self.watcher.is_followed():
+            return
+        own = self.watcher.own.pop()
+        name = self.watcher.names.get(id(module))
+        found = [
+            each for each in _tensors(output) if any(_is_of(each, one) for one in own.softmaxes)
+        ]
+        source = f"what {type(module).__name__} returns"
+        if not found:
+            found, source = own.averaging, f"a softmax of {type(module).__name__}"
+        if name is None or len(found) != 1 or not _are_heads(found[0], module, output):
+            return
+        weights = found[0]
+        entry = Running(self.watcher, name, module, arguments, named)
+        padding, grid = padding_and_grid(entry, None, weights, weights.mT)
+        self.watcher.notify(name, WeightsPass(weights, None, None, padding, grid, source))
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    """Return the tensors in an output, and in what stands in it."""
+    if isinstance(output, Tensor):
+        return [output]
+    values = output.values() if isinstance(output, dict) else output
+    if not isinstance(output, dict | tuple | list):
+        return []
+    return [tensor for value in values for tensor in _tensors(value)]
+
+
+@torch.no_grad()
+def _is_of(weights: Tensor, softmax: Tensor) -> bool:
+    """Whether weights are the result of a softmax, of which some may be dropped."""
+    if weights.shape[-2:] != softmax.shape[-2:] or weights.numel() != softmax.numel():
+        return False
+    softmax = softmax.reshape(weights.shape)
+    ratio = (weights / softmax)[(weights != 0) & (softmax != 0)]
+    if not ratio.numel():
+        return False
+    scale = ratio.median()
+    return torch.allclose(weights, (softmax * scale).where(weights != 0, 0), rtol=1e-2, atol=1e-6)
+
+
+def _are_heads(weights: Tensor, module: nn.Module, output: Any) -> bool:
+    """Whether the axes of weights are samples, heads, queries and keys."""
+    if weights.dim() != 4:
+        return False
+    if weights.shape[2] != weights.shape[3] and any("window" in name for name in vars(module)):
+        return False  # the columns may be those of a band
+    holders = module, getattr(module, "config", None)
+    counts = [getattr(holder, name, None) for holder in holders for name in HEADS]
+    tokens = _tensors(output)[0].shape
+    queries = [*tokens, tokens[1:-1].numel()]  # of an image
+    return weights.shape[1] in counts and weights.shape[2] in queries

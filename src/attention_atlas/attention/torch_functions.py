@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -20,7 +21,14 @@ from torch import Tensor, nn
 
 from attention_atlas.attention.kernels import not_compiled
 from attention_atlas.attention.masks import Mask
-from attention_atlas.attention.observers import Pass, Running, WeightsPass, innermost, notify
+from attention_atlas.attention.observers import (
+    Pass,
+    Running,
+    WeightsPass,
+    innermost,
+    notify,
+    running,
+)
 from attention_atlas.attention.scores import ScaledDot
 from attention_atlas.attention.sequences import padding_and_grid
 
@@ -28,7 +36,7 @@ REPORTS_ITSELF = "reports_passes"
 """A class attribute of modules that notify observers of their passes themselves."""
 
 _lock = threading.Lock()
-_users: Counter[tuple[str, str]] = Counter()
+_users: Counter[tuple[Any, str]] = Counter()
 
 
 class _Inside(threading.local):
@@ -45,12 +53,28 @@ inside = _Inside()
 def watched_functions(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Watch the functions of torch, also where the classes of modules have imported their names."""
     owners = {F.__name__} | {type(module).__module__ for module in modules}
-    names = [(owner, name) for owner in owners if owner in sys.modules for name in _names(owner)]
+    known = [sys.modules[owner] for owner in owners if owner in sys.modules]
+    with _exchanged([(each, name) for each in known for name in _names(each)]):
+        yield
+
+
+@contextmanager
+def watched_products() -> Iterator[None]:
+    """Watch softmax and the products with its result, in modules with an attention of their own."""
+    names = [(torch, name) for name in ("softmax", "matmul", "einsum")]
+    methods = [(Tensor, name) for name in ("softmax", "matmul", "__matmul__")]
+    with _exchanged([*names, *methods]):
+        yield
+
+
+@contextmanager
+def _exchanged(names: list[tuple[Any, str]]) -> Iterator[None]:
+    """Let names in modules and classes lead to watching functions, until all users have ended."""
     with _lock:
         for owner, name in names:
             _users[owner, name] += 1
-            value = vars(sys.modules[owner])[name]
-            setattr(sys.modules[owner], name, _WATCHING.get(value, value))
+            value = getattr(owner, name)
+            setattr(owner, name, _WATCHING.get(value, value))
     try:
         yield
     finally:
@@ -58,8 +82,8 @@ def watched_functions(modules: Iterable[nn.Module]) -> Iterator[None]:
             for owner, name in names:
                 _users[owner, name] -= 1
                 if not _users[owner, name]:
-                    value = vars(sys.modules[owner])[name]
-                    setattr(sys.modules[owner], name, getattr(value, "__wrapped__", value))
+                    value = getattr(owner, name)
+                    setattr(owner, name, getattr(value, "__wrapped__", value))
 
 
 def is_attention(function: object) -> bool:
@@ -67,10 +91,10 @@ def is_attention(function: object) -> bool:
     return callable(function) and getattr(function, "__wrapped__", function) in ATTENTION_FUNCTIONS
 
 
-def _names(owner: str) -> list[str]:
+def _names(owner: ModuleType) -> list[str]:
     """Return the names by which a module knows a function that is watched."""
     known = {id(each) for pair in _WATCHING.items() for each in pair}
-    return [name for name, value in vars(sys.modules[owner]).items() if id(value) in known]
+    return [name for name, value in vars(owner).items() if id(value) in known]
 
 
 def _watching(function: Callable[..., Any], watch: Callable[..., Any]) -> Callable[..., Any]:
@@ -207,9 +231,44 @@ def _watch_softmax(
     return heads.reshape(weights.shape)
 
 
+def _watch_own_softmax(
+    entry: Running, function: Callable[..., Tensor], *arguments: Any, **named: Any
+) -> Tensor:
+    """Call `softmax`, and keep its result for the module with an attention of its own."""
+    weights = function(*arguments, **named)
+    axis = named.get("dim", arguments[1] if len(arguments) > 1 else None)
+    if axis in (-1, weights.dim() - 1):
+        for each in running():
+            if each.watcher.own:
+                each.watcher.own[-1].softmaxes.append(weights)
+    return weights
+
+
+def _watch_average(
+    entry: Running, function: Callable[..., Tensor], *arguments: Any, **named: Any
+) -> Tensor:
+    """Call a product, and keep its first factor if it is the result of a softmax."""
+    first, sums = arguments[0] if arguments else None, True
+    if isinstance(first, str):  # of `einsum`
+        inputs, _, output = first.replace(" ", "").partition("->")
+        first, sums = arguments[1], inputs.partition(",")[0][-1:] not in output
+        first = first[0] if isinstance(first, list | tuple) else first
+    for each in running():
+        own = each.watcher.own[-1] if each.watcher.own else None
+        if own is not None and sums:
+            own.averaging.extend(weights for weights in own.softmaxes if weights is first)
+    return function(*arguments, **named)
+
+
 ATTENTION_FUNCTIONS = (F.scaled_dot_product_attention, F.multi_head_attention_forward)
 _WATCHING: dict[Callable[..., Any], Callable[..., Any]] = {
     F.scaled_dot_product_attention: _watching(F.scaled_dot_product_attention, _watch_product),
     F.multi_head_attention_forward: _watching(F.multi_head_attention_forward, _watch_multi_head),
     F.softmax: _watching(F.softmax, _watch_softmax),
+    torch.softmax: _watching(torch.softmax, _watch_own_softmax),
+    Tensor.softmax: _watching(Tensor.softmax, _watch_own_softmax),
+    torch.matmul: _watching(torch.matmul, _watch_average),
+    torch.einsum: _watching(torch.einsum, _watch_average),
+    Tensor.matmul: _watching(Tensor.matmul, _watch_average),
+    Tensor.__matmul__: _watching(Tensor.__matmul__, _watch_average),
 }

@@ -9,10 +9,10 @@ from torch import nn
 
 from attention_atlas.attention.observers import Watcher
 
-ATTENTION = re.compile(r"Attention|Attn")
+ATTENTION = re.compile(r"(Attention|Attn)(?!\w*(Output|Projection|Norm)$)")
 OTHERS = re.compile(
-    r"Mamba|SSM|StateSpace|DeltaNet|R[Ww][Kk][Vv]|Recurrent|LinearAtt|LightningAtt|Retention"
-    r"|ShortConv|Hyena|[ms]LSTM"
+    r"Mamba|SSM|StateSpace|Delta(Net|Att)|R[Ww][Kk][Vv]|Recurrent|Linear(Self)?Att|LightningAtt"
+    r"|Retention|ShortConv|Hyena|[ms]LSTM|Deformable"
 )
 
 
@@ -37,7 +37,7 @@ def innermost_names(names: Iterable[str]) -> set[str]:
 def _reason(module: nn.Module) -> str | None:
     name = type(module).__name__
     if OTHERS.search(name):
-        return f"{name} does not attend by a softmax"
+        return f"{name} does not attend by a softmax over keys"
     if ATTENTION.search(name):
         return f"{name} attends in a way that is not known"
     return None
