@@ -21,7 +21,7 @@ test: $(READY) ## Show that the project works, in a few minutes: all tests that 
 test-slow: $(READY) ## Run the slow tests, which make test leaves out.
 	$(PYTEST) -m slow
 
-test-all: test test-slow ## Run all tests.
+test-all: test test-slow conformance ## Run all tests, and compare every architecture.
 
 lint: $(READY) ## Check style, types and the layering of the packages.
 	$(BIN)/ruff check
