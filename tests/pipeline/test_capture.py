@@ -353,9 +353,9 @@ def test_model_is_left_as_it_was_when_a_batch_fails(tiny, compose_train, tmp_pat
     batch = datamodule.prepare(next(iter(datamodule.loader("test", 4))), training=False)
     recorder.open(model, batch)
     assert model._forward_hooks
-    recorder.close()
-    assert not model._forward_hooks
-    assert not any(getattr(module, "observers", ()) for module in model.modules())
+    recorder.discard()
+    assert not any(module._forward_hooks for module in model.modules())
+    assert not any(module._forward_pre_hooks for module in model.modules())
 
 
 @pytest.mark.parametrize(

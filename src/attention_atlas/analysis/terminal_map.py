@@ -28,8 +28,8 @@ def draw_map(
 ) -> Iterator[Text]:
     """Yield the lines of a map [Q, K].
 
-    Of more tokens than fit, neighbours share a cell, which has their largest weight, so that no
-    bright one disappears; its name is that of the first, with the number that it stands for.
+    If there are more tokens than fit, neighbours share a cell, which has their largest weight, so
+    that no bright one disappears; it is named after the first, with the number of the others.
     """
     columns = max((console.width - LABEL - 1) // CELL, 1)
     rows_of, columns_of = _parts(len(query_tokens), MAX_ROWS), _parts(len(key_tokens), columns)
@@ -46,8 +46,8 @@ def draw_map(
         yield Text("each cell is the largest of several weights, so that the map fits")
 
 
-def _parts(count: int, most: int) -> list[npt.NDArray[np.intp]]:
-    return np.array_split(np.arange(count), min(count, most))
+def _parts(count: int, max_parts: int) -> list[npt.NDArray[np.intp]]:
+    return np.array_split(np.arange(count), min(count, max_parts))
 
 
 def _largest(weights: npt.NDArray[np.floating]) -> float:
@@ -68,8 +68,8 @@ def _header(names: list[str]) -> Iterator[Text]:
     """Yield the names of the columns, written downwards."""
     fitted = [_fit(name, HEADER) for name in names]
     height = max(map(len, fitted))
-    for place in range(height):
-        letters = (f"{name.rjust(height)[place]:<{CELL}}" for name in fitted)
+    for row in range(height):
+        letters = (f"{name.rjust(height)[row]:<{CELL}}" for name in fitted)
         yield Text(f"{'':{LABEL}} {''.join(letters)}")
 
 

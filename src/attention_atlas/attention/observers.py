@@ -69,7 +69,7 @@ Observer = Callable[[str, Pass | WeightsPass], None]
 
 
 class OwnAttention(NamedTuple):
-    """What is computed in a module with an attention of its own.
+    """Results of softmax in a module with an attention of its own.
 
     Attributes:
         softmaxes: Results of softmax along the last axis.
@@ -121,7 +121,7 @@ class Watcher:
         self._thread = threading.get_ident()
 
     @contextmanager
-    def following(self, modules: list[nn.Module]) -> Iterator[None]:
+    def follow(self, modules: list[nn.Module]) -> Iterator[None]:
         """Know which of the modules is running."""
         with ExitStack() as stack:
             for module in modules:
@@ -144,9 +144,9 @@ class Watcher:
     @not_compiled
     def _leave(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         entries = _stack.entries
-        for place in range(len(entries) - 1, -1, -1):
-            if entries[place].watcher is self and entries[place].module is module:
-                del entries[place]
+        for index in range(len(entries) - 1, -1, -1):
+            if entries[index].watcher is self and entries[index].module is module:
+                del entries[index]
                 return
 
     def is_followed(self) -> bool:
@@ -174,7 +174,7 @@ def in_backward() -> bool:
 
 
 def is_watched() -> bool:
-    """Whether any model is watched; `torch.compile` compiles anew where this changes."""
+    """Whether any model is watched; `torch.compile` compiles again where this changes."""
     return bool(_watchers)
 
 

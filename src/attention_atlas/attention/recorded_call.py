@@ -27,7 +27,7 @@ NO_GRADIENT = (
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class Call(ABC):
-    """What one forward pass attended with; maps, gradients and statistics on access.
+    """One forward pass of attention; its map, gradient and statistics on access.
 
     B, H and Q count the samples, heads and queries recorded, in the order asked for. Fields
     without a description are as in `Pass`, of these samples, heads and queries.

@@ -285,7 +285,7 @@ class _Observer:
             return
         call = WeightsCall(
             weights=take(seen.weights, *chosen),
-            keeps_gradient=self.gradients,
+            stores_gradient=self.gradients,
             padding=None if seen.padding is None else take(seen.padding, chosen[0], chosen[2]),
             positions=positions,
             grid=seen.grid,

@@ -118,14 +118,14 @@ class _Asking:
 
 def _without_weights(output: Any) -> Any:
     """Return the output of a model, and those of others in it, without weights."""
-    kept = {
+    given = {
         name: _without_weights(value)
         if isinstance(value, dict) and "to_tuple" in dir(value)
         else value
         for name, value in output.items()
         if not (name.endswith("attentions") and isinstance(value, tuple))
     }
-    return type(output)(**kept)
+    return type(output)(**given)
 
 
 @dataclass

@@ -40,7 +40,7 @@ _users: Counter[tuple[Any, str]] = Counter()
 
 
 class _Inside(threading.local):
-    """What the attention functions of this thread are called by."""
+    """Callers of the attention functions in this thread."""
 
     multi_head: tuple[int, int] | None = None  # batch and heads of `multi_head_attention_forward`
     interface: Any = None
@@ -157,7 +157,7 @@ def _notify_product(
 class Product:
     """The arguments and the output of a product, with four axes: [B, H, tokens, width].
 
-    The output is a view, which the caller goes on with, so that gradients pass it.
+    The output is a view, which the caller gets, so that gradients pass it.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ def unseen_modules(watcher: Watcher) -> dict[str, str]:
 def innermost_names(names: Iterable[str]) -> set[str]:
     """Return the names of modules that hold none of the others."""
     every = set(names)
-    holders = {name[:place] for name in every for place, sign in enumerate(name) if sign == "."}
+    holders = {name[:end] for name in every for end, sign in enumerate(name) if sign == "."}
     return every - holders
 
 

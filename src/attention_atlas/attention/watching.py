@@ -24,7 +24,7 @@ def watch(model: nn.Module, observer: Observer) -> Iterator[Watcher]:
         stack.enter_context(watched_functions(modules))
         stack.enter_context(watched_interface())
         stack.enter_context(uncompiled(model))
-        stack.enter_context(watcher.following(modules))
+        stack.enter_context(watcher.follow(modules))
         stack.enter_context(returned_weights(model, watcher))
         yield watcher
 

@@ -23,12 +23,12 @@ class WeightsCall(Call):
 
     Attributes:
         weights: The weights, a copy.
-        keeps_gradient: Whether gradients are recorded.
+        stores_gradient: Whether gradients are recorded.
         weights_gradient: The gradient by the weights, from the last backward pass.
     """
 
     weights: Map
-    keeps_gradient: bool
+    stores_gradient: bool
     weights_gradient: Map | None = field(default=None, init=False)
 
     @property
@@ -43,7 +43,7 @@ class WeightsCall(Call):
 
         RuntimeError before a backward pass, or if none was recorded.
         """
-        if not self.keeps_gradient:
+        if not self.stores_gradient:
             raise RuntimeError("Gradients of maps are recorded by record(..., gradients=True).")
         if self.weights_gradient is None:
             raise RuntimeError(NO_GRADIENT)
@@ -56,7 +56,7 @@ class WeightsCall(Call):
             rows = slice(start, min(start + ROWS_PER_BLOCK, queries))
             weights = widen(self.weights[:, :, rows])
             total = torch.ones_like(weights[..., :1])
-            # The rounding of half precision is no null key.
+            # What half precision rounds off is not the weight of a null key.
             tolerance = 10 * torch.finfo(self.weights.dtype).eps
             null = total - weights.sum(-1, keepdim=True)
             null = null.masked_fill(null < tolerance, 0)

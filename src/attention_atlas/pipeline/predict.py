@@ -211,8 +211,9 @@ def _record(predictor: Predictor, recorder: BatchRecorder, batch: Batch) -> Capt
     recorder.open(model, batch)  # type: ignore[arg-type]
     try:
         model(batch)
-    finally:
-        recorder.close()
+    except BaseException:
+        recorder.discard()
+        raise
     captured = recorder.take(model, batch, predictor.datamodule.display_inputs, "given", 0)  # type: ignore[arg-type]
     assert captured is not None
     return captured

@@ -1,4 +1,4 @@
-"""What earlier versions needed before a model of transformers could be recorded."""
+"""Names of earlier versions, which needed them to record a model of transformers."""
 
 import warnings
 from typing import TypeVar

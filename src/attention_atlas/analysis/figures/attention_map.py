@@ -45,7 +45,7 @@ def attention_map(
         below twice the uniform one.
 
     Raises:
-        ValueError: It is no map, or has another number of tokens.
+        ValueError: It is not a map, or has another number of tokens.
     """
     values = _as_array(weights)
     num_queries, num_keys = values.shape

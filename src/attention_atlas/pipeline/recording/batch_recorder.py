@@ -1,7 +1,7 @@
 """Record a batch while the model runs on it, for an atlas."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -94,6 +94,11 @@ class BatchRecorder:
     def close(self) -> None:
         """Remove the observers from the model."""
         self._contexts.close()
+
+    def discard(self) -> None:
+        """Remove the observers from the model, in which a batch has failed."""
+        with suppress(ValueError):  # nothing was recorded
+            self.close()
 
     def take(
         self,

@@ -69,7 +69,7 @@ class Capture(Callback):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Remove the observers from the model; committed rows stay readable."""
-        self.recorder.close()
+        self.recorder.discard()
         if self._writer is not None:
             self._writer.stop()
 
