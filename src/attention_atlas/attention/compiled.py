@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -16,13 +16,13 @@ _slow_path = ExitStack()
 
 
 @contextmanager
-def uncompiled(model: nn.Module) -> Iterator[None]:
+def uncompiled(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Show the calls that `torch.compile` and the fast path of `nn.TransformerEncoder` hide."""
     with ExitStack() as stack:
         stack.enter_context(_without_fast_path())
-        if any(_is_compiled(module) for module in model.modules()):
+        if any(_is_compiled(module) for module in modules):
             warnings.warn(
-                f"{type(model).__name__} is compiled, and runs as it is written while it is "
+                f"{type(modules[0]).__name__} is compiled, and runs as it is written while it is "
                 "recorded: its outputs may differ by rounding.",
                 stacklevel=2,
             )

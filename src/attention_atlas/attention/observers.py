@@ -105,14 +105,14 @@ class Watcher:
     """Follows one model in one thread.
 
     Attributes:
-        names: Names of the modules of the model, without wrappers, by id.
+        names: Names of the modules of the model, without wrappers.
         ran: Names of the modules that ran.
         seen: Names of the modules of which a pass was seen.
         own: What is computed in each module with an attention of its own that is running, the
             innermost last.
     """
 
-    def __init__(self, names: dict[int, str], observer: Observer) -> None:
+    def __init__(self, names: dict[nn.Module, str], observer: Observer) -> None:
         self.names = names
         self.ran: dict[str, nn.Module] = {}
         self.seen: set[str] = set()
@@ -136,7 +136,7 @@ class Watcher:
     @not_compiled
     def _enter(self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         if self.is_followed():
-            name = self.names.get(id(module))
+            name = self.names.get(module)
             if name is not None:  # a copy of a model has its hooks too
                 self.ran[name] = module
                 _stack.entries.append(Running(self, name, module, arguments, named))
@@ -193,5 +193,6 @@ def running() -> list[Running]:
 def notify(module: nn.Module | None, seen: Pass | WeightsPass) -> None:
     """Notify all who watch the module in this thread; the innermost that is running if None."""
     for entry in running():
-        name = entry.watcher.names.get(id(module), entry.name)
+        names = entry.watcher.names
+        name = entry.name if module is None else names.get(module, entry.name)
         entry.watcher.notify(name, seen)

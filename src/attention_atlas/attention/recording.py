@@ -27,7 +27,7 @@ from attention_atlas.attention.scored_call import ScoredCall
 from attention_atlas.attention.selection import (
     LayerChoice,
     Layers,
-    attention_modules,
+    attends,
     hint,
     index,
     listed,
@@ -219,8 +219,9 @@ def record(
     dropout of attention weights is active, where the outputs do not determine them, or if a
     function attends in a way that is not known; at the end, if nothing was recorded.
     """
-    modules = attention_modules(model)
-    choice = LayerChoice(list(modules), list(module_names(model).values()), layers)
+    names = module_names(model)
+    modules = {name: module for module, name in names.items() if attends(module)}
+    choice = LayerChoice(list(modules), list(names.values()), layers)
     modules = {name: module for name, module in modules.items() if choice.takes(name)}
     if queries == "readout":
         modules = dict(list(modules.items())[-1:])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,23 +23,23 @@ from attention_atlas.attention.observers import OwnAttention, Running, Watcher, 
 from attention_atlas.attention.selection import attends
 from attention_atlas.attention.sequences import padding_and_grid
 from attention_atlas.attention.torch_functions import watched_products
-from attention_atlas.attention.unseen import ATTENTION
+from attention_atlas.attention.unseen import is_named_attention
 
 HEADS = ("num_attention_heads", "num_heads", "n_heads", "num_attn_heads", "n_head")
 """Attributes by which modules know the number of their heads."""
 
 
 @contextmanager
-def returned_weights(model: nn.Module, watcher: Watcher) -> Iterator[None]:
+def returned_weights(watcher: Watcher) -> Iterator[None]:
     """Notify of the weights that modules with an attention of their own return."""
     with ExitStack() as stack:
-        asked = {type(each).__name__: each for each in _models_with_own_attention(model)}
-        for each in _models_with_own_attention(model):
+        asked = _models_with_own_attention(watcher.names)
+        for each in asked:
             asking = _Asking(each)
             stack.callback(each.register_forward_pre_hook(asking.ask, with_kwargs=True).remove)
             # Of nested records the first to ask is the last to take.
             stack.callback(each.register_forward_hook(asking.take, prepend=True).remove)
-        own = [module for module in model.modules() if _is_own(module)]
+        own = [module for module in watcher.names if _is_own(module)]
         if own:
             stack.enter_context(watched_products())
         looking = _Looking(watcher)
@@ -53,22 +53,22 @@ def returned_weights(model: nn.Module, watcher: Watcher) -> Iterator[None]:
             yield
         except Exception as error:
             if asked:
+                names = ", ".join(dict.fromkeys(type(each).__name__ for each in asked))
                 error.add_note(
-                    f"record() called {', '.join(asked)} with output_attentions=True, because "
-                    "their attention is of their own. If they fail by that, they cannot be "
-                    "recorded."
+                    f"record() called {names} with output_attentions=True, because their attention "
+                    "is of their own. If they fail by that, they cannot be recorded."
                 )
             raise
 
 
-def _models_with_own_attention(model: nn.Module) -> list[nn.Module]:
+def _models_with_own_attention(modules: Iterable[nn.Module]) -> list[nn.Module]:
     """Return the models of `transformers` all of whose attention is of their own."""
     library = sys.modules.get("transformers.modeling_utils")
     if library is None:
         return []
     return [
         module
-        for module in model.modules()
+        for module in modules
         if isinstance(module, library.PreTrainedModel)
         and any(map(_is_own, module.modules()))
         and not any(map(attends, module.modules()))
@@ -77,7 +77,7 @@ def _models_with_own_attention(model: nn.Module) -> list[nn.Module]:
 
 
 def _is_own(module: nn.Module) -> bool:
-    return ATTENTION.search(type(module).__name__) is not None and not attends(module)
+    return is_named_attention(type(module).__name__) and not attends(module)
 
 
 def _can_be_asked(model: nn.Module) -> bool:
@@ -146,7 +146,7 @@ class _Looking:
         if not self.watcher.is_followed():
             return
         own = self.watcher.own.pop()
-        name = self.watcher.names.get(id(module))
+        name = self.watcher.names.get(module)
         found = [
             each for each in _tensors(output) if any(_is_of(each, one) for one in own.softmaxes)
         ]

@@ -64,24 +64,24 @@ def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
     These are each `Attention`, `nn.MultiheadAttention`, and modules whose code calls the attention
     functions of torch or of `transformers`.
     """
-    named = module_names(model)
-    return {named[id(module)]: module for module in model.modules() if attends(module)}
+    return {name: module for module, name in module_names(model).items() if attends(module)}
 
 
-def module_names(model: nn.Module) -> dict[int, str]:
-    """Return the names of all modules without those of wrappers, by id.
+def module_names(model: nn.Module) -> dict[nn.Module, str]:
+    """Return all modules with their names, without those of wrappers, in the order of the model.
 
     A model that has no name in itself is named `"attention"`.
     """
-    names = {"": ""}
-    found = {}
-    for path, module in model.named_modules():
-        if path:
-            parent, _, part = path.rpartition(".")
-            is_wrapped = _wraps(model.get_submodule(parent), part)
-            names[path] = names[parent] if is_wrapped else f"{names[parent]}.{part}".lstrip(".")
-        found[id(module)] = names[path] or "attention"
-    return found
+    names: dict[nn.Module, str] = {}
+
+    def visit(module: nn.Module, name: str) -> None:
+        names[module] = name or "attention"
+        for part, child in module.named_children():
+            if child not in names:
+                visit(child, name if _wraps(module, part) else f"{name}.{part}".lstrip("."))
+
+    visit(model, "")
+    return names
 
 
 def _wraps(owner: nn.Module, part: str) -> bool:

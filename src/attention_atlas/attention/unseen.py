@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from torch import nn
 
@@ -14,6 +15,12 @@ OTHERS = re.compile(
     r"Mamba|SSM|StateSpace|Delta(Net|Att)|R[Ww][Kk][Vv]|Recurrent|Linear(Self)?Att|LightningAtt"
     r"|Retention|ShortConv|Hyena|[ms]LSTM|Deformable"
 )
+
+
+@cache
+def is_named_attention(name: str) -> bool:
+    """Whether a class is named after attention."""
+    return ATTENTION.search(name) is not None
 
 
 def unseen_modules(watcher: Watcher) -> dict[str, str]:
@@ -38,7 +45,7 @@ def _reason(module: nn.Module) -> str | None:
     name = type(module).__name__
     if OTHERS.search(name):
         return f"{name} does not attend by a softmax over keys"
-    if ATTENTION.search(name):
+    if is_named_attention(name):
         return f"{name} attends in a way that is not known"
     return None
 

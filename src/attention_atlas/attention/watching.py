@@ -18,14 +18,15 @@ from attention_atlas.attention.torch_functions import watched_functions
 @contextmanager
 def watch(model: nn.Module, observer: Observer) -> Iterator[Watcher]:
     """Notify an observer of every pass of attention in a model, in this thread, meanwhile."""
-    watcher = Watcher(module_names(model), observer)
-    modules = [model, *(each for each in model.modules() if each is not model and _is_own(each))]
+    names = module_names(model)
+    watcher = Watcher(names, observer)
+    modules = [each for each in names if each is model or _is_own(each)]
     with ExitStack() as stack:
         stack.enter_context(watched_functions(modules))
         stack.enter_context(watched_interface())
-        stack.enter_context(uncompiled(model))
+        stack.enter_context(uncompiled(list(names)))
         stack.enter_context(watcher.follow(modules))
-        stack.enter_context(returned_weights(model, watcher))
+        stack.enter_context(returned_weights(watcher))
         yield watcher
 
 
