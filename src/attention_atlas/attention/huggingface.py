@@ -217,6 +217,7 @@ def _flex_mask(
 ) -> Mask:
     """Return the mask of `flex_attention`, of a block mask or a float one and of a bias."""
     options.pop("is_causal", None)  # a block mask has it
+    options.pop("position_ids", None)  # by which queries and keys have been rotated
     bias = options.pop("position_bias", None)
     if attention_mask is None:
         return Mask(bias)
@@ -241,6 +242,9 @@ def _flash_mask(
 
     Its queries are the last of the keys.
     """
+    positions = options.get("position_ids")
+    if positions is None or bool((positions.diff() == 1).all()):  # else sequences are packed
+        options.pop("position_ids", None)
     causal, window = options.pop("is_causal", None), options.pop("sliding_window", None)
     causal = getattr(module, "is_causal", True) if causal is None else causal
     num_queries, num_keys = query.shape[2], key.shape[2]
