@@ -107,6 +107,10 @@ def test_size_and_time_of_the_last_change(tmp_path):
     atlas = open_atlas(made_atlases.write(tmp_path, "vision"))
     files = [file.stat() for file in atlas.path.rglob("*") if file.is_file()]
     assert atlas.num_bytes == sum(file.st_size for file in files)
+    for name, size in atlas.array_bytes.items():
+        of_array = (path for path in atlas.path.glob(f"*/{name}/**/*") if path.is_file())
+        assert size == sum(path.stat().st_size for path in of_array)
+    assert sum(atlas.array_bytes.values()) < atlas.num_bytes
     assert atlas.modified == max(file.st_mtime for file in files)
 
 

@@ -80,7 +80,7 @@ def test_files_are_written_read_listed_and_removed(bucket, tmp_path):
         assert files.read(["a/b", "a/c*", "a/d", "a"]) == [b"345", b"", None, None]
         assert exists(join(location, "a/b"))
         assert sorted(files.names("a")) == ["b", "c*"]
-        assert sorted(size for size, _ in files.sizes()) == [0, 3]
+        assert sorted(size for _, size, _ in files.sizes()) == [0, 3]
         files.remove("a/b")
         files.remove("a/b")
         assert files.names("a") == ["c*"]
@@ -110,6 +110,7 @@ def test_atlas_at_a_url_is_that_of_the_folder(tmp_path, bucket, task):
         assert read_result(there.run) == {"test/accuracy": 0.5}
         assert read_json(there.run, "nothing.json") is None
         assert there.num_bytes == here.num_bytes > 0
+        assert there.array_bytes == here.array_bytes
         for read, expected in zip(there, here, strict=True):
             assert read.tokens == expected.tokens
             np.testing.assert_array_equal(read.readout, expected.readout)

@@ -126,18 +126,28 @@ class Atlas:
         return parent(self.location)
 
     @cached_property
-    def _usage(self) -> list[tuple[int, float | None]]:
+    def _usage(self) -> list[tuple[str, int, float | None]]:
         return list(self._files.sizes())
 
     @property
     def num_bytes(self) -> int:
         """Bytes of all files of the atlas."""
-        return sum(size for size, _ in self._usage)
+        return sum(size for _, size, _ in self._usage)
+
+    @property
+    def array_bytes(self) -> dict[str, int]:
+        """Bytes of the files of each array, of all ranks, the largest first."""
+        found: dict[str, int] = {}
+        for key, size, _ in self._usage:
+            parts = key.split("/")
+            if len(parts) > 2:  # rank-0/maps/c.0.0.0.0.0
+                found[parts[1]] = found.get(parts[1], 0) + size
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     @property
     def modified(self) -> float | None:
         """Time of the last write in seconds since 1970; None at a URL."""
-        return max((time for _, time in self._usage if time is not None), default=None)
+        return max((time for *_, time in self._usage if time is not None), default=None)
 
     @property
     def task(self) -> str:

@@ -49,13 +49,14 @@ class LocalFiles:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def sizes(self) -> Iterator[tuple[int, float | None]]:
-        """Yield the bytes of each file and the time of its last change in seconds since 1970."""
+    def sizes(self) -> Iterator[tuple[str, int, float | None]]:
+        """Yield key and bytes of each file, and the seconds since 1970 of its last change."""
         for folder, _, names in os.walk(self._folder):
             for name in names:
                 with suppress(OSError):  # such as a link to nowhere
                     state = os.stat(f"{folder}/{name}")
-                    yield state.st_size, state.st_mtime
+                    key = os.path.relpath(f"{folder}/{name}", self._folder)
+                    yield key.replace(os.sep, "/"), state.st_size, state.st_mtime
 
     def write(self, key: str, content: bytes) -> None:
         """Write a draft beside the file, then replace the file with it."""
@@ -120,11 +121,13 @@ class RemoteFiles:
                 return []
         return [path.rstrip("/").rpartition("/")[2] for path in paths]
 
-    def sizes(self) -> Iterator[tuple[int, float | None]]:
-        """Yield the bytes of each file; the time of its last change is not known."""
+    def sizes(self) -> Iterator[tuple[str, int, float | None]]:
+        """Yield key and bytes of each file; the time of its last change is not known."""
         with reaching(self._location):
             found = self._system.find(self._root, detail=True)
-        return ((int(entry.get("size") or 0), None) for entry in found.values())
+        root = f"{self._root.rstrip('/')}/"
+        for path, entry in found.items():
+            yield path.removeprefix(root), int(entry.get("size") or 0), None
 
     def write(self, key: str, content: bytes) -> None:
         """Write a file."""

@@ -173,6 +173,7 @@ def _facts(atlas: "Atlas") -> dict[str, Any]:
         "repeated_rows_dropped": atlas.num_repeated,
         "finished": atlas.finished,
         "bytes": atlas.num_bytes,
+        "bytes_of_arrays": atlas.array_bytes,
         "checkpoint_digest": attributes.checkpoint_digest,
         "schema_version": SCHEMA_VERSION,
         "versions": attributes.versions,
@@ -202,6 +203,10 @@ def _worded(facts: dict[str, Any]) -> list[tuple[str, str | list[str]]]:
     worded: list[tuple[str, str | list[str]]] = []
     for name, value in facts.items():
         if name == "samples_per_epoch" and len(value) < 2:
+            continue
+        if name == "bytes_of_arrays":
+            sizes = list(value.items())[:FEW]
+            worded += [(f"  {array}", format_size(size)) for array, size in sizes]
             continue
         shown = changes.get(name, format_value(value))
         worded.append((renamed.get(name, name.replace("_", " ")), shown))
