@@ -204,6 +204,7 @@ def test_comparison_of_what_is_not_there(compared):
         comparison_figure(compared, "vision-0005")
 
 
+@pytest.mark.slow
 def test_figure_and_table_of_mechanisms_are_drawn_again_from_runs(tmp_path, repository):
     for name in ("cosine", "differential", "null_key"):
         variant = None if name == "cosine" else name

@@ -69,6 +69,7 @@ def committed_before(report: Path) -> int:
     return int(lines[-1]) if lines else 0
 
 
+@pytest.mark.slow
 def test_twenty_kills_leave_whole_samples_only(tmp_path):
     draw = random.Random(0)
     for turn in range(20):

@@ -383,6 +383,7 @@ def test_what_is_compiled_once_serves_every_shape_and_mode() -> None:
 
 @pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.slow
 def test_stands_inside_what_is_compiled(kernel: Kernel) -> None:
     leaves = inputs()
 

@@ -351,6 +351,7 @@ def test_help_names_the_endings(printed):
 
 
 @pytest.mark.parametrize("room", [3_000, 60_000, 190_000])
+@pytest.mark.slow
 def test_netcdf_on_a_full_disk_leaves_nothing(tmp_path, runs, room):
     """In a process of its own, whose files may not grow: HDF5 has to live to its end, too."""
     program = (

@@ -72,6 +72,7 @@ def test_a_text_that_ends_in_markup_is_not_said_to_be_cut(trained_runs, tmp_path
     assert json.loads(done.stdout)[0]["characters_read"] == len(text)
 
 
+@pytest.mark.slow
 def test_standard_input_is_read_by_lines(trained_runs, tmp_path) -> None:
     import subprocess
 

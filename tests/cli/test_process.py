@@ -33,6 +33,7 @@ def test_bad_input_has_a_traceback_on_demand_only(runs):
     assert "Traceback" in full.stderr
 
 
+@pytest.mark.slow
 def test_every_command_has_an_example_that_is_one(runs):
     listed = atlas(runs, "--help").stdout.split("Commands:")[1].split("\n")
     first, second, third, *names = [line.split()[0] for line in listed if line.strip()]

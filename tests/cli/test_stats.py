@@ -112,6 +112,7 @@ def test_figure(printed, tmp_path):
         (["--similarity", "jensen_shannon"], ["divergence of heads", "agreement of layers"]),
     ],
 )
+@pytest.mark.slow
 def test_figure_shows_what_was_asked_for(command, trained_runs, tmp_path, options, panels):
     run = trained_runs["vision"]
     for name, chosen in {"plain": [], "more": options}.items():

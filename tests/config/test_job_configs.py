@@ -57,6 +57,7 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
 
 
 @pytest.mark.parametrize("sweep", SWEEPS.values(), ids=SWEEPS)
+@pytest.mark.slow
 def test_each_job_has_the_config_that_hydra_composes(sweep: list[str], tmp_path: Path) -> None:
     composer = JobComposer("train")
     for number, lines in enumerate(one_per_job(["task=vision", *sweep])):

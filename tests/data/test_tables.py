@@ -205,6 +205,7 @@ def test_an_archive_is_unpacked_up_to_a_limit(
         read_table(path)
 
 
+@pytest.mark.slow
 def test_a_cell_too_long_for_a_text_is_refused_at_once(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "text,label\n" + 5_000_000 * "good film " + ",1\n")
     with pytest.raises(InputError, match=r"line 2 holds a text of 50,000,000 characters"):

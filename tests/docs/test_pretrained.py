@@ -150,6 +150,7 @@ def _parts() -> tuple[str, str, str]:
     return before + START, tables, END + behind
 
 
+@pytest.mark.slow
 def test_the_table_says_what_the_models_do() -> None:
     assert _parts()[1] == written_table(), "python -m tests.docs.test_pretrained writes it"
 

@@ -32,7 +32,14 @@ def result(run: Path) -> dict[str, float]:
     return json.loads((run / "result.json").read_text())
 
 
-@pytest.mark.parametrize("task", SHORT)
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param("nlp", marks=pytest.mark.slow),
+        "vision",
+        pytest.param("speech", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_learns_is_evaluated_and_shown(task: str, tmp_path: Path) -> None:
     shortened, accuracy = SHORT[task]
     train([f"task={task}", "trainer.max_epochs=1", "capture.num_samples=8", *shortened], tmp_path)
@@ -56,6 +63,7 @@ def test_a_run_learns_is_evaluated_and_shown(task: str, tmp_path: Path) -> None:
         assert shown.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_baseline_stands_in_the_table_of_a_later_run(tiny, tmp_path: Path) -> None:
     cache = {"ATTENTION_ATLAS_CACHE": str(tmp_path / "cache")}
     here = tmp_path / "here"
@@ -70,6 +78,7 @@ def test_a_baseline_stands_in_the_table_of_a_later_run(tiny, tmp_path: Path) -> 
     assert f"{100 * accuracy:.2f} %" in trained.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_each_job_and_is_summed_up(tmp_path: Path) -> None:
     swept = ["attention=scaled_dot,additive", "trainer.max_epochs=1", "capture=off"]
     train(["-m", "task=vision", *swept, *FEW], tmp_path)
@@ -93,6 +102,7 @@ def test_two_processes_train_one_run(tmp_path: Path) -> None:
     assert result(run)["num_test_samples"] > 0
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_by_the_same_command(tmp_path: Path) -> None:
     command = ["task=vision", "trainer.max_epochs=6", "resume=auto", *FEW]
     process = start_command(["train.py", *command], tmp_path)

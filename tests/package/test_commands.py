@@ -59,6 +59,7 @@ def test_the_version_is_printed(tmp_path: Path) -> None:
         ("train", ["trainer.max_epochs=-1"], "trainer.max_epochs=-1"),
     ],
 )
+@pytest.mark.slow
 def test_hydra_reads_the_arguments(
     name: str, arguments: list[str], part: str, tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def test_commands_without_a_model_import_no_torch(
     assert not loaded & ((TORCH | HEAVY | {"hydra"}) - used)
 
 
+@pytest.mark.slow
 def test_a_prediction_imports_torch_and_no_other_library_that_is_slow(
     trained_runs: dict[str, Path],
 ) -> None:

@@ -31,6 +31,7 @@ def ways(folder: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("way", [0, 1], ids=["config-dir", "searchpath"])
+@pytest.mark.slow
 def test_a_config_of_ones_own_is_taken_and_checked(
     folder: Path, reviews: Path, tmp_path: Path, way: int
 ) -> None:

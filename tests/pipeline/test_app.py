@@ -207,6 +207,7 @@ def test_of_two_commands_in_one_folder_one_alone_runs(
     assert [process.returncode for process in processes][seed - 1] == 0
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_typed_wins_over_an_unfinished_run(script, tmp_path: Path) -> None:
     path, here = script('(folder / "ran.txt").write_text(""); raise RuntimeError("a bug")'), "here"
     command = [path, "task=vision", "resume=auto"]
@@ -241,6 +242,7 @@ def test_a_job_whose_result_is_damaged_runs_again(left: str, script, tmp_path: P
 
 
 @pytest.mark.parametrize("name", [".lock", "checkpoints", ".hydra/config.yaml", "a/b/c"])
+@pytest.mark.slow
 def test_a_resumed_run_writes_through_no_link(name: str, script, tmp_path: Path) -> None:
     path, here = script('raise RuntimeError("a bug")'), tmp_path / "here"
     command = [path, "task=vision", "resume=auto", "hydra.run.dir=run"]

@@ -168,6 +168,7 @@ def recorded_again(overrides, folder: Path, compose_train) -> dict[str, dict[str
 @pytest.mark.parametrize("task", ["nlp", "vision"])
 @pytest.mark.parametrize("readout", ["attention", "cls"])
 @pytest.mark.parametrize("variant", ["null_key", "differential"])
+@pytest.mark.slow
 def test_share_of_the_null_key_and_signs_are_captured(
     variant, readout, task, tiny, run_training, compose_train, tmp_path: Path
 ) -> None:

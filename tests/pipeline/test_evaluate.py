@@ -258,6 +258,7 @@ def test_data_that_has_changed_is_said(run: Path, tmp_path: Path, capsys) -> Non
     assert "the data has changed since the run was trained" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_is_divided_by_the_rule_of_its_version(
     sounds: Path, tiny, run_training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

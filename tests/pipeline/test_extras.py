@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.pipeline.conftest import losses
 
 
@@ -18,6 +20,7 @@ def test_debug_fast_runs_three_batches(tiny, run_training, tmp_path: Path) -> No
     assert len(losses(tmp_path)) == 3
 
 
+@pytest.mark.slow
 def test_debug_overfit_learns_its_batches_by_heart(tiny, run_training, tmp_path: Path) -> None:
     overrides = [*tiny["nlp"][:-1], "debug=overfit", "capture=off", "trainer.log_every_n_steps=1"]
     run_training([*overrides, "optimizer.lr=1e-2"], tmp_path)

@@ -70,6 +70,7 @@ def test_a_run_gets_its_evidence(copied: dict[str, Path], task: str) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
+@pytest.mark.slow
 def test_the_same_numbers_twice(copied: dict[str, Path], task: str) -> None:
     methods = ["raw", "integrated_gradients"]
     first = measure_run(copied[task], methods, num_samples=2, steps=2)
@@ -78,6 +79,7 @@ def test_the_same_numbers_twice(copied: dict[str, Path], task: str) -> None:
     assert {name: (copied[task] / name).read_bytes() for name in FILES} == files
 
 
+@pytest.mark.slow
 def test_another_seed_changes_what_is_random(copied: dict[str, Path]) -> None:
     first, other = (
         measure_run(copied["nlp"], ["raw"], num_samples=4, steps=3, seed=seed) for seed in (0, 1)
@@ -90,6 +92,7 @@ def test_another_seed_changes_what_is_random(copied: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("task", "removal"), [("nlp", "pad"), ("vision", "mean"), ("speech", "silence")]
 )
+@pytest.mark.slow
 def test_another_removal_gives_other_numbers(
     copied: dict[str, Path], task: str, removal: str
 ) -> None:

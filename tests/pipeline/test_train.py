@@ -39,6 +39,7 @@ def test_a_seed_reproduces_a_run_bit_for_bit(task, tiny, run_training, tmp_path:
 
 
 @pytest.mark.parametrize("where", ["between epochs", "inside an epoch"])
+@pytest.mark.slow
 def test_a_resumed_run_ends_as_if_nothing_had_happened(
     task, where, tiny, run_training, tmp_path: Path
 ) -> None:
@@ -187,6 +188,7 @@ def plain_losses(tiny, run_training, tmp_path_factory) -> Callable[[str], float]
 @pytest.mark.parametrize(
     ("task", "option"), [(task, option) for task in OPTIONS for option in OPTIONS[task]]
 )
+@pytest.mark.slow
 def test_each_option_changes_the_result(
     task, option, tiny, run_training, plain_losses, tmp_path: Path
 ) -> None:

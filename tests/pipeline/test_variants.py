@@ -97,6 +97,7 @@ def recorded(task: ClassificationTask, batch: dict[str, Any]) -> tuple[Recording
 
 
 @pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.slow
 def test_every_parameter_learns(real, name: str) -> None:
     build, datamodule = real
     task = build(VARIANTS[name]).train()

@@ -67,6 +67,7 @@ def test_nothing_is_left_out_at_random_within_a_model(with_weights, tmp_path: Pa
     ],
 )
 @pytest.mark.parametrize("with_weights", [True, False])
+@pytest.mark.slow
 def test_a_model_that_cannot_be_built_ends_in_a_one_line_error(
     config, with_weights, tmp_path: Path
 ) -> None:

@@ -153,6 +153,7 @@ def test_the_pickles_of_cifar_are_not_opened(
     assert marker.exists()
 
 
+@pytest.mark.slow
 def test_a_packed_file_that_blows_up_is_read_as_far_as_it_is_images(tmp_path: Path) -> None:
     """A gigabyte of zeros in a megabyte, behind a head that claims little or too much."""
     zeros = bytes(2**20)

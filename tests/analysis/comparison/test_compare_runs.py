@@ -290,6 +290,7 @@ def test_runs_on_the_same_samples_have_one_verdict(fixed: int, broken: int, tmp_
     )
 
 
+@pytest.mark.slow
 def test_runs_of_the_same_seeds_on_the_same_samples_are_paired(tmp_path: Path) -> None:
     """Seeds differ by much more than the mechanisms: Welch's interval would call it a tie."""
     runs = [
@@ -485,6 +486,7 @@ def test_every_quantity_of_a_run_is_described(tmp_path: Path) -> None:
         assert describe_quantity(name).name == name
 
 
+@pytest.mark.slow
 def test_trained_runs_of_all_tasks(trained_runs: dict[str, Path]) -> None:
     comparison = compare_runs(list(trained_runs.values()))
     assert [group.task for group in comparison.groups] == ["nlp", "vision", "speech"]

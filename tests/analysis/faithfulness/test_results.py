@@ -297,6 +297,7 @@ def test_the_figure_of_a_sample(task: str, count: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("task", "axis"), [("vision", "column (pixels)"), ("speech", "time (s)")])
 @pytest.mark.parametrize("count", range(1, 8))
+@pytest.mark.slow
 def test_panels_have_a_scale_and_the_lowest_a_numbered_axis(
     task: str, axis: str, count: int, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from attention_atlas.analysis.sweeps import Importance, read_sweep
 from tests.made_sweeps import write_job, write_known
 
 
+@pytest.mark.slow
 def test_the_parameter_that_matters_is_found(tmp_path):
     importance = read_sweep(write_known(tmp_path, 24)).importance
     assert isinstance(importance, Importance)
@@ -24,6 +25,7 @@ def test_it_is_the_same_each_time(tmp_path):
     assert read_sweep(tmp_path).importance == read_sweep(tmp_path).importance
 
 
+@pytest.mark.slow
 def test_words_matter_too_and_more_where_they_do_more(tmp_path):
     levels = {"dot": 0.0, "additive": 3.0, "cosine": 1.0, "gated": 2.0}
     draw = np.random.default_rng(0)
@@ -38,6 +40,7 @@ def test_words_matter_too_and_more_where_they_do_more(tmp_path):
     assert importance.fractions["depth"] > 5 * importance.fractions["x"]
 
 
+@pytest.mark.slow
 def test_an_override_that_a_trial_has_not_got_matters(tmp_path):
     draw = np.random.default_rng(0)
     for number in range(24):

@@ -72,6 +72,7 @@ def test_csv_says_the_same(sweep):
     assert list(rows[0]).count("seed") == 1
 
 
+@pytest.mark.slow
 def test_files_of_all_trials_and_importance(tmp_path):
     write_sweep(write_known(tmp_path, 12))
     content = strict((tmp_path / "sweep.json").read_text())

@@ -46,6 +46,7 @@ def test_movie_reviews_are_split_by_label_and_source(movie_reviews: TextCorpus) 
             assert count == pytest.approx(share * Counter(sources)[source] / 2, abs=3)
 
 
+@pytest.mark.slow
 def test_no_movie_review_stands_on_both_sides(movie_reviews: TextCorpus) -> None:
     seen: dict[str, str] = {}
     for split, indexes in movie_reviews.splits.items():
@@ -55,18 +56,21 @@ def test_no_movie_review_stands_on_both_sides(movie_reviews: TextCorpus) -> None
     assert sum(map(len, movie_reviews.splits.values())) == len(movie_reviews.texts)
 
 
+@pytest.mark.slow
 def test_all_seeds_are_tested_on_the_same_reviews(movie_reviews: TextCorpus) -> None:
     other = load("movie_reviews", seed=1)
     assert other.splits["test"] == movie_reviews.splits["test"]
     assert other.splits["val"] != movie_reviews.splits["val"]
 
 
+@pytest.mark.slow
 def test_an_earlier_run_has_the_test_set_of_its_seed(movie_reviews: TextCorpus) -> None:
     """With seed 0, which draws the test set now, all splits are the ones of before."""
     assert load("movie_reviews", version=2).splits == movie_reviews.splits
     assert load("movie_reviews", version=2, seed=1).splits["test"] != movie_reviews.splits["test"]
 
 
+@pytest.mark.slow
 def test_the_reviews_can_be_taken_alone() -> None:
     reviews = load("imdb_reviews")
     assert Counter(reviews.groups["source"]) == {"imdb": 25_000}
@@ -79,6 +83,7 @@ def test_the_sentences_can_be_taken_alone(movie_reviews: TextCorpus) -> None:
     assert set(sentences.sample_ids) < set(movie_reviews.sample_ids)
 
 
+@pytest.mark.slow
 def test_another_seed_draws_another_split_of_the_same_samples(movie_reviews: TextCorpus) -> None:
     other = load("movie_reviews", seed=1)
     assert other.sample_ids == movie_reviews.sample_ids
