@@ -7,8 +7,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.conformance.check import KINDS, Result
+from tests.conformance.check import ATTENDING, KINDS, Result
 from tests.conformance.check_all import check_all
+from tests.conformance.page import page
 from tests.conformance.tiny_models import model_types
 
 LEAST_RIGHT = 0.95
@@ -32,15 +33,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance")
     parser.add_argument("names", nargs="*", help="model types; all if none is given")
     parser.add_argument("--json", type=Path, help="a file for the results")
+    parser.add_argument("--page", type=Path, help="a file for the page of the documentation")
     options = parser.parse_args()
     results = check_all(options.names or model_types())
     if options.json:
         options.json.write_text(
             json.dumps([dataclasses.asdict(each) for each in results], indent=1)
         )
+    if options.page:
+        options.page.write_text(page(results), encoding="utf-8")
     print(table(results))
     counts = Counter(each.kind for each in results)
-    attending = sum(counts[kind] for kind in ("right", "partly", "refused", "wrong"))
+    attending = sum(counts[kind] for kind in ATTENDING)
     return int(counts["wrong"] > 0 or counts["right"] < LEAST_RIGHT * attending)
 
 

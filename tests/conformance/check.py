@@ -18,7 +18,8 @@ from tests.conformance.tiny_models import base_class, build, generating_class, t
 from tests.conformance.truth import Truth, truth_of
 
 TOLERANCE = 1e-5
-KINDS = ("right", "partly", "refused", "wrong", "does not attend", "not built")
+ATTENDING = ("right", "partly", "refused", "wrong")
+KINDS = (*ATTENDING, "does not attend", "not built")
 
 
 @dataclass
