@@ -321,6 +321,7 @@ AS_PROCESSES = (
         *((name, partial(run_script, torch=False)) for name in AS_PROCESSES),
     ],
 )
+@pytest.mark.slow
 def test_bad_input_ends_in_a_one_line_error(name: str, run: Run, tmp_path: Path) -> None:
     bad = BAD[name]
     here = tmp_path / "here"

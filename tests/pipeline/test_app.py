@@ -356,6 +356,7 @@ def test_an_interrupted_training_says_what_was_kept(tiny, tmp_path: Path) -> Non
     assert last.is_file()
 
 
+@pytest.mark.slow
 def test_a_run_folder_that_cannot_be_made_ends_in_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = run_script(
@@ -389,6 +390,7 @@ def test_half_of_the_variables_of_a_launcher_is_refused(tmp_path: Path) -> None:
         ),
     ],
 )
+@pytest.mark.slow
 def test_a_run_names_its_data_by_a_path_that_holds_anywhere(
     typed: str, stored: str | dict[str, str], script, reviews: Path, tmp_path: Path
 ) -> None:

@@ -244,6 +244,7 @@ def followed(request, tiny, run_training, compose_train, tmp_path_factory):
     return folder, [*training, *RECORDED], training, result
 
 
+@pytest.mark.slow
 def test_epochs_are_recorded_with_the_weights_that_validation_used(followed, compose_train) -> None:
     folder, overrides, _, result = followed
     atlas = open_atlas(folder)

@@ -28,6 +28,7 @@ def task(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.mark.slow
 def test_a_seed_reproduces_a_run_bit_for_bit(task, tiny, run_training, tmp_path: Path) -> None:
     overrides = [*tiny[task], *RANDOM[task], *EVERY_STEP]
     first = run_training(overrides, tmp_path / "first")

@@ -121,6 +121,7 @@ def test_every_parameter_learns(real, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.slow
 def test_maps_are_rows_over_valid_keys(real, name: str) -> None:
     build, datamodule = real
     task = build(VARIANTS[name])
@@ -156,6 +157,7 @@ def check_sums(maps: Tensor, variant: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.slow
 def test_neighbours_in_a_batch_and_padding_change_nothing(real, name: str) -> None:
     build, datamodule = real
     task = build(VARIANTS[name])
