@@ -144,7 +144,6 @@ def test_a_run_can_be_recorded_on_other_data(trained_runs, pictures, tmp_path) -
         (["{bert}", "--data", "empty", "--out", "maps"], "empty holds no text"),
         (["{bert}", "--data", "images", "--out", "maps"], "has no image processor"),
         (["{vit}", "--data", "lines.txt", "--out", "maps"], "has no tokenizer"),
-        (["{mpnet}", "--data", "lines.txt", "--out", "maps"], "does not attend through"),
         (["./gone", "--data", "lines.txt", "--out", "maps"], "model ./gone does not exist"),
         (["{wordless}", "--data", "lines.txt", "--out", "maps"], "there is no vocabulary"),
         (["{whisper}", "--data", "lines.txt", "--out", "maps"], "it takes input_features, and"),
@@ -159,8 +158,6 @@ def test_what_cannot_be_used_ends_in_a_one_line_error(
     (tmp_path / "empty").mkdir()
     (tmp_path / "images").mkdir()
     Image.new("RGB", (16, 16)).save(tmp_path / "images" / "black.png")
-    save_tokenizer(tmp_path / "mpnet")
-    transformers.MPNetModel(transformers.MPNetConfig(**TEXT)).save_pretrained(tmp_path / "mpnet")
     shutil.copytree(tiny_bert, tmp_path / "wordless")
     for file in (tmp_path / "wordless").glob("*token*"):
         file.unlink()
@@ -168,7 +165,7 @@ def test_what_cannot_be_used_ends_in_a_one_line_error(
     whisper = transformers.WhisperModel(transformers.WhisperConfig(**SEQUENCES))
     whisper.save_pretrained(tmp_path / "whisper")
     folders = {"bert": tiny_bert, "vit": tiny_vit}
-    folders |= {name: name for name in ("mpnet", "wordless", "whisper")}
+    folders |= {name: name for name in ("wordless", "whisper")}
     given = [argument.format(**folders) for argument in arguments]
     done = invoke_atlas(tmp_path, "record", *given, HF_HUB_OFFLINE="1")
     assert done.exit_code == 2, done.stdout
