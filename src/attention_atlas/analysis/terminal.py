@@ -49,12 +49,17 @@ def heading(sample: Sample) -> Iterator[Text]:
     yield Text(sample.verdict)
 
 
+def has_colours(console: Console) -> bool:
+    """Whether a terminal has colours."""
+    return not console.no_color and console.color_system is not None
+
+
 def draw_weights(
     console: Console, attributes: AtlasAttributes, sample: Sample, view: View
 ) -> Iterator[Group | Text | Table]:
     """Yield the description of a view, its picture and its top tokens."""
     yield Text(view.description)
-    colours = not console.no_color and console.color_system is not None
+    colours = has_colours(console)
     for note in view.notes:
         yield Text(note)
     if view.signed:
@@ -172,7 +177,7 @@ def _picture(
     means = np.nan_to_num(pixels.reshape(-1, 2, width)).mean(axis=1)
     marked = frame[::2] | frame[1::2]
     for values_of_line, marks in zip(means.tolist(), marked.tolist(), strict=True):
-        lines.append(Text("".join(map(_shade, values_of_line, marks))))
+        lines.append(Text("".join(map(shade, values_of_line, marks))))
     return lines
 
 
@@ -191,7 +196,8 @@ def _half_blocks(rgb: npt.NDArray[np.uint8], blank: npt.NDArray[np.bool_]) -> li
     return lines
 
 
-def _shade(value: float, is_marked: bool) -> str:
+def shade(value: float, is_marked: bool = False) -> str:
+    """Return the sign for a weight from 0 to 1, or a signed one from -1 to 1, without colours."""
     if is_marked:
         return QUERY_MARK
     shades = NEGATIVE_SHADES if value < 0 else SHADES

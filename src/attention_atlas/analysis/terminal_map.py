@@ -10,7 +10,7 @@ from rich.style import Style
 from rich.text import Text
 
 from attention_atlas.analysis.colours import colour_of, palette_of
-from attention_atlas.analysis.terminal import NEGATIVE_SHADES, SHADES
+from attention_atlas.analysis.terminal import has_colours, shade
 from attention_atlas.analysis.token_weights import darkest_of, name_of
 
 LABEL = 14  # columns of the token of a row
@@ -36,7 +36,7 @@ def draw_map(
     cells = np.array([[_largest(weights[np.ix_(r, c)]) for c in columns_of] for r in rows_of])
     yield from _header([_name(key_tokens, part) for part in columns_of])
     darkest = darkest_of(weights)
-    colours = not console.no_color and console.color_system is not None
+    colours = has_colours(console)
     for part, row in zip(rows_of, cells.tolist(), strict=True):
         line = Text(f"{_fit(_name(query_tokens, part), LABEL):>{LABEL}} ")
         for value in row:
@@ -77,5 +77,4 @@ def _cell(value: float, signed: bool, colours: bool) -> Text:
     if colours:
         paper = Color.from_rgb(*colour_of(value, palette_of(signed)))
         return Text(" " * CELL, Style(bgcolor=paper))
-    shades = NEGATIVE_SHADES if value < 0 else SHADES
-    return Text(CELL * shades[min(int(abs(value) * len(shades)), len(shades) - 1)])
+    return Text(CELL * shade(value))

@@ -10,7 +10,6 @@ imported already.
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attention_atlas.attention.exchange import exchanged
 from attention_atlas.attention.masks import Mask, causal_mask
 from attention_atlas.attention.observers import Pass, Running, WeightsPass, innermost, notify
 from attention_atlas.attention.scores import ScaledDot
@@ -41,32 +41,17 @@ HARMLESS = {
     "layer_idx": "names a layer",
 }
 
-_lock = threading.Lock()
-_users = 0
-
 
 @contextmanager
 def watched_interface() -> Iterator[None]:
     """Watch the functions that `transformers` hands out."""
-    global _users
     library = sys.modules.get("transformers.modeling_utils")
     if library is None:
         yield
         return
     interface = library.AttentionInterface
-    with _lock:
-        _users += 1
-        if _users == 1:
-            interface.get_interface = _watching(interface.get_interface)
-            interface.__getitem__ = _watching(interface.__getitem__)
-    try:
+    with exchanged([(interface, "get_interface"), (interface, "__getitem__")], _watching):
         yield
-    finally:
-        with _lock:
-            _users -= 1
-            if not _users:
-                interface.get_interface = interface.get_interface.__wrapped__
-                del interface.__getitem__  # it is that of its parent
 
 
 def _watching(method: Callable[..., Function]) -> Callable[..., Function]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -19,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attention_atlas.attention.exchange import exchanged
 from attention_atlas.attention.kernels import not_compiled
 from attention_atlas.attention.masks import Mask
 from attention_atlas.attention.observers import (
@@ -35,9 +35,6 @@ from attention_atlas.attention.sequences import padding_and_grid
 REPORTS_ITSELF = "reports_passes"
 """A class attribute of modules that notify observers of their passes themselves."""
 
-_lock = threading.Lock()
-_users: Counter[tuple[Any, str]] = Counter()
-
 
 class _Inside(threading.local):
     """Callers of the attention functions in this thread."""
@@ -52,9 +49,10 @@ inside = _Inside()
 @contextmanager
 def watched_functions(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Watch the functions of torch, also where the classes of modules have imported their names."""
-    owners = {F.__name__} | {type(module).__module__ for module in modules}
+    owners = {F.__name__, torch.backends.mha.__name__} | {each.__module__ for each in modules}
     known = [sys.modules[owner] for owner in owners if owner in sys.modules]
-    with _exchanged([(each, name) for each in known for name in _names(each)]):
+    names = [(each, name) for each in known for name in _names(each)]
+    with exchanged(names, _WATCHING.__getitem__):
         yield
 
 
@@ -63,27 +61,8 @@ def watched_products() -> Iterator[None]:
     """Watch softmax and the products with its result, in modules with an attention of their own."""
     names = [(torch, name) for name in ("softmax", "matmul", "einsum")]
     methods = [(Tensor, name) for name in ("softmax", "matmul", "__matmul__")]
-    with _exchanged([*names, *methods]):
+    with exchanged([*names, *methods], _WATCHING.__getitem__):
         yield
-
-
-@contextmanager
-def _exchanged(names: list[tuple[Any, str]]) -> Iterator[None]:
-    """Let names in modules and classes lead to watching functions, until all users have ended."""
-    with _lock:
-        for owner, name in names:
-            _users[owner, name] += 1
-            value = getattr(owner, name)
-            setattr(owner, name, _WATCHING.get(value, value))
-    try:
-        yield
-    finally:
-        with _lock:
-            for owner, name in names:
-                _users[owner, name] -= 1
-                if not _users[owner, name]:
-                    value = getattr(owner, name)
-                    setattr(owner, name, getattr(value, "__wrapped__", value))
 
 
 def is_attention(function: object) -> bool:
@@ -231,6 +210,11 @@ def _watch_softmax(
     return heads.reshape(weights.shape)
 
 
+def _refuse_fast_path(entry: Running, function: Callable[..., bool]) -> bool:
+    """Keep `nn.TransformerEncoder` from a kernel of its own, in which no attention is seen."""
+    return False
+
+
 def _watch_own_softmax(
     entry: Running, function: Callable[..., Tensor], *arguments: Any, **named: Any
 ) -> Tensor:
@@ -265,6 +249,9 @@ _WATCHING: dict[Callable[..., Any], Callable[..., Any]] = {
     F.scaled_dot_product_attention: _watching(F.scaled_dot_product_attention, _watch_product),
     F.multi_head_attention_forward: _watching(F.multi_head_attention_forward, _watch_multi_head),
     F.softmax: _watching(F.softmax, _watch_softmax),
+    torch.backends.mha.get_fastpath_enabled: _watching(
+        torch.backends.mha.get_fastpath_enabled, _refuse_fast_path
+    ),
     torch.softmax: _watching(torch.softmax, _watch_own_softmax),
     Tensor.softmax: _watching(Tensor.softmax, _watch_own_softmax),
     torch.matmul: _watching(torch.matmul, _watch_average),

@@ -30,11 +30,11 @@ def unseen_modules(watcher: Watcher) -> dict[str, str]:
         for name, module in watcher.ran.items()
         if (reason := _reason(module)) and not _is_near(name, watcher.seen)
     }
-    innermost = innermost_names(found)
+    innermost = _innermost(found)
     return {name: reason for name, reason in found.items() if name in innermost}
 
 
-def innermost_names(names: Iterable[str]) -> set[str]:
+def _innermost(names: Iterable[str]) -> set[str]:
     """Return the names of modules that hold none of the others."""
     every = set(names)
     holders = {name[:end] for name in every for end, sign in enumerate(name) if sign == "."}

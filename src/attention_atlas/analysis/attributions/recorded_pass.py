@@ -133,11 +133,13 @@ class _Inputs:
     def saved(self, model: nn.Module) -> Iterator[None]:
         """Save the tokens passed to each `Attention`, and the values of other modules."""
         with ExitStack() as stack:
-            for name, module in attention_modules(model).items():
+            modules = attention_modules(model)
+            for name, module in modules.items():
                 if isinstance(module, Attention):
                     hook = module.register_forward_pre_hook(partial(self._save_tokens, name))
                     stack.callback(hook.remove)
-            stack.enter_context(watch(model, self._save_values))
+            if not all(isinstance(module, Attention) for module in modules.values()):
+                stack.enter_context(watch(model, self._save_values))
             yield
 
     def _save_tokens(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:

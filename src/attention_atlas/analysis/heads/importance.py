@@ -120,7 +120,8 @@ def _head_outputs(model: Classifier) -> Iterator[dict[str, Tensor]]:
             if isinstance(module, Attention):
                 hook = partial(_store_input, outputs, name, module.num_heads)
                 stack.callback(module.out_proj.register_forward_pre_hook(hook).remove)
-        stack.enter_context(watch(model, store))
+        if not all(isinstance(module, Attention) for module in modules.values()):
+            stack.enter_context(watch(model, store))
         yield outputs
 
 
