@@ -5,6 +5,7 @@ import pytest
 import torch
 import transformers
 from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from attention_atlas.attention import Recording, record
 from tests.pretrained.architectures import TEXT
@@ -125,3 +126,15 @@ def test_output_attentions_gives_what_it_gives_alone() -> None:
             beside = model(x, output_attentions=True).attentions
     assert all(torch.equal(a, b) for a, b in zip(alone, beside, strict=True))
     closest(recording, alone, 0)
+
+
+def test_a_paged_cache_is_refused() -> None:
+    class PagedAttention(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            attend = ALL_ATTENTION_FUNCTIONS.get_interface("sdpa", None)
+            return attend(self, x, x, x, None, cache=object())[0]
+
+    model = PagedAttention()
+    sentence = "PagedAttention attends by sdpa_.* with a paged cache"
+    with pytest.raises(ValueError, match=sentence), record(model):
+        model(torch.randn(1, 2, 3, 4))

@@ -84,7 +84,16 @@ class _Watched:
         *arguments: Any,
         **options: Any,
     ) -> tuple[Any, ...]:
-        """Call the function."""
+        """Call the function.
+
+        Raises:
+            ValueError: A paged cache gives it other keys than it is given here.
+        """
+        if options.get("cache") is not None:
+            raise ValueError(
+                f"{type(module).__name__} attends by {self.__name__} with a paged cache, which "
+                "holds the keys of several requests, so that its maps cannot be recorded."
+            )
         call = InterfaceCall(self.__name__, module, query, key, value)
         before, inside.interface = inside.interface, call
         try:
